@@ -1,0 +1,27 @@
+-- Every item of a history was clicked by that user strictly before the pair's click.
+WITH
+claimed AS (
+    SELECT user_id, item_id, clicked_at, unnest(history) AS past_item
+    FROM training_pairs
+    WHERE day BETWEEN $first_day AND $last_day
+),
+first_clicks AS (
+    SELECT user_id, item_id, min(shown_at) AS first_click
+    FROM impressions
+    WHERE clicked AND day BETWEEN $first_day - ($window_days - 1) AND $last_day
+    GROUP BY user_id, item_id
+),
+wrong AS (
+    SELECT claimed.*
+    FROM claimed
+    LEFT JOIN first_clicks
+        ON first_clicks.user_id = claimed.user_id
+        AND first_clicks.item_id = claimed.past_item
+    WHERE first_click IS NULL OR first_click >= clicked_at
+)
+SELECT
+    count(*) = 0 AS passed,
+    count(*) || ' history entries that are not of the past' AS observed,
+    'none' AS wanted,
+    list('user ' || user_id || ' at ' || clicked_at || ' has ' || past_item)[:5] AS sample
+FROM wrong

@@ -1,0 +1,45 @@
+-- For each day, the trailing window that ends with it, from the daily counts.
+WITH
+days AS (
+    SELECT unnest(generate_series($first_day, $last_day, INTERVAL 1 DAY))::DATE AS day
+),
+windowed AS (
+    SELECT
+        days.day,
+        daily.item_id,
+        sum(daily.impressions)::BIGINT AS impressions,
+        sum(daily.clicks)::BIGINT AS clicks,
+        sum(daily.impressions * 0.5 ** ((days.day - daily.day) / $half_life_days)) AS decayed_impressions,
+        sum(daily.clicks * 0.5 ** ((days.day - daily.day) / $half_life_days)) AS decayed_clicks
+    FROM days
+    JOIN item_frequency_daily AS daily
+        ON daily.day BETWEEN days.day - ($window_days - 1) AND days.day
+    WHERE daily.day BETWEEN $first_day - ($window_days - 1) AND $last_day
+    GROUP BY days.day, daily.item_id
+),
+shares AS (
+    SELECT
+        *,
+        coalesce(clicks / nullif(sum(clicks) OVER whole_day, 0), 0) AS q,
+        coalesce(decayed_clicks / nullif(sum(decayed_clicks) OVER whole_day, 0), 0) AS decayed_q,
+        row_number() OVER by_popularity AS popularity_rank,
+        coalesce(sum(clicks) OVER by_popularity / nullif(sum(clicks) OVER whole_day, 0), 0) AS cumulative_share
+    FROM windowed
+    WINDOW
+        whole_day AS (PARTITION BY day),
+        by_popularity AS (
+            PARTITION BY day
+            ORDER BY clicks DESC, impressions DESC, item_id
+            ROWS UNBOUNDED PRECEDING
+        )
+)
+SELECT
+    *,
+    CASE
+        WHEN clicks = 0 THEN 'cold'
+        WHEN cumulative_share - q < $head_share THEN 'head'
+        WHEN cumulative_share - q < $mid_share THEN 'mid'
+        ELSE 'tail'
+    END AS bucket
+FROM shares
+ORDER BY day, popularity_rank

@@ -1,0 +1,4 @@
+SELECT * EXCLUDE (day)
+FROM item_embeddings
+WHERE day = $day
+ORDER BY item_id

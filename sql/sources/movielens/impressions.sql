@@ -1,0 +1,10 @@
+-- MovieLens-100K. It has no exposures: a rating of 4 or 5 is a click, a lower one is shown and not liked.
+SELECT
+    "user_id:token" AS user_id,
+    "item_id:token" AS item_id,
+    make_timestamp((TRY_CAST("timestamp:float" AS DOUBLE) * 1000000)::BIGINT) AS shown_at,
+    TRY_CAST("rating:float" AS DOUBLE) >= 4 AS clicked
+FROM read_csv($path || '/ml-100k.inter', delim = '\t', header = true, all_varchar = true)
+WHERE
+    (shown_at >= $partition_start AND shown_at < $partition_end)
+    OR (shown_at IS NULL AND $partition_start <= $first_partition_start)

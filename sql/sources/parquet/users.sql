@@ -1,0 +1,2 @@
+SELECT *
+FROM read_parquet($path || '/users*.parquet', union_by_name = true)

@@ -1,0 +1,10 @@
+-- Every item that can be recommended: the catalogue, and what was clicked in the window without being in it.
+SELECT item_id, category, title, features
+FROM items
+UNION ALL
+SELECT DISTINCT item_id, 'unknown', NULL, NULL
+FROM training_pairs
+WHERE
+    day BETWEEN $as_of - ($window_days - 1) AND $as_of
+    AND item_id NOT IN (SELECT item_id FROM items)
+ORDER BY item_id

@@ -1,0 +1,15 @@
+-- Test: the clicks of the last day. Validation: those of the day before. Training: the days before these.
+SELECT
+    user_id,
+    item_id,
+    clicked_at,
+    history,
+    weight,
+    CASE
+        WHEN day = $as_of THEN 'test'
+        WHEN day = $as_of - 1 THEN 'validation'
+        ELSE 'train'
+    END AS part
+FROM training_pairs
+WHERE day BETWEEN $as_of - ($window_days - 1) AND $as_of
+ORDER BY clicked_at, user_id, item_id

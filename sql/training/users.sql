@@ -1,0 +1,3 @@
+SELECT user_id, features
+FROM users
+ORDER BY user_id

@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+
+from twotower_assets.evaluation import bootstrap
+from twotower_assets.evaluation.bootstrap import bootstrap_interval, bootstrap_ratio, paired_difference
+
+
+def test_users_without_a_value_are_left_out():
+    interval = bootstrap_interval(np.array([1.0, np.nan, 3.0, np.nan]))
+    assert (interval.mean, interval.users) == (2.0, 2)
+
+
+def test_the_interval_is_that_of_the_mean():
+    values = np.random.default_rng(0).normal(5, 2, 400)
+    interval = bootstrap_interval(values, resamples=4000)
+    margin = 1.96 * values.std() / 20
+    np.testing.assert_allclose(
+        [interval.low, interval.high], [values.mean() - margin, values.mean() + margin], atol=0.02
+    )
+
+
+def test_the_normal_interval_for_many_users_agrees_with_the_bootstrap(monkeypatch):
+    rng = np.random.default_rng(1)
+    above, below = rng.exponential(3, 500), rng.exponential(2, 500)
+    drawn = bootstrap_ratio(above, below, resamples=4000)
+    monkeypatch.setattr(bootstrap, "MAX_RESAMPLED_USERS", 100)
+    normal = bootstrap_ratio(above, below)
+    assert normal.mean == drawn.mean
+    assert normal == bootstrap_ratio(above, below, seed=1)  # nothing is drawn
+    width = drawn.high - drawn.low
+    np.testing.assert_allclose([normal.low, normal.high], [drawn.low, drawn.high], atol=0.06 * width)
+
+
+def test_a_wider_level_gives_a_wider_interval():
+    values = np.random.default_rng(0).random(50)
+    narrow, wide = bootstrap_interval(values, level=0.5), bootstrap_interval(values, level=0.99)
+    assert wide.low < narrow.low < narrow.high < wide.high
+
+
+def test_the_seed_decides_the_draws():
+    values = np.random.default_rng(0).random(50)
+    assert bootstrap_interval(values, seed=1) == bootstrap_interval(values, seed=1)
+    assert bootstrap_interval(values, seed=1) != bootstrap_interval(values, seed=2)
+
+
+def test_nobody_gives_nothing_and_one_user_gives_no_interval():
+    nobody = bootstrap_interval(np.array([np.nan]))
+    assert nobody.users == 0
+    assert np.isnan([nobody.mean, nobody.low, nobody.high]).all()
+    one = bootstrap_interval(np.array([2.0]))
+    assert (one.mean, one.users) == (2.0, 1)
+    assert np.isnan([one.low, one.high]).all()
+
+
+def test_a_paired_difference_sees_what_two_intervals_hide():
+    ease = np.random.default_rng(0).normal(0, 10, 300)
+    better = ease + np.random.default_rng(1).normal(0.5, 0.5, 300)
+    alone, other = bootstrap_interval(better), bootstrap_interval(ease)
+    assert alone.low < other.high
+    assert paired_difference(better, ease).low > 0
+
+
+def test_a_pair_counts_where_both_have_a_value():
+    difference = paired_difference(np.array([1.0, np.nan, 5.0]), np.array([0.0, 1.0, np.nan]))
+    assert (difference.mean, difference.users) == (1.0, 1)
+    with pytest.raises(ValueError, match="same users"):
+        paired_difference(np.zeros(2), np.zeros(3))
+
+
+def test_a_ratio_is_of_the_means():
+    ratio = bootstrap_ratio(np.array([1.0, 3.0]), np.array([1.0, 1.0]))
+    assert ratio.mean == 2.0
+    assert np.isnan(bootstrap_ratio(np.ones(3), np.zeros(3)).mean)
+
+
+def test_what_cannot_be_averaged_is_refused():
+    with pytest.raises(ValueError, match="infinite"):
+        bootstrap_interval(np.array([1.0, np.inf]))
+    with pytest.raises(ValueError, match="level"):
+        bootstrap_interval(np.ones(3), level=1.0)
+    with pytest.raises(ValueError, match="one value per user"):
+        bootstrap_ratio(np.ones(3), np.ones(2))

@@ -1,0 +1,212 @@
+import numpy as np
+import pytest
+
+from twotower_assets.evaluation.ranking import (
+    Ragged,
+    hit_rate_at_k,
+    mrr_at_k,
+    ndcg_at_k,
+    recall_at_k,
+    restrict,
+    top_k,
+    without,
+)
+from twotower_assets.evaluation.scores import inner_products, popularity_weighted, score_blocks
+
+
+def source(scores):
+    return lambda rows: scores[rows]
+
+
+def ids(*lists):
+    return np.array(lists, dtype=np.int64)
+
+
+class TestRagged:
+    def test_pairs_in_any_order_become_one_set_per_row(self):
+        sets = Ragged.from_pairs([2, 0, 2, 0, 2], [5, 1, 3, 0, 5], n_rows=4)
+        assert [list(sets[row]) for row in range(4)] == [[0, 1], [], [3, 5], []]
+        assert list(sets.sizes()) == [2, 0, 2, 0]
+
+    def test_lists_and_pairs_give_the_same(self):
+        sets = Ragged.from_lists([[3, 1, 3], [], [0]])
+        same = Ragged.from_pairs([0, 0, 2], [1, 3, 0], 3)
+        assert np.array_equal(sets.offsets, same.offsets)
+        assert np.array_equal(sets.values, same.values)
+
+    def test_chosen_rows_come_in_the_order_asked_for(self):
+        sets = Ragged.from_lists([[1, 2], [], [7]])
+        taken = sets.take(np.array([2, 1, 0, 2]))
+        assert [list(taken[row]) for row in range(4)] == [[7], [], [1, 2], [7]]
+
+    def test_membership_is_per_user_and_padding_is_in_no_set(self):
+        sets = Ragged.from_lists([[0, 4], [1]])
+        assert sets.contains(ids([4, 1, -1], [4, 1, -1])).tolist() == [
+            [True, False, False],
+            [False, True, False],
+        ]
+
+    def test_nothing_is_in_empty_sets(self):
+        assert not Ragged.from_lists([[], []]).contains(ids([0, 1], [2, 3])).any()
+
+    def test_earliest_takes_the_first_of_repeated_clicks(self):
+        sets = Ragged.from_lists([[2, 5], [1]])
+        times = sets.earliest([1, 0, 0, 0, 0], [1, 5, 2, 5, 9], [7, 4, 3, 1, 0])
+        assert times.tolist() == [3.0, 1.0, 7.0]
+
+    def test_earliest_refuses_a_pair_without_a_time(self):
+        with pytest.raises(ValueError, match="1 of 2 pairs have no time"):
+            Ragged.from_lists([[2, 5]]).earliest([0], [5], [1])
+
+    @pytest.mark.parametrize(
+        ("offsets", "values"),
+        [
+            ([0, 2], [1]),  # ends beyond the values
+            ([1, 1], [1]),  # starts late
+            ([0, 2, 1, 2], [1, 2]),  # decreases
+            ([0, 2], [2, 1]),  # descends within a row
+            ([0, 2], [1, 1]),  # repeats within a row
+            ([0, 1], [-1]),  # not a position
+        ],
+    )
+    def test_what_is_not_a_set_per_row_is_refused(self, offsets, values):
+        with pytest.raises(ValueError, match=r"offsets|values|positions"):
+            Ragged(np.array(offsets), np.array(values))
+
+    def test_a_row_out_of_range_is_refused(self):
+        with pytest.raises(ValueError, match="rows must lie"):
+            Ragged.from_pairs([3], [0], n_rows=3)
+        with pytest.raises(IndexError):
+            Ragged.from_lists([[1]])[-1]
+
+    def test_different_lengths_are_refused(self):
+        with pytest.raises(ValueError, match="of one length"):
+            Ragged.from_pairs([0, 1], [0], n_rows=3)
+
+    def test_restricting_keeps_only_the_items_wanted(self):
+        kept = restrict(Ragged.from_lists([[0, 1, 2], [2], []]), np.array([True, False, True]))
+        assert [list(kept[row]) for row in range(3)] == [[0, 2], [2], []]
+
+    def test_seen_items_are_taken_out_for_the_user_who_saw_them_only(self):
+        left = without(Ragged.from_lists([[0, 1], [0, 1]]), Ragged.from_lists([[1, 9], []]))
+        assert [list(left[row]) for row in range(2)] == [[0], [0, 1]]
+        with pytest.raises(ValueError, match="2 users"):
+            without(Ragged.from_lists([[0], [1]]), Ragged.from_lists([[0]]))
+
+
+class TestTopK:
+    def test_best_first_without_seen_items(self):
+        scores = np.array([[0.1, 0.9, 0.5, 0.7], [4.0, 3.0, 2.0, 1.0]])
+        seen = Ragged.from_lists([[1], []])
+        assert top_k(source(scores), 2, seen, 2).tolist() == [[3, 2], [0, 1]]
+
+    def test_equal_scores_go_by_position_even_across_the_cut(self):
+        scores = np.array([[0.0, 1.0, 1.0, 1.0, 2.0, 1.0]] * 2, dtype=np.float32)
+        seen = Ragged.from_lists([[], [2]])
+        assert top_k(source(scores), 2, seen, 3).tolist() == [[4, 1, 2], [4, 1, 3]]
+
+    def test_fewer_items_left_than_k_are_padded(self):
+        scores = np.array([[1.0, 2.0, 3.0]])
+        assert top_k(source(scores), 1, Ragged.from_lists([[2, 0]]), 2).tolist() == [[1, -1]]
+        assert top_k(source(scores), 1, None, 5).tolist() == [[2, 1, 0, -1, -1]]
+
+    @pytest.mark.parametrize("block_size", [1, 7, 1000])
+    def test_agrees_with_a_full_sort_whatever_the_block(self, block_size):
+        rng = np.random.default_rng(3)
+        scores = rng.integers(0, 12, (50, 40)).astype(np.float32)  # many ties
+        seen = Ragged.from_lists([rng.choice(40, 6, replace=False) for _ in range(50)])
+        expected = []
+        for user in range(50):
+            allowed = [item for item in range(40) if item not in set(seen[user])]
+            expected.append(sorted(allowed, key=lambda item: (-scores[user, item], item))[:10])
+        assert top_k(source(scores), 50, seen, 10, block_size).tolist() == expected
+
+    def test_the_source_keeps_its_scores(self):
+        scores = np.array([[1.0, 2.0]])
+        top_k(source(scores), 1, Ragged.from_lists([[1]]), 1)
+        assert scores.tolist() == [[1.0, 2.0]]
+
+    @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+    def test_a_score_that_is_not_finite_is_named(self, bad):
+        scores = np.zeros((5, 4))
+        scores[3, 2] = bad
+        with pytest.raises(ValueError, match="user row 3 and item 2"):
+            top_k(source(scores), 5, None, 2)
+
+    def test_seen_items_beyond_the_catalogue_are_refused(self):
+        with pytest.raises(ValueError, match="position 9"):
+            top_k(source(np.zeros((1, 4))), 1, Ragged.from_lists([[9]]), 2)
+
+    def test_seen_items_of_other_users_are_refused(self):
+        with pytest.raises(ValueError, match="seen has 1 users"):
+            top_k(source(np.zeros((2, 4))), 2, Ragged.from_lists([[1]]), 2)
+
+    def test_a_list_must_have_a_length(self):
+        with pytest.raises(ValueError, match="k must be"):
+            top_k(source(np.zeros((1, 4))), 1, None, 0)
+
+
+class TestScores:
+    def test_a_wide_catalogue_is_walked_in_smaller_blocks(self, monkeypatch):
+        monkeypatch.setattr("twotower_assets.evaluation.scores.MAX_SCORES_PER_BLOCK", 20)
+        blocks = [len(rows) for rows, _ in score_blocks(source(np.zeros((8, 6))), np.arange(8))]
+        assert blocks == [1, 3, 3, 1]
+
+    def test_scores_of_the_wrong_shape_are_refused(self):
+        with pytest.raises(ValueError, match="shape"):
+            list(score_blocks(lambda rows: np.zeros((len(rows) + 1, 3)), np.arange(4)))
+        with pytest.raises(ValueError, match="shape"):
+            list(score_blocks(lambda rows: np.zeros((len(rows), 3 + int(rows[0]))), np.arange(4), 2))
+
+    def test_a_block_holds_at_least_one_user(self):
+        with pytest.raises(ValueError, match="block_size"):
+            list(score_blocks(source(np.zeros((1, 2))), np.arange(1), 0))
+
+    def test_whole_numbers_may_be_scores(self):
+        assert top_k(source(np.array([[1, 5, 3]])), 1, None, 3).tolist() == [[1, 2, 0]]
+
+    def test_inner_products_are_divided_by_the_temperature(self):
+        users, items = np.array([[1.0, 0.0], [0.6, 0.8]]), np.array([[0.0, 1.0], [1.0, 0.0], [0.8, 0.6]])
+        scores = inner_products(users, items, inverse_temperature=5.0)(np.array([1]))
+        np.testing.assert_allclose(scores, [[4.0, 3.0, 4.8]])
+
+    def test_popularity_is_added_by_weight(self):
+        weighted = popularity_weighted(source(np.array([[1.0, 2.0]])), np.array([-1.0, -4.0]), 0.5)
+        assert weighted(np.array([0])).tolist() == [[0.5, 0.0]]
+
+    def test_popularity_must_be_finite_and_of_every_item(self):
+        with pytest.raises(ValueError, match="finite"):
+            popularity_weighted(source(np.zeros((1, 2))), np.array([0.0, -np.inf]), 1.0)
+        with pytest.raises(ValueError, match="3 items"):
+            popularity_weighted(source(np.zeros((1, 2))), np.zeros(3), 1.0)(np.array([0]))
+
+
+class TestMetrics:
+    lists = ids([3, 1, 2, 0], [0, 1, 2, 3], [0, 1, 2, 3], [1, -1, -1, -1])
+    relevant = Ragged.from_lists([[1, 2, 9], [3], [], [1]])
+
+    def test_recall_is_hits_over_all_relevant(self):
+        np.testing.assert_allclose(recall_at_k(self.lists, self.relevant, 2), [1 / 3, 0, np.nan, 1])
+        np.testing.assert_allclose(recall_at_k(self.lists, self.relevant, 4), [2 / 3, 1, np.nan, 1])
+
+    def test_ndcg_against_numbers_worked_by_hand(self):
+        # User 0 at 3: hits at ranks 2 and 3, three relevant: (1/log₂3 + 1/2) / (1 + 1/log₂3 + 1/2)
+        second = 1 / np.log2(3)
+        expected = [(second + 0.5) / (1 + second + 0.5), 0, np.nan, 1]
+        np.testing.assert_allclose(ndcg_at_k(self.lists, self.relevant, 3), expected)
+        # At 2 the ideal list holds two hits, though three items are relevant.
+        np.testing.assert_allclose(ndcg_at_k(self.lists, self.relevant, 2)[0], second / (1 + second))
+
+    def test_mrr_is_one_over_the_rank_of_the_first_hit(self):
+        np.testing.assert_allclose(mrr_at_k(self.lists, self.relevant, 3), [1 / 2, 0, np.nan, 1])
+        np.testing.assert_allclose(mrr_at_k(self.lists, self.relevant, 4), [1 / 2, 1 / 4, np.nan, 1])
+
+    def test_hit_rate_asks_for_one_hit(self):
+        np.testing.assert_allclose(hit_rate_at_k(self.lists, self.relevant, 2), [1, 0, np.nan, 1])
+
+    @pytest.mark.parametrize("metric", [recall_at_k, ndcg_at_k, mrr_at_k, hit_rate_at_k])
+    def test_lists_too_short_or_of_other_users_are_refused(self, metric):
+        with pytest.raises(ValueError, match="first 5"):
+            metric(self.lists, self.relevant, 5)
+        with pytest.raises(ValueError, match="shape"):
+            metric(self.lists[:2], self.relevant, 2)

@@ -1,0 +1,209 @@
+"""The report is one file that stands by itself, and stays whole when parts of what it shows are missing."""
+
+import datetime as dt
+import re
+from html.parser import HTMLParser
+
+import polars as pl
+import pytest
+
+from twotower_assets.reporting.report import RecommendedItem, ReportData, SampleUser, render_report
+
+VOID = {"meta", "link", "br", "hr", "img", "input"}
+FETCHING = {"src", "srcset", "data", "poster", "action", "xlink:href", "background"}
+TABLES = ("metrics", "exposure", "lorenz", "categories", "popularity_diagnostics", "curves", "index_quality")
+
+
+class Page(HTMLParser):
+    """The parts of a page that tests ask about; fails on tags that do not close in order."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.attributes, self.ids, self.words, self.open = [], [], [], [], []
+        self.feed(html)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.attributes.extend((tag, name, value or "") for name, value in attributes)
+        self.ids.extend(value for name, value in attributes if name == "id")
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag(tag, attributes)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if not {"style", "svg"} & set(self.open):
+            self.words.append(data)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.words).split())
+
+
+@pytest.fixture(scope="module")
+def html(example):
+    return render_report(example.report_data())
+
+
+@pytest.fixture(scope="module")
+def page(html):
+    return Page(html)
+
+
+def bare(**changes):
+    fields = {"title": "t", "dataset": "d", "as_of": dt.date(2026, 1, 2), "model_version": "v"}
+    return ReportData(**{**fields, "served_popularity_weight": 1.0, **changes})
+
+
+def test_the_page_fetches_nothing_and_runs_nothing(html, page):
+    assert "script" not in page.tags
+    assert "link" not in page.tags
+    for tag, name, value in page.attributes:
+        assert name not in FETCHING
+        assert not name.startswith("on")
+        if name == "href":
+            assert tag == "a"
+            assert value.startswith("#")
+    assert not re.search(r"@import|url\(\s*['\"]?(?!#)", html)
+    assert len(html.encode()) < 3_000_000
+
+
+def test_every_link_leads_to_a_part_of_the_page_and_no_id_repeats(page):
+    links = {value[1:] for _, name, value in page.attributes if name == "href"}
+    named = {value for _, name, value in page.attributes if name in {"aria-labelledby"}}
+    assert links | named <= set(page.ids)
+    assert len(page.ids) == len(set(page.ids))
+
+
+def test_the_page_says_its_language_and_describes_pictures_and_tables(page):
+    assert ("html", "lang", "en") in page.attributes
+    assert page.tags.count("svg") == 8
+    assert len([name for tag, name, _ in page.attributes if tag == "svg" and name == "aria-label"]) == 8
+    assert page.tags.count("th") == len(
+        [name for tag, name, _ in page.attributes if (tag, name) == ("th", "scope")]
+    )
+
+
+def test_the_summary_comes_first_and_lineage_last(page):
+    sections = [value for tag, name, value in page.attributes if (tag, name) == ("section", "id")]
+    assert sections[0] == "summary"
+    assert sections[-1] == "lineage"
+
+
+def test_the_summary_speaks_of_the_served_weight(example):
+    tables = {"metrics": example.metrics(), "popularity_diagnostics": example.diagnostics()}
+    served = Page(render_report(bare(**tables, served_popularity_weight=0.0))).text
+    assert "finds 17 % in its first 20 suggestions" in served
+    assert "δ = +1.06" in served
+
+
+@pytest.mark.parametrize("name", ["metrics", "exposure", "popularity_diagnostics"])
+def test_a_table_that_the_summary_speaks_of_may_be_empty(example, name):
+    page = Page(render_report(example.report_data(**{name: pl.DataFrame()})))
+    assert not re.search(r"\b(nan|None|null|inf)\b", page.text, re.IGNORECASE)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_one_table_alone_is_shown_alone(example, name):
+    others = {other: getattr(example.report_data(), other).clear() for other in TABLES if other != name}
+    page = Page(render_report(example.report_data(**others)))
+    assert page.tags.count("svg") == (2 if name == "metrics" else 1)
+    assert not re.search(r"\b(nan|None|null|inf)\b", page.text, re.IGNORECASE)
+
+
+def test_nothing_measured_still_gives_a_page():
+    page = Page(render_report(bare()))
+    assert "Nothing was measured for this version." in page.text
+    assert "svg" not in page.tags
+
+
+def test_numbers_that_are_null_or_not_finite_never_show_as_words(example):
+    def spoiled(frame, value):
+        return frame.with_columns(
+            pl.lit(value, pl.Float64).alias(column)
+            for column, dtype in frame.schema.items()
+            if dtype == pl.Float64 and column != "popularity_weight"
+        )
+
+    for value in (None, float("nan"), float("inf")):
+        data = example.report_data()
+        tables = {name: spoiled(getattr(data, name), value) for name in TABLES}
+        counts = {"users": 3, "days": value}
+        html = render_report(example.report_data(**tables, counts=counts))
+        assert not re.search(
+            r"\b(nan|none measured|null|inf|infinity)\b|\bNone\b", Page(html).text, re.IGNORECASE
+        )
+        assert "NaN" not in html
+
+
+def test_missing_intervals_leave_the_numbers(example):
+    metrics = example.metrics().with_columns(low=None, high=None)
+    text = Page(render_report(bare(metrics=metrics))).text
+    assert "0.242" in text
+    assert "0.229" not in text
+
+
+def test_without_ease_and_without_cold_items_neither_is_named_in_tables(example):
+    metrics = example.metrics().filter((pl.col("model") != "ease") & (pl.col("bucket") != "cold"))
+    exposure = example.exposure().filter((pl.col("model") != "ease") & (pl.col("bucket") != "cold"))
+    lorenz = example.lorenz().filter(pl.col("model") != "ease")
+    data = example.report_data(metrics=metrics, exposure=exposure, lorenz=lorenz)
+    html = render_report(data)
+    assert '<th scope="row">EASE' not in html
+    assert '<th scope="col">Cold' not in html
+    assert "EASE" not in Page(html).text.split("Definitions")[0].split("Notes on the data")[0]
+
+
+def test_one_user_with_no_history_and_untitled_items_can_be_shown():
+    user = SampleUser("u-1", [], {0.0: [], 1.0: [RecommendedItem(7, None, "unheard_of")]})
+    text = Page(render_report(bare(samples=[user]))).text
+    assert "User u-1" in text
+    assert "No click before the hold-out" in text
+    assert "7 unheard of" in text
+
+
+def test_text_from_the_data_is_escaped_wherever_it_shows(example):
+    wild = "<script>alert('x')</script><img src=http://example.org/x onerror=y> & \x00\x1b"
+    item = RecommendedItem(wild, wild, wild)
+    categories = example.categories().with_columns(category=pl.lit(wild))
+    html = render_report(
+        example.report_data(
+            title=wild,
+            dataset=wild,
+            model_version=wild,
+            hold_out=wild,
+            data_notes=[wild],
+            categories=categories,
+            samples=[SampleUser(wild, [wild], {1.0: [item]})],
+            lineage=[(wild, wild, None, wild)],
+            counts={wild: 3},
+            metrics=example.metrics().with_columns(model=pl.lit(wild)),
+            exposure=example.exposure().with_columns(model=pl.lit(wild)),
+            lorenz=example.lorenz().with_columns(model=pl.lit(wild)),
+        )
+    )
+    page = Page(html)
+    assert "script" not in page.tags
+    assert "img" not in page.tags
+    assert "\x00" not in html
+    assert "\x1b" not in html
+    assert html.count("&lt;script&gt;") > 10
+
+
+def test_a_table_without_a_column_is_refused_when_the_data_is_made(example):
+    with pytest.raises(ValueError, match="'metrics' lacks 'value'"):
+        example.report_data(metrics=example.metrics().drop("value"))
+
+
+def test_more_categories_than_the_chart_holds_are_listed():
+    many = pl.DataFrame({"category": [f"c{n}" for n in range(200)], "items": 5, "items_recommended": 2})
+    text = Page(render_report(bare(categories=many))).text
+    assert "The 60 largest of 200 categories." in text

@@ -1,0 +1,248 @@
+from __future__ import annotations
+
+import logging
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from twotower_assets.two_tower.embedding import Embedder
+from twotower_assets.two_tower.resume import FILE_NAME, discard_state
+from twotower_assets.two_tower.training import train
+
+
+class Interruption(KeyboardInterrupt):
+    pass
+
+
+def weights(result) -> dict[str, torch.Tensor]:
+    return result.towers.state_dict()
+
+
+def same_weights(left, right) -> bool:
+    return all(torch.equal(tensor, weights(right)[name]) for name, tensor in weights(left).items())
+
+
+def interrupt_after(epoch: int):
+    def on_epoch(report) -> None:
+        if report.epoch == epoch:
+            raise Interruption
+
+    return on_epoch
+
+
+def rising(*metrics: float):
+    """A validation that gives these metrics, one after the other."""
+    given = iter(metrics)
+    return lambda towers: next(given)
+
+
+def test_training_separates_the_two_halves_of_the_market(market) -> None:
+    market = market.configured(epochs=15)
+    result = train(market.training_set(), market.config)
+    embedder = Embedder(result.towers, market.training_set().encoder)
+    users = embedder.embed_users(market.pairs.column("user_id"), market.pairs.column("history"))
+    items = embedder.embed_items(market.items)
+    scores = users @ items.T
+    even = np.array([int(user[1:]) % 2 == 0 for user in market.pairs.column("user_id").to_pylist()])
+    first, second = scores[:, :15].mean(axis=1), scores[:, 15:].mean(axis=1)
+    assert ((first > second) == even).mean() > 0.95
+    assert result.reports[-1].loss < result.reports[0].loss
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(rich_market) -> None:
+    first, second, other = (
+        train(market.training_set(), market.config)
+        for market in (rich_market, rich_market, rich_market.configured(seed=5))
+    )
+    assert same_weights(first, second)
+    assert not same_weights(first, other)
+
+
+def test_without_validation_exactly_the_configured_epochs_are_trained(market) -> None:
+    result = train(market.training_set(), market.config)
+    assert [report.epoch for report in result.reports] == [1, 2, 3]
+    assert result.best_epoch == 3
+    assert all(report.validation_metric is None for report in result.reports)
+
+
+def test_training_stops_when_the_metric_no_longer_rises_and_keeps_the_best_epoch(market) -> None:
+    market = market.configured(epochs=9, patience=2)
+    result = train(market.training_set(), market.config, validate=rising(0.1, 0.3, 0.2, 0.25))
+    assert [report.validation_metric for report in result.reports] == [0.1, 0.3, 0.2, 0.25]
+    assert [report.is_best for report in result.reports] == [True, True, False, False]
+    assert result.best_epoch == 2
+    two_epochs = market.configured(epochs=2)
+    assert same_weights(result, train(two_epochs.training_set(), two_epochs.config))
+
+
+def test_validation_sees_towers_without_gradients(market) -> None:
+    def validate(towers) -> float:
+        assert not torch.is_grad_enabled()
+        assert not towers.training
+        return 1.0
+
+    assert train(market.training_set(), market.config, validate=validate).best_epoch == 1
+
+
+def test_a_validation_metric_that_is_not_a_number_is_refused(market) -> None:
+    with pytest.raises(ValueError, match="NaN"):
+        train(market.training_set(), market.config, validate=lambda towers: math.nan)
+
+
+@pytest.mark.parametrize("interrupted_after", [1, 2, 3])
+def test_a_resumed_run_ends_bit_for_bit_as_an_uninterrupted_one(
+    rich_market, tmp_path, interrupted_after: int
+) -> None:
+    data, config = rich_market.training_set(), rich_market.configured(epochs=4).config
+    metrics = [0.1, 0.4, 0.2, 0.3]
+    whole = train(data, config, validate=rising(*metrics))
+    with pytest.raises(Interruption):
+        train(
+            data,
+            config,
+            validate=rising(*metrics),
+            on_epoch=interrupt_after(interrupted_after),
+            resume_dir=tmp_path,
+        )
+    told: list[int] = []
+    resumed = train(
+        data,
+        config,
+        validate=rising(*metrics[interrupted_after:]),
+        on_epoch=lambda report: told.append(report.epoch),
+        resume_dir=tmp_path,
+    )
+    assert told == list(range(interrupted_after + 1, 5))
+    assert same_weights(whole, resumed)
+    assert resumed.best_epoch == whole.best_epoch == 2
+    assert [report.loss for report in resumed.reports] == [report.loss for report in whole.reports]
+
+
+def test_a_finished_run_is_given_again_without_training(market, tmp_path) -> None:
+    data = market.training_set()
+    finished = train(data, market.config, resume_dir=tmp_path)
+    again = train(data, market.config, resume_dir=tmp_path, on_epoch=interrupt_after(1))
+    assert same_weights(finished, again)
+    discard_state(tmp_path)
+    assert not list(tmp_path.iterdir())
+    discard_state(tmp_path)
+
+
+@pytest.mark.parametrize("change", [{"learning_rate": 0.03}, {"history_length": 2}])
+def test_the_state_of_another_run_is_ignored_with_a_warning(market, tmp_path, caplog, change) -> None:
+    train(market.training_set(), market.config, resume_dir=tmp_path)
+    other = market.configured(**change)
+    result = train(other.training_set(), other.config, resume_dir=tmp_path)
+    assert "written for another" in caplog.text
+    assert same_weights(result, train(other.training_set(), other.config))
+
+
+@pytest.mark.parametrize("damage", ["byte", "truncated", "text", "empty"])
+def test_a_damaged_state_is_ignored_with_a_warning(market, tmp_path, caplog, damage: str) -> None:
+    data = market.training_set()
+    finished = train(data, market.config, resume_dir=tmp_path)
+    path = tmp_path / FILE_NAME
+    written = path.read_bytes()
+    path.write_bytes(
+        {
+            "byte": written[:-5] + bytes([written[-5] ^ 1]) + written[-4:],
+            "truncated": written[: len(written) // 2],
+            "text": written.replace(b"epoch", b"hcope", 1),
+            "empty": b"",
+        }[damage]
+    )
+    assert same_weights(finished, train(data, market.config, resume_dir=tmp_path))
+    assert "damaged" in caplog.text
+
+
+def test_an_interruption_while_the_state_is_written_keeps_the_one_before(
+    market, tmp_path, monkeypatch
+) -> None:
+    data = market.training_set()
+    with pytest.raises(Interruption):
+        train(data, market.config, on_epoch=interrupt_after(1), resume_dir=tmp_path)
+    before = (tmp_path / FILE_NAME).read_bytes()
+
+    def interrupted(*arguments) -> None:
+        raise Interruption
+
+    monkeypatch.setattr("twotower_assets.two_tower.tensor_file.os.fsync", interrupted)
+    with pytest.raises(Interruption):
+        train(data, market.config, resume_dir=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [FILE_NAME]
+    assert (tmp_path / FILE_NAME).read_bytes() == before
+
+
+def test_an_error_in_validation_passes_through_and_torch_is_left_as_it_was(market) -> None:
+    def validate(towers) -> float:
+        raise Interruption
+
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    with pytest.raises(Interruption):
+        train(market.training_set(), market.config, validate=validate)
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert torch.is_grad_enabled()
+    assert torch.equal(torch.rand(2), expected)
+
+
+def test_a_loss_that_is_not_finite_stops_training_and_says_what_to_change(market, monkeypatch) -> None:
+    monkeypatch.setattr(
+        "twotower_assets.two_tower.training.in_batch_softmax",
+        lambda *arguments, **options: torch.tensor(math.inf),
+    )
+    with pytest.raises(FloatingPointError, match="learning_rate"):
+        train(market.training_set(), market.config)
+
+
+def test_each_epoch_is_logged_and_reported_with_its_speed(market, caplog) -> None:
+    caplog.set_level(logging.INFO)
+    reports = []
+    train(market.training_set(), market.config, on_epoch=reports.append, progress=False)
+    assert caplog.text.count("Epoch ") == 3
+    assert all(report.pairs_per_second > 0 and report.seconds > 0 for report in reports)
+    assert reports[-1].seconds_left == 0
+    assert 0 < reports[0].repeat_share < 1
+    assert reports[0].as_dict()["epoch"] == 1
+
+
+def test_the_bar_is_shown_only_when_asked_for(market, capsys) -> None:
+    train(market.training_set(), market.config)
+    assert capsys.readouterr().err == ""
+    train(market.training_set(), market.config, progress=True)
+    assert "epoch 3" in capsys.readouterr().err
+
+
+def test_the_correction_is_applied_in_training(market) -> None:
+    uncorrected = market.configured(correction="none")
+    data = market.training_set()
+    assert not same_weights(train(data, market.config), train(data, uncorrected.config))
+
+
+def test_the_weight_of_a_pair_reaches_the_loss(market) -> None:
+    weighted = market.pairs.set_column(4, "weight", [[float(i % 3) for i in range(300)]])
+    other = type(market)(weighted, market.items, market.users, market.config)
+    assert not same_weights(
+        train(market.training_set(), market.config), train(other.training_set(), market.config)
+    )
+
+
+def test_replacing_ids_trains_the_unknown_vectors(market) -> None:
+    data = market.training_set()
+    for share, moved in ((0.0, False), (0.2, True)):
+        changed = market.configured(unknown_id_share=share, epochs=1).config
+        start = train(data, market.configured(unknown_id_share=share, epochs=1, learning_rate=1e-30).config)
+        end = train(data, changed)
+        for name in ("user_side.ids.weight", "item_side.ids.weight"):
+            difference = (weights(end)[name][0] - weights(start)[name][0]).abs().max().item()
+            assert (difference > 1e-3) is moved
+
+
+def test_one_user_trains_without_a_single_negative(make_pairs, market) -> None:
+    alone = type(market)(make_pairs(["u"] * 3, ["a", "b", "a"]), market.items, market.users, market.config)
+    result = train(alone.training_set(), alone.config)
+    assert result.reports[-1].loss == 0
+    assert all(tensor.isfinite().all() for tensor in weights(result).values())

@@ -1,0 +1,1 @@
+"""Two-tower retrieval as Dagster assets: from exposure logs to towers, embeddings, an index and a popularity report."""

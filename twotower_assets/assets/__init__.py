@@ -1,0 +1,1 @@
+"""The asset graph: what depends on what, with which partitions and metadata. No arithmetic."""

@@ -1,0 +1,154 @@
+"""How an asset is declared: key, group, owners, and the metadata that its table or its code gives.
+
+What an asset does lives in the module of its group.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from twotower_assets.lake import tables
+from twotower_assets.lake.queries import SQL_FOLDER
+from twotower_assets.lake.tables import TABLES, Table
+from twotower_assets.platform import Platform
+
+OWNERS = ["team:recommendations"]
+REPOSITORY = "https://github.com/twotower-assets/twotower_assets/blob/main"
+PACKAGE = Path(__file__).resolve().parents[1]
+GROUPS = {
+    "sources": tables.names(tables.SOURCES),
+    "features": tables.names(tables.FEATURES),
+    "training": ["tower_checkpoint", *tables.names(tables.TRAINING)],
+    "serving": ["item_embeddings", "user_embeddings", "ann_index", "champion"],
+    "reports": ["popularity_bias_report"],
+}
+
+
+def group_of(name: str) -> str:
+    """The group that the asset `name` belongs to; `KeyError` if to none."""
+    for group, members in GROUPS.items():
+        if name in members:
+            return group
+    raise KeyError(f"{name} belongs to no group")
+
+
+def key_of(name: str) -> dg.AssetKey:
+    """The asset key of `name`: its group, then its name."""
+    return dg.AssetKey([group_of(name), name])
+
+
+def code_version(files: Iterable[Path]) -> str:
+    """A version that changes with the text of the files: the start of a SHA-256."""
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def sql_files(*patterns: str) -> list[Path]:
+    """The SQL files under `sql/` that match."""
+    return [file for pattern in patterns for file in sorted(SQL_FOLDER.glob(pattern))]
+
+
+def code_files(*packages: str) -> list[Path]:
+    """The Python files of sub-packages of this package."""
+    return [file for name in packages for file in sorted((PACKAGE / name).rglob("*.py"))]
+
+
+def column_schema(table: Table) -> dg.TableSchema:
+    """The declared columns as Dagster shows them."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                column.name,
+                column.type,
+                description=column.description,
+                constraints=dg.TableColumnConstraints(
+                    nullable=column.nullable, unique=table.grain == (column.name,)
+                ),
+            )
+            for column in table.columns
+        ]
+    )
+
+
+def column_lineage(table: Table) -> dg.TableColumnLineage | None:
+    """Which upstream columns each column is made from; None where none is declared."""
+    lineage = {
+        column.name: [
+            dg.TableColumnDep(asset_key=key_of(source.split(".")[0]), column_name=source.split(".")[1])
+            for source in column.derived_from
+        ]
+        for column in table.columns
+        if column.derived_from
+    }
+    return dg.TableColumnLineage(lineage) if lineage else None
+
+
+def describe(table: Table, used_for: str, note: str = "") -> str:
+    """Description of a table asset: grain, identifying columns, what it is used for."""
+    identified = f"\n\nA row is identified by {', '.join(f'`{name}`' for name in table.grain)}." if table.grain else ""
+    more = f"\n\n{note}" if note else ""
+    return f"{table.description}{identified}\n\n**Used for:** {used_for}{more}"
+
+
+def table_spec(
+    name: str,
+    platform: Platform,
+    *,
+    used_for: str,
+    deps: Sequence[Any] = (),
+    kinds: set[str],
+    version: str,
+    note: str = "",
+    sql: str | None = None,
+    partitions_def: dg.PartitionsDefinition | None = None,
+) -> dg.AssetSpec:
+    """The spec of an asset that is a table of the lake."""
+    table = TABLES[name]
+    metadata: dict[str, Any] = {
+        "dagster/column_schema": column_schema(table),
+        "dagster/table_name": f"lake.main.{name}",
+        "dagster/uri": f"{platform.lake.uri}#{name}",
+    }
+    if sql:
+        metadata["SQL"] = dg.MetadataValue.url(f"{REPOSITORY}/sql/{sql}")
+    if lineage := column_lineage(table):
+        metadata["dagster/column_lineage"] = lineage
+    return asset_spec(
+        name,
+        description=describe(table, used_for, note),
+        deps=deps,
+        kinds=kinds,
+        version=version,
+        metadata=metadata,
+        partitions_def=partitions_def,
+    )
+
+
+def asset_spec(
+    name: str,
+    *,
+    description: str,
+    deps: Sequence[Any] = (),
+    kinds: set[str],
+    version: str,
+    metadata: dict[str, Any] | None = None,
+    partitions_def: dg.PartitionsDefinition | None = None,
+) -> dg.AssetSpec:
+    """The spec of any asset, with the owners, tags and key that every asset here has."""
+    return dg.AssetSpec(
+        key_of(name),
+        description=description,
+        deps=list(deps),
+        group_name=group_of(name),
+        owners=OWNERS,
+        kinds=kinds,
+        tags={"layer": group_of(name)},
+        code_version=version,
+        metadata=metadata or {},
+        partitions_def=partitions_def,
+    )

@@ -1,0 +1,110 @@
+"""The features: each a table made by the SQL file of its name under `sql/features/`, from the tables it depends on."""
+
+from typing import Any
+
+import dagster as dg
+
+from twotower_assets.assets.declaration import code_version, key_of, sql_files, table_spec
+from twotower_assets.assets.materialization import commit_tables, table_result
+from twotower_assets.evaluation.buckets import HEAD_PERCENT, MID_PERCENT
+from twotower_assets.lake.queries import read_query, stage
+from twotower_assets.lake.tables import TABLES
+from twotower_assets.partitions import Days, days_of, trailing_window
+from twotower_assets.platform import Platform
+from twotower_assets.settings import Settings
+
+
+def feature_assets(platform: Platform, partitions: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
+    """The five feature assets."""
+    window = trailing_window(platform.settings.window_days)
+    days = platform.settings.window_days
+    impressions, counts = key_of("impressions"), key_of("item_frequency_daily")
+    looking_back = f"The trailing window is {days} days, this day included; later days are never read."
+    return [
+        _feature(
+            "item_frequency_daily",
+            platform,
+            partitions,
+            deps=[dg.AssetDep(impressions)],
+            used_for="`item_frequency`, and any question about a day's popularity.",
+        ),
+        _feature(
+            "item_frequency",
+            platform,
+            partitions,
+            deps=[dg.AssetDep(counts, partition_mapping=window)],
+            used_for="popularity corrections from the table, buckets, and following concentration over time.",
+            note=looking_back,
+        ),
+        _feature(
+            "exposure_log",
+            platform,
+            partitions,
+            deps=[dg.AssetDep(impressions, partition_mapping=window)],
+            used_for="hard negatives: what this user saw and did not click.",
+            note=looking_back,
+        ),
+        _feature(
+            "category_map",
+            platform,
+            None,
+            deps=[dg.AssetDep(key_of("items"))],
+            used_for="category negatives and coverage by category.",
+        ),
+        _feature(
+            "training_pairs",
+            platform,
+            partitions,
+            deps=[dg.AssetDep(impressions, partition_mapping=window)],
+            used_for="training; the trailing window of pairs is put together there.",
+            note=looking_back,
+        ),
+    ]
+
+
+def feature_parameters(settings: Settings, days: Days | None) -> dict[str, Any]:
+    """What feature SQL may name as `$parameter`."""
+    parameters: dict[str, Any] = {
+        "window_days": settings.window_days,
+        "half_life_days": settings.half_life_days,
+        "history_length": settings.history_length,
+        "head_share": HEAD_PERCENT / 100,
+        "mid_share": MID_PERCENT / 100,
+    }
+    return {**parameters, "first_day": days.first, "last_day": days.last} if days else parameters
+
+
+def _feature(
+    name: str,
+    platform: Platform,
+    partitions: dg.DailyPartitionsDefinition | None,
+    *,
+    deps: list[dg.AssetDep],
+    used_for: str,
+    note: str = "",
+) -> dg.AssetsDefinition:
+    @dg.multi_asset(
+        name=name,
+        specs=[
+            table_spec(
+                name,
+                platform,
+                used_for=used_for,
+                deps=deps,
+                kinds={"duckdb", "sql"},
+                version=code_version(sql_files(f"features/{name}.sql")),
+                note=note,
+                sql=f"features/{name}.sql",
+            )
+        ],
+        partitions_def=partitions,
+        backfill_policy=dg.BackfillPolicy.single_run() if partitions else None,
+    )
+    def feature(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
+        days = days_of(context) if TABLES[name].daily else None
+        with platform.lake.writer() as con:
+            stage(con, f"staged_{name}", read_query(f"features/{name}.sql"), feature_parameters(platform.settings, days))
+            snapshot = commit_tables(context, platform, con, [name], days)
+            return table_result(context, con, name, snapshot, days)
+
+    return feature

@@ -1,0 +1,154 @@
+"""The hold-out as training and reports see it: clicks split into train, validation and test, read at one snapshot.
+
+How clicks are split is SQL in `sql/training/`; how lists are scored is in `evaluation`. Here the two meet: ids become
+positions in the catalogue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from twotower_assets.lake.queries import bound, read_query
+from twotower_assets.settings import Settings
+
+if TYPE_CHECKING:
+    import polars as pl
+    import pyarrow as pa
+
+    from twotower_assets.evaluation.ranking import Ragged
+
+
+class HoldOutError(RuntimeError):
+    """The days at hand leave nothing to train on or to evaluate with."""
+
+
+@dataclass(frozen=True)
+class HoldOutRule:
+    """How clicks are held out, and over how many days."""
+
+    hold_out: str
+    window_days: int
+    test_share: float
+    validation_share: float
+
+    @classmethod
+    def of(cls, settings: Settings, window_days: int) -> HoldOutRule:
+        """The rule that the settings name."""
+        return cls(settings.hold_out, window_days, settings.test_share, settings.validation_share)
+
+    @property
+    def description(self) -> str:
+        """The rule as a phrase."""
+        if self.hold_out == "by_day":
+            return "test: the clicks of the last day; validation: those of the day before"
+        return (
+            f"test: the last {self.test_share:.0%} of each user's clicks; validation: the "
+            f"{self.validation_share:.0%} before these"
+        )
+
+
+@dataclass(frozen=True)
+class UsersView:
+    """Users with held-out clicks, as of the moment before these: rows of all fields are the same users.
+
+    `seen` and `relevant` hold positions in the catalogue; items seen before are in no `relevant` set.
+    """
+
+    user_ids: pa.Array
+    histories: pa.Array
+    seen: Ragged
+    relevant: Ragged
+
+    def __len__(self) -> int:
+        return len(self.user_ids)
+
+
+@dataclass(frozen=True)
+class HoldOut:
+    """Pairs with their `part` (train, validation, test), the catalogue and the users, at one lake snapshot."""
+
+    snapshot: int
+    pairs: pl.DataFrame
+    items: pa.Table
+    users: pa.Table
+
+    def pairs_of(self, *parts: str) -> pa.Table:
+        """The pairs of some parts, in order of time."""
+        import polars as pl
+
+        return self.pairs.filter(pl.col("part").is_in(parts)).to_arrow()
+
+    def positions(self, item_ids: pl.Series) -> Any:
+        """Places of items in the catalogue, int64 [n]."""
+        import numpy as np
+        import pyarrow.compute as pc
+
+        places = pc.index_in(item_ids.to_arrow().cast("string"), self.items["item_id"].cast("string"))
+        return places.to_numpy(zero_copy_only=False).astype(np.int64)
+
+    def item_clicks(self, *parts: str) -> Any:
+        """Clicks of each item of the catalogue in some parts, int64 [n]."""
+        import numpy as np
+        import polars as pl
+
+        clicked = self.pairs.filter(pl.col("part").is_in(parts))["item_id"]
+        return np.bincount(self.positions(clicked), minlength=self.items.num_rows)
+
+    def view(self, known: Sequence[str], held_out: str, history_length: int) -> UsersView:
+        """The users with clicks in the part `held_out`, knowing only the parts `known`."""
+        import numpy as np
+        import polars as pl
+
+        from twotower_assets.evaluation.ranking import Ragged, without
+
+        after = self.pairs.filter(pl.col("part") == held_out)
+        users = after.select("user_id").unique().sort("user_id").with_row_index("row")
+        before = self.pairs.filter(pl.col("part").is_in(known)).join(users, on="user_id")
+        after = after.join(users, on="user_id")
+        histories = users.join(
+            before.sort("clicked_at", "item_id").group_by("user_id").agg(pl.col("item_id").tail(history_length)),
+            on="user_id",
+            how="left",
+        ).sort("row")
+        seen, relevant = (
+            Ragged.from_pairs(
+                part["row"].to_numpy().astype(np.int64), self.positions(part["item_id"]), len(users)
+            )
+            for part in (before, after)
+        )
+        return UsersView(
+            user_ids=users["user_id"].to_arrow().cast("string"),
+            histories=histories["item_id"].fill_null([]).to_arrow(),
+            seen=seen,
+            relevant=without(relevant, seen),
+        )
+
+
+def read_hold_out(con: duckdb.DuckDBPyConnection, rule: HoldOutRule, as_of: date, snapshot: int) -> HoldOut:
+    """The hold-out as of the end of a day. Raises `HoldOutError` where nothing is left to train on."""
+    import polars as pl
+
+    parameters = {"as_of": as_of, **asdict(rule)}
+    read = {
+        name: _arrow(con, f"training/{file}.sql", parameters)
+        for name, file in (("pairs", f"hold_out_{rule.hold_out}"), ("items", "catalogue"), ("users", "users"))
+    }
+    pairs = pl.DataFrame(pl.from_arrow(read["pairs"]))
+    counts = dict(pairs.group_by("part").len().iter_rows())
+    if not counts.get("train"):
+        raise HoldOutError(
+            f"no click is left to train on as of {as_of}: the trailing window of {rule.window_days} days holds "
+            f"{len(pairs)} clicks, {counts.get('validation', 0)} of them validation and {counts.get('test', 0)} test "
+            f"(hold-out {rule.hold_out}). Materialize training_pairs of the days before, or raise TWOTOWER_WINDOW_DAYS"
+        )
+    return HoldOut(snapshot, pairs, read["items"], read["users"])
+
+
+def _arrow(con: duckdb.DuckDBPyConnection, file: str, parameters: dict[str, Any]) -> pa.Table:
+    sql = read_query(file)
+    return con.execute(sql, bound(con, sql, parameters)).to_arrow_table()

@@ -1,0 +1,222 @@
+"""The popularity report: what the model does to popular and to long-tail items, as tables, charts and one page.
+
+What is measured lives in `model_evaluation`, how it is drawn and worded in `reporting`.
+"""
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import duckdb
+
+from twotower_assets.assets.declaration import asset_spec, code_files, code_version, key_of
+from twotower_assets.assets.hold_out import HoldOutRule, read_hold_out
+from twotower_assets.assets.materialization import commit_tables
+from twotower_assets.assets.records import artifact_rows, stage_rows
+from twotower_assets.assets.serving import checkpoint_of
+from twotower_assets.lake.artifacts import Artifact, ArtifactInput, Provenance, TableInput
+from twotower_assets.lake.tables import REPORTS, names
+from twotower_assets.partitions import days_of
+from twotower_assets.platform import Platform
+
+REPORT_FILE = "report.html"
+DATA_NOTES = {
+    "movielens": [
+        "MovieLens-100K has ratings, not exposures: a rating of 4 or 5 counts as a click, a lower one as shown and not "
+        "liked.",
+        "Its clicks are a part of its ratings, so these numbers differ from benchmarks that take every rating as a "
+        "positive.",
+        "MovieLens-100K: F. M. Harper and J. A. Konstan, ACM TiiS 5 (2015); GroupLens licence, not redistributed.",
+    ],
+    "kuairand": [
+        "KuaiRand-Pure: real exposures of a short-video app; Gao et al., CIKM 2022; licence CC BY-SA 4.0.",
+    ],
+}
+
+
+def report_assets(platform: Platform, partitions: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
+    """`popularity_bias_report`."""
+    deps = ("tower_checkpoint", "training_curves", "ann_index", "items", "users")
+
+    @dg.multi_asset(
+        name="popularity_bias_report",
+        specs=[
+            asset_spec(
+                "popularity_bias_report",
+                description=(
+                    "How well a day's model finds held-out clicks, for popular and for long-tail items, beside "
+                    "most-popular and EASE, at several popularity weights γ; how much popularity its scores miss (δ). "
+                    f"One HTML page a day, and the tables {', '.join(f'`{name}`' for name in names(REPORTS))}.\n\n"
+                    "**Used for:** deciding whether a model may be served, and at which γ."
+                ),
+                deps=[dg.AssetDep(key_of(name)) for name in deps],
+                kinds={"duckdb", "html"},
+                version=code_version(code_files("evaluation", "reporting")),
+            )
+        ],
+        partitions_def=partitions,
+    )
+    def popularity_bias_report(
+        context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]
+    ) -> dg.MaterializeResult:
+        return _report(context, platform)
+
+    return [popularity_bias_report]
+
+
+def _report(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
+    from twotower_assets.assets import model_evaluation as evaluation
+    from twotower_assets.reporting.report import render_report
+    from twotower_assets.two_tower.checkpoint import load_checkpoint
+
+    day, served_weight = days_of(context).last, platform.settings.popularity_weight
+    with platform.lake.reader() as con:
+        artifact = checkpoint_of(con, platform, day)
+    snapshot = artifact.manifest["lake_snapshot"]
+    rule = HoldOutRule(**artifact.manifest["details"])
+    with platform.lake.reader(snapshot) as con:
+        hold_out = read_hold_out(con, rule, day, snapshot)
+    judged = evaluation.judge_checkpoint(load_checkpoint(artifact.folder), hold_out)
+    lists = evaluation.recommendation_lists(judged, sorted({*evaluation.POPULARITY_WEIGHTS, served_weight}))
+    served = [one for one in lists if one.popularity_weight in (None, served_weight)]
+    rows = {
+        "model_metrics": evaluation.metric_rows(judged, lists),
+        "exposure_by_bucket": evaluation.exposure_rows(judged, lists),
+        "category_coverage": evaluation.category_rows(judged, served[0]),
+        "popularity_diagnostics": evaluation.diagnostic_rows(judged),
+    }
+    keys = {"day": day, "model_version": artifact.version}
+    with platform.lake.writer() as con:
+        frames = {name: stage_rows(con, name, [{**keys, **row} for row in rows[name]]) for name in rows}
+        data = _report_data(con, platform, artifact, judged, served, frames, rule)
+        page = render_report(data)
+        published = platform.artifacts.publish(
+            "popularity_bias_report",
+            lambda folder: _write(folder, page),
+            Provenance(
+                model_day=day,
+                lake_snapshot=snapshot,
+                code_version=context.assets_def.code_versions_by_key[key_of("popularity_bias_report")] or "",
+                run_id=context.run_id,
+                tables=(TableInput("training_pairs", snapshot, *_window(artifact)),),
+                artifacts=(ArtifactInput("tower_checkpoint", artifact.version),),
+            ),
+        )
+        stage_rows(con, "artifacts", artifact_rows(published, platform))
+        written = commit_tables(context, platform, con, [*names(REPORTS), "artifacts"], days_of(context))
+    return dg.MaterializeResult(
+        asset_key=key_of("popularity_bias_report"),
+        data_version=dg.DataVersion(published.content_hash),
+        metadata={**_headline(data), **_charts(data), **_where(published, artifact, written)},
+    )
+
+
+def _report_data(
+    con: duckdb.DuckDBPyConnection,
+    platform: Platform,
+    artifact: Artifact,
+    judged: Any,
+    served: list[Any],
+    frames: dict[str, Any],
+    rule: HoldOutRule,
+) -> Any:
+    import polars as pl
+
+    from twotower_assets.assets import model_evaluation as evaluation
+    from twotower_assets.assets.samples import sample_users
+    from twotower_assets.reporting.report_data import LineageEntry, ReportData
+
+    day = date.fromisoformat(artifact.manifest["model_day"])
+    dataset = platform.source.dataset
+    curves, quality = (
+        pl.DataFrame(pl.from_arrow(con.execute(f"FROM {table} WHERE day = $day", {"day": day}).to_arrow_table()))
+        for table in ("training_curves", "ann_index_quality")
+    )
+    pairs = judged.hold_out.pairs
+    return ReportData(
+        title="Popularity and long-tail coverage",
+        dataset=dataset,
+        as_of=day,
+        model_version=artifact.version,
+        served_popularity_weight=platform.settings.popularity_weight,
+        hold_out=rule.description,
+        data_notes=DATA_NOTES.get(dataset, []),
+        metrics=frames["model_metrics"],
+        exposure=frames["exposure_by_bucket"],
+        lorenz=evaluation.lorenz_points(judged, served),
+        categories=frames["category_coverage"],
+        popularity_diagnostics=frames["popularity_diagnostics"],
+        curves=curves.sort("epoch"),
+        index_quality=quality.sort("popularity_weight"),
+        samples=sample_users(judged),
+        lineage=[
+            LineageEntry("tower_checkpoint", artifact.version, None, f"code {artifact.manifest['code_version']}"),
+            *(
+                LineageEntry(
+                    one["table"],
+                    None,
+                    one["snapshot"],
+                    f"{one['first_day']} to {one['last_day']}" if one["first_day"] else "",
+                )
+                for one in artifact.manifest["tables"]
+            ),
+            LineageEntry("Dagster run of the training", artifact.manifest["run_id"], None, ""),
+        ],
+        counts={
+            "users": len(judged.view),
+            "items": judged.hold_out.items.num_rows,
+            "training_pairs": len(pairs.filter(pl.col("part") == "train")),
+            "test_clicks": len(judged.view.relevant.values),
+            "days": rule.window_days,
+        },
+    )
+
+
+def _write(folder: Path, page: str) -> None:
+    (folder / REPORT_FILE).write_text(page, encoding="utf-8")
+
+
+def _window(artifact: Artifact) -> tuple[str, str]:
+    pairs = next(one for one in artifact.manifest["tables"] if one["table"] == "training_pairs")
+    return pairs["first_day"], pairs["last_day"]
+
+
+def _headline(data: Any) -> dict[str, Any]:
+    names_and_places = {
+        "recall_at_20": ("recall", 20, "all"),
+        "ndcg_at_20": ("ndcg", 20, "all"),
+        "recall_at_100": ("recall", 100, "all"),
+        "beyond_the_head_recall_at_20": ("recall", 20, "beyond_head"),
+        "coverage_at_20": ("coverage", 20, "all"),
+        "gini_at_20": ("gini", 20, "all"),
+    }
+    found = {
+        name if model == "two_tower" else f"{name}_{model}": data.metric(model, metric, k, bucket)[0]
+        for model in data.models
+        for name, (metric, k, bucket) in names_and_places.items()
+    }
+    delta = data.served(data.popularity_diagnostics)["delta"].to_list()
+    return {name: value for name, value in {**found, "delta": delta[0] if delta else None}.items() if value is not None}
+
+
+def _charts(data: Any) -> dict[str, dg.MetadataValue]:
+    from twotower_assets.reporting import charts
+
+    drawn = {
+        "recall_by_bucket": (charts.recall_by_bucket(data.served(data.metrics)), "recall@20 by popularity bucket"),
+        "exposure_share": (charts.exposure_share(data.served(data.exposure)), "Exposure and clicks by bucket"),
+        "lorenz_curve": (charts.lorenz_curve(data.lorenz), "Lorenz curve of the exposure"),
+        "popularity_tradeoff": (charts.popularity_tradeoff(data.metrics), "What the popularity weight γ trades"),
+    }
+    return {name: dg.MetadataValue.md(charts.as_markdown_image(svg, alt)) for name, (svg, alt) in drawn.items()}
+
+
+def _where(published: Artifact, checkpoint: Artifact, snapshot: int) -> dict[str, Any]:
+    return {
+        "report": dg.MetadataValue.url((published.folder / REPORT_FILE).as_uri()),
+        "path": dg.MetadataValue.path(str(published.folder / REPORT_FILE)),
+        "report_version": published.version,
+        "model_version": checkpoint.version,
+        "lake_snapshot": snapshot,
+    }

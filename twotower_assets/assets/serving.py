@@ -1,0 +1,393 @@
+"""Serving: a checkpoint becomes vectors in the lake and an index, and the version that passes the gates is served.
+
+How vectors are made lives in `two_tower`, how they are searched in `retrieval`.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from typing import Any
+
+import dagster as dg
+import duckdb
+
+from twotower_assets.assets.declaration import asset_spec, code_files, code_version, key_of, sql_files, table_spec
+from twotower_assets.assets.materialization import commit_tables, table_result
+from twotower_assets.assets.records import artifact_rows, stage_frame, stage_rows
+from twotower_assets.checks.gates import CHAMPION_GATES, judge
+from twotower_assets.lake.artifacts import Artifact, ArtifactInput, Provenance, TableInput
+from twotower_assets.lake.lake import LakeError
+from twotower_assets.lake.queries import bound, read_query, stage
+from twotower_assets.partitions import Days, days_of, trailing_window
+from twotower_assets.platform import Platform
+
+SERVED_WEIGHTS = {"γ = 0": 0.0, "γ = ½": 0.5, "γ = 1": 1.0}
+INDEX_RECALL_K = 100
+
+
+def serving_assets(platform: Platform, partitions: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
+    """`item_embeddings`, `user_embeddings`, `ann_index` and `champion`."""
+    return [
+        _item_embeddings(platform, partitions),
+        _user_embeddings(platform, partitions),
+        _ann_index(partitions),
+        _champion(platform),
+    ]
+
+
+def checkpoint_of(con: duckdb.DuckDBPyConnection, platform: Platform, day: date) -> Artifact:
+    """The checkpoint of a day's model. Raises `LakeError` where none was trained."""
+    row = con.execute(
+        "SELECT max_by(model_version, epoch) FROM training_curves WHERE day = $day", {"day": day}
+    ).fetchone()
+    if row is None or row[0] is None:
+        raise LakeError(f"no model was trained as of {day}; materialize training/tower_checkpoint for that partition")
+    return platform.artifacts.open("tower_checkpoint", row[0])
+
+
+def _item_embeddings(platform: Platform, partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
+    @dg.multi_asset(
+        name="item_embeddings",
+        specs=[
+            table_spec(
+                "item_embeddings",
+                platform,
+                used_for="the index, and joining items with anything else in SQL.",
+                deps=[
+                    dg.AssetDep(key_of("tower_checkpoint")),
+                    dg.AssetDep(key_of("items")),
+                    dg.AssetDep(
+                        key_of("training_pairs"),
+                        partition_mapping=trailing_window(platform.settings.window_days),
+                    ),
+                ],
+                kinds={"duckdb", "pytorch"},
+                version=code_version([*code_files("two_tower"), *sql_files("training/catalogue.sql")]),
+            )
+        ],
+        partitions_def=partitions,
+    )
+    def item_embeddings(
+        context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]
+    ) -> dg.MaterializeResult:
+        return _embed(context, platform, "item_embeddings", "training/catalogue.sql", _item_columns)
+
+    return item_embeddings
+
+
+def _user_embeddings(platform: Platform, partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
+    window = trailing_window(platform.settings.window_days)
+
+    @dg.multi_asset(
+        name="user_embeddings",
+        specs=[
+            table_spec(
+                "user_embeddings",
+                platform,
+                used_for="recommendations, measuring the index, and joining users with anything else in SQL.",
+                deps=[
+                    dg.AssetDep(key_of("tower_checkpoint")),
+                    dg.AssetDep(key_of("training_pairs"), partition_mapping=window),
+                    dg.AssetDep(key_of("impressions"), partition_mapping=window),
+                    dg.AssetDep(key_of("users")),
+                ],
+                kinds={"duckdb", "pytorch"},
+                version=code_version([*code_files("two_tower"), *sql_files("serving/user_histories.sql")]),
+                note="Histories reach to the end of the day: held-out clicks are no training data, but they are known "
+                "when the model serves.",
+            )
+        ],
+        partitions_def=partitions,
+    )
+    def user_embeddings(
+        context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]
+    ) -> dg.MaterializeResult:
+        return _embed(context, platform, "user_embeddings", "serving/user_histories.sql", _user_columns)
+
+    return user_embeddings
+
+
+def _embed(
+    context: dg.AssetExecutionContext,
+    platform: Platform,
+    name: str,
+    sql_file: str,
+    columns_of: Callable[[duckdb.DuckDBPyConnection, Any, Any], dict[str, Any]],
+) -> dg.MaterializeResult:
+    import pyarrow as pa
+
+    from twotower_assets.two_tower.checkpoint import load_checkpoint
+
+    days = days_of(context)
+    with platform.lake.reader() as con:
+        artifact = checkpoint_of(con, platform, days.last)
+        checkpoint = load_checkpoint(artifact.folder)
+        sql = read_query(sql_file)
+        parameters = {
+            "as_of": days.last,
+            "window_days": artifact.manifest["details"]["window_days"],
+            "history_length": checkpoint.config.history_length,
+        }
+        rows = con.execute(sql, bound(con, sql, parameters)).to_arrow_table()
+        columns = columns_of(con, checkpoint, rows)
+    size = rows.num_rows
+    table = pa.table(
+        {
+            "day": pa.array([days.last] * size, pa.date32()),
+            **columns,
+            "model_version": [artifact.version] * size,
+            "inverse_temperature": pa.array([checkpoint.inverse_temperature] * size, pa.float32()),
+            "trained_popularity_weight": pa.array([checkpoint.trained_popularity_weight] * size, pa.float32()),
+        }
+    )
+    with platform.lake.writer() as con:
+        stage_frame(con, name, table)
+        snapshot = commit_tables(context, platform, con, [name], days)
+        return table_result(
+            context,
+            con,
+            name,
+            snapshot,
+            days,
+            model_version=artifact.version,
+            dimensions=checkpoint.config.dimensions,
+        )
+
+
+def _vectors(matrix: Any) -> Any:
+    import pyarrow as pa
+
+    return pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel(), pa.float32()), matrix.shape[1])
+
+
+def _item_columns(con: duckdb.DuckDBPyConnection, checkpoint: Any, items: Any) -> dict[str, Any]:
+    import numpy as np
+
+    return {
+        "item_id": items["item_id"],
+        "embedding": _vectors(checkpoint.embed_items(items)),
+        "bias": np.zeros(items.num_rows, np.float32),
+        "log_q": checkpoint.log_q(items["item_id"]),
+    }
+
+
+def _user_columns(con: duckdb.DuckDBPyConnection, checkpoint: Any, users: Any) -> dict[str, Any]:
+    attributes = con.execute(read_query("training/users.sql")).to_arrow_table()
+    vectors = checkpoint.embed_users(users["user_id"], users["history"], attributes)
+    return {"user_id": users["user_id"], "embedding": _vectors(vectors)}
+
+
+def read_vectors(con: duckdb.DuckDBPyConnection, table: str, day: date) -> Any:
+    """The rows of an embedding table of a day, as an Arrow table in order of id. Raises `LakeError` for none."""
+    name = {"item_embeddings": "item_id", "user_embeddings": "user_id"}[table]
+    rows = con.execute(f"FROM {table} WHERE day = $day ORDER BY {name}", {"day": day}).to_arrow_table()
+    if not rows.num_rows:
+        raise LakeError(f"{table} has no vectors of {day}; materialize serving/{table} for that partition")
+    return rows
+
+
+def as_matrix(column: Any) -> Any:
+    """A column of equally long float lists as a float32 matrix [n, d]."""
+    return column.combine_chunks().flatten().to_numpy().reshape(len(column), -1)
+
+
+def _ann_index(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
+    @dg.multi_asset(
+        name="ann_index",
+        specs=[
+            asset_spec(
+                "ann_index",
+                description=(
+                    "The FAISS index of a day's item vectors: one index a day, with the popularity weight γ as a "
+                    "dimension of the query, and an id map that is checked against it. Its recall against exact search "
+                    "and its speed are measured at γ = 0, ½ and 1.\n\n**Used for:** recommendations."
+                ),
+                deps=[dg.AssetDep(key_of("item_embeddings")), dg.AssetDep(key_of("user_embeddings"))],
+                kinds={"faiss"},
+                version=code_version(code_files("retrieval")),
+            )
+        ],
+        partitions_def=partitions,
+    )
+    def ann_index(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
+        return _build_index(context, platform)
+
+    return ann_index
+
+
+def _build_index(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
+    import polars as pl
+
+    from twotower_assets.reporting.charts import as_markdown_image, index_quality
+    from twotower_assets.retrieval.index import build_index
+    from twotower_assets.retrieval.quality import measure_index
+    from twotower_assets.retrieval.storage import save_index
+
+    days, settings = days_of(context), platform.settings
+    with platform.lake.reader() as con:
+        snapshot = platform.lake.snapshot(con)
+        items, users = (read_vectors(con, table, days.last) for table in ("item_embeddings", "user_embeddings"))
+    model_version = _one_model(items, users, days.last)
+    vectors, log_q, bias = as_matrix(items["embedding"]), items["log_q"].to_numpy(), items["bias"].to_numpy()
+    trained_weight = items["trained_popularity_weight"][0].as_py()
+    index = build_index(
+        items["item_id"].to_pylist(),
+        vectors,
+        inverse_temperature=items["inverse_temperature"][0].as_py(),
+        log_q=log_q,
+        bias=bias,
+        factory=settings.index_factory,
+        threads=settings.threads,
+        extra={"model_version": model_version, "trained_popularity_weight": trained_weight},
+    )
+    measured = measure_index(
+        index,
+        vectors,
+        as_matrix(users["embedding"]),
+        log_q=log_q,
+        bias=bias,
+        weights={name: gamma - (trained_weight or 0.0) for name, gamma in SERVED_WEIGHTS.items()},
+        k=min(INDEX_RECALL_K, len(index)),
+        threads=settings.threads,
+    )
+    artifact = platform.artifacts.publish(
+        "ann_index",
+        lambda folder: save_index(index, folder),
+        Provenance(
+            model_day=days.last,
+            lake_snapshot=snapshot,
+            code_version=context.assets_def.code_versions_by_key[key_of("ann_index")] or "",
+            run_id=context.run_id,
+            tables=(
+                TableInput("item_embeddings", snapshot, days.last.isoformat(), days.last.isoformat()),
+                TableInput("user_embeddings", snapshot, days.last.isoformat(), days.last.isoformat()),
+            ),
+            artifacts=(ArtifactInput("tower_checkpoint", model_version),),
+            details={"factory": index.factory},
+        ),
+    )
+    rows = [
+        {
+            "day": days.last,
+            "index_version": artifact.version,
+            "model_version": model_version,
+            "factory": index.factory,
+            "popularity_weight": SERVED_WEIGHTS[one.name],
+            "k": one.k,
+            "recall_at_k": one.recall_at_k,
+            "queries_per_second": one.queries_per_second,
+            "queries": one.queries,
+        }
+        for one in measured
+    ]
+    with platform.lake.writer() as con:
+        frame: pl.DataFrame = stage_rows(con, "ann_index_quality", rows)
+        stage_rows(con, "artifacts", artifact_rows(artifact, platform))
+        commit_tables(context, platform, con, ["ann_index_quality", "artifacts"], days)
+    return dg.MaterializeResult(
+        asset_key=key_of("ann_index"),
+        data_version=dg.DataVersion(artifact.content_hash),
+        metadata={
+            "index_version": artifact.version,
+            "model_version": model_version,
+            "path": dg.MetadataValue.path(str(artifact.folder)),
+            "factory": index.factory,
+            "vectors": len(index),
+            "recall_at_100": min(one.recall_at_k for one in measured),
+            "queries_per_second": min(one.queries_per_second for one in measured),
+            "lake_snapshot": snapshot,
+            "quality": dg.MetadataValue.md(as_markdown_image(index_quality(frame), "Recall and speed of the index")),
+        },
+    )
+
+
+def _one_model(items: Any, users: Any, day: date) -> str:
+    versions = {*items["model_version"].unique().to_pylist(), *users["model_version"].unique().to_pylist()}
+    if len(versions) > 1:
+        raise LakeError(
+            f"item and user vectors of {day} come from different models ({', '.join(sorted(versions))}); materialize "
+            "serving/item_embeddings and serving/user_embeddings for that partition again"
+        )
+    return str(versions.pop())
+
+
+def _champion(platform: Platform) -> dg.AssetsDefinition:
+    @dg.multi_asset(
+        name="champion",
+        specs=[
+            table_spec(
+                "champion",
+                platform,
+                used_for="what `twotower recommend` and the views `current_item_embeddings` and "
+                "`current_user_embeddings` serve.",
+                deps=[
+                    dg.AssetDep(key_of(name))
+                    for name in ("item_embeddings", "user_embeddings", "ann_index", "popularity_bias_report")
+                ],
+                kinds={"duckdb"},
+                version=code_version(sql_files("serving/*.sql", "checks/*.sql", "analysts/*.sql")),
+                note="The newest version that passes the gates. Its rows are published to `served_item_embeddings` and "
+                "`served_user_embeddings` in the same commit, so rebuilding a partition never changes what is served.",
+            )
+        ],
+    )
+    def champion(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
+        return _promote(context, platform)
+
+    return champion
+
+
+def _promote(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
+    refused: list[str] = []
+    with platform.lake.writer() as con:
+        for day, model_version, index_version, report_version in con.execute(
+            read_query("serving/candidates.sql")
+        ).fetchall():
+            outcomes = {gate.name: judge(con, gate, Days(day, day), platform.settings) for gate in CHAMPION_GATES}
+            if failed := [f"{name}: {outcome.observed}" for name, outcome in outcomes.items() if not outcome.passed]:
+                refused.append(f"{model_version} ({'; '.join(failed)})")
+                continue
+            platform.artifacts.open("ann_index", index_version)
+            row = {
+                "model_day": day,
+                "model_version": model_version,
+                "index_version": index_version,
+                "report_version": report_version,
+                "promoted_at": datetime.now(UTC).replace(tzinfo=None),
+                "reason": f"newest version that passes {', '.join(outcomes)}",
+            }
+            stage_rows(con, "champion", [row])
+            for kind in ("item", "user"):
+                name = f"served_{kind}_embeddings"
+                stage(con, f"staged_{name}", read_query(f"serving/{name}.sql"), {"day": day})
+            snapshot = commit_tables(
+                context,
+                platform,
+                con,
+                ["champion", "served_item_embeddings", "served_user_embeddings"],
+                None,
+                views=_current_views(con),
+            )
+            return table_result(
+                context,
+                con,
+                "champion",
+                snapshot,
+                None,
+                model_version=model_version,
+                index_version=index_version,
+                model_day=str(day),
+                refused=refused,
+            )
+    raise dg.Failure(
+        "No version passes the gates; what is served stays as it is. "
+        + (f"Refused: {' | '.join(refused)}" if refused else "There is no complete version yet."),
+        allow_retries=False,
+    )
+
+
+def _current_views(con: duckdb.DuckDBPyConnection) -> list[str]:
+    row = con.execute("SELECT len(embedding) FROM staged_served_item_embeddings LIMIT 1").fetchone()
+    dimensions = int(row[0]) if row else 1
+    return [
+        read_query(f"analysts/current_{kind}_embeddings.sql").format(dimensions=dimensions) for kind in ("item", "user")
+    ]

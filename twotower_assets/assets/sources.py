@@ -1,0 +1,134 @@
+"""The sources: the raw log and catalogue, read through the data set's SQL, cleaned, rejects kept.
+
+What a raw row looks like is known to `sql/sources/`, what a clean one is to `sql/cleaning/`.
+"""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from twotower_assets.assets.declaration import code_version, key_of, sql_files, table_spec
+from twotower_assets.assets.materialization import commit_tables, table_result
+from twotower_assets.lake.queries import stage
+from twotower_assets.lake.sources import Rejects, partition_bounds, stage_catalogue, stage_impressions
+from twotower_assets.partitions import days_of
+from twotower_assets.platform import Platform
+
+NO_USERS = "SELECT NULL::VARCHAR AS user_id, NULL::MAP(VARCHAR, VARCHAR) AS features WHERE false"
+MOVIELENS_NOTE = "MovieLens has no exposures: a rating of 4 or 5 is a click, a lower one is shown and not liked."
+
+
+def source_assets(platform: Platform, partitions: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
+    """The four source assets."""
+    version = code_version([*sql_files("cleaning/*.sql"), *sorted(platform.source.sql_folder.glob("*.sql"))])
+    note = MOVIELENS_NOTE if platform.source.dataset == "movielens" else ""
+    folder = f"sources/{platform.source.dataset}"
+
+    @dg.multi_asset(
+        name="impressions",
+        specs=[
+            table_spec(
+                "impressions",
+                platform,
+                used_for="every feature: frequencies, exposures, histories, training pairs.",
+                kinds={"duckdb", "sql"},
+                version=version,
+                note=note,
+                sql=folder,
+            ),
+            table_spec(
+                "rejected_impressions",
+                platform,
+                used_for="seeing what was wrong with the raw log; nothing is made from it.",
+                kinds={"duckdb", "sql"},
+                version=version,
+                sql="cleaning/checked_impressions.sql",
+            ),
+        ],
+        partitions_def=partitions,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
+    def impressions(
+        context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]
+    ) -> Iterator[dg.MaterializeResult]:
+        days = days_of(context)
+        first_partition, _ = platform.days()
+        with platform.lake.writer() as con:
+            rejects, ignored = stage_impressions(con, platform.source, partition_bounds(*days, first_partition))
+            rejects.refuse_above(platform.settings.maximum_rejected_share, "impressions")
+            snapshot = commit_tables(context, platform, con, ["impressions", "rejected_impressions"], days)
+            if ignored:
+                context.log.info(f"Columns that the data contract does not know were left out: {', '.join(ignored)}")
+            yield table_result(
+                context,
+                con,
+                "impressions",
+                snapshot,
+                days,
+                rows_read=rejects.rows,
+                rows_rejected=rejects.rejected,
+                columns_left_out=ignored,
+            )
+            yield table_result(
+                context, con, "rejected_impressions", snapshot, days, **_described(rejects)
+            )
+
+    @dg.multi_asset(
+        name="items",
+        specs=[
+            table_spec(
+                "items",
+                platform,
+                used_for="the category map, the item tower, titles in lists and reports.",
+                kinds={"duckdb", "sql"},
+                version=version,
+                sql=folder,
+            )
+        ],
+    )
+    def items(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
+        return _catalogue(context, platform, "items")
+
+    @dg.multi_asset(
+        name="users",
+        specs=[
+            table_spec(
+                "users",
+                platform,
+                used_for="feature columns of the user tower, and vectors for users without a click.",
+                kinds={"duckdb", "sql"},
+                version=version,
+                note="A data set without `users.sql` has no row here.",
+                sql=folder,
+            )
+        ],
+    )
+    def users(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
+        return _catalogue(context, platform, "users")
+
+    return [impressions, items, users]
+
+
+def _catalogue(context: dg.AssetExecutionContext, platform: Platform, table: str) -> dg.MaterializeResult:
+    with platform.lake.writer() as con:
+        if table == "users" and platform.source.query("users") is None:
+            stage(con, "staged_users", NO_USERS)
+            snapshot = commit_tables(context, platform, con, [table], None)
+            return table_result(context, con, table, snapshot, None, note="The data set has no users.sql.")
+        rejects = stage_catalogue(con, platform.source, table)
+        rejects.refuse_above(platform.settings.maximum_rejected_share, table)
+        snapshot = commit_tables(context, platform, con, [table], None)
+        return table_result(
+            context, con, table, snapshot, None, rows_read=rejects.rows, **_described(rejects)
+        )
+
+
+def _described(rejects: Rejects) -> dict[str, object]:
+    return {
+        "rows_rejected": rejects.rejected,
+        "reasons": rejects.reasons,
+        "first_rejected": rejects.first,
+    }
+
+
+SOURCE_KEYS = [key_of(name) for name in ("impressions", "rejected_impressions", "items", "users")]

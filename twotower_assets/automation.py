@@ -1,0 +1,55 @@
+"""Jobs and the daily schedule. Which assets they hold is said by group; what these do is not decided here."""
+
+from typing import Any
+
+import dagster as dg
+
+from twotower_assets.settings import Settings
+
+FEATURES = dg.AssetSelection.groups("sources", "features")
+TRAINING = dg.AssetSelection.groups("training", "serving", "reports")
+
+
+def jobs(partitions: dg.DailyPartitionsDefinition) -> list[Any]:
+    """`features_job`, `training_job` and `everything_job`, each with the checks of its assets."""
+    return [
+        dg.define_asset_job(
+            "features_job",
+            FEATURES,
+            partitions_def=partitions,
+            description="Read the sources of a day, or of a range of days, and make every feature.",
+        ),
+        dg.define_asset_job(
+            "training_job",
+            TRAINING,
+            partitions_def=partitions,
+            description="Train as of a day, embed, index, report, and serve the newest version that passes the gates.",
+        ),
+        dg.define_asset_job(
+            "everything_job",
+            FEATURES | TRAINING,
+            partitions_def=partitions,
+            description="A day from its raw log to what is served.",
+        ),
+    ]
+
+
+def daily_schedule(
+    settings: Settings, partitions: dg.DailyPartitionsDefinition, everything: Any
+) -> dg.ScheduleDefinition:
+    """Run `everything_job` for the day that ended last, once a day at the set hour of the set time zone."""
+
+    @dg.schedule(
+        name="daily_schedule",
+        job=everything,
+        cron_schedule=f"0 {settings.schedule_hour} * * *",
+        execution_timezone=settings.time_zone,
+        description=f"Every day at {settings.schedule_hour}:00 {settings.time_zone}, for the last UTC day that has ended.",
+    )
+    def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        key = partitions.get_last_partition_key(current_time=context.scheduled_execution_time)
+        if key is None:
+            return dg.SkipReason("No daily partition has ended yet.")
+        return dg.RunRequest(run_key=key, partition_key=key)
+
+    return schedule

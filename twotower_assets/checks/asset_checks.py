@@ -1,0 +1,108 @@
+"""The checks as Dagster runs them: one check per expectation and per gate, with what was observed and wanted.
+
+What is expected lives in `expectations` and `gates`; here it meets assets, partitions and severities.
+"""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from twotower_assets.assets.declaration import GROUPS, key_of
+from twotower_assets.checks.expectations import Expectation, Outcome, suite, validate
+from twotower_assets.checks.gates import GATES, Gate, judge
+from twotower_assets.lake.tables import TABLES, Table
+from twotower_assets.partitions import Days, days_of
+from twotower_assets.platform import Platform
+
+CHECKED_TABLES = [
+    name
+    for group in ("sources", "features", "training", "serving")
+    for name in GROUPS[group]
+    if name in TABLES and suite(TABLES[name])
+]
+
+
+def table_checks(partitions: dg.DailyPartitionsDefinition) -> list[dg.AssetChecksDefinition]:
+    """One multi-check per table, and one check per gate."""
+    return [
+        *(_suite_checks(TABLES[name], partitions) for name in CHECKED_TABLES),
+        *(_gate_check(gate, partitions) for gate in GATES),
+    ]
+
+
+def blocking_check_keys(names: list[str]) -> list[dg.AssetCheckKey]:
+    """The checks of some assets whose failure means that nothing may be built on them."""
+    of_tables = [
+        dg.AssetCheckKey(key_of(name), one.name) for name in names for one in suite(TABLES[name]) if one.error
+    ]
+    return [*of_tables, *(dg.AssetCheckKey(key_of(gate.asset), gate.name) for gate in GATES if gate.asset in names)]
+
+
+def _suite_checks(table: Table, partitions: dg.DailyPartitionsDefinition) -> dg.AssetChecksDefinition:
+    expectations = suite(table)
+    partitioned = partitions if table.daily else None
+
+    @dg.multi_asset_check(
+        name=f"{table.name}_suite",
+        specs=[
+            dg.AssetCheckSpec(
+                one.name,
+                asset=key_of(table.name),
+                description=one.description,
+                blocking=one.error,
+                partitions_def=partitioned,
+            )
+            for one in expectations
+        ],
+    )
+    def checks(
+        context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform]
+    ) -> Iterator[dg.AssetCheckResult]:
+        frame = _frame(platform, table, expectations, days_of(context) if table.daily else None)
+        for one, outcome in zip(expectations, validate(frame, expectations), strict=True):
+            yield _result(table.name, one.name, outcome, error=one.error)
+
+    return checks
+
+
+def _gate_check(gate: Gate, partitions: dg.DailyPartitionsDefinition) -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        name=gate.name,
+        asset=key_of(gate.asset),
+        description=gate.description,
+        blocking=True,
+        partitions_def=partitions,
+    )
+    def check(context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
+        with platform.lake.reader() as con:
+            outcome = judge(con, gate, days_of(context), platform.settings)
+        return _result(gate.asset, gate.name, outcome, error=True)
+
+    return check
+
+
+def _frame(platform: Platform, table: Table, expectations: list[Expectation], days: Days | None):  # type: ignore[no-untyped-def]
+    columns = sorted({name for one in expectations for name in one.columns}) or [table.column_names[0]]
+    with platform.lake.reader() as con:
+        relation = con.table(table.name)
+        if days:
+            relation = relation.filter(f"day BETWEEN DATE '{days.first}' AND DATE '{days.last}'")
+        return relation.project(", ".join(columns)).df()
+
+
+def _result(asset: str, name: str, outcome: Outcome, *, error: bool) -> dg.AssetCheckResult:
+    verdict = "holds" if outcome.passed else "does not hold"
+    return dg.AssetCheckResult(
+        passed=outcome.passed,
+        asset_key=key_of(asset),
+        check_name=name,
+        severity=dg.AssetCheckSeverity.ERROR if error else dg.AssetCheckSeverity.WARN,
+        description=f"{outcome.wanted} — {verdict}: {outcome.observed}",
+        metadata={
+            "observed": outcome.observed,
+            "threshold": outcome.wanted,
+            "sample": outcome.sample,
+        },
+    )
+
+

@@ -1,0 +1,172 @@
+"""The Great Expectations suites: one per table, derived from its declared columns, and running them on a frame.
+
+Missing values in columns that must have one are refused by the lake itself and need no expectation. What spans
+several rows, days or tables is a gate.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from twotower_assets.lake.tables import TABLES, Column, Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SAMPLE = 5
+MAY_BE_EMPTY = {"users", "rejected_impressions", "exposure_log"}
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """One expectation of a suite: a Great Expectations class by name, with its arguments."""
+
+    name: str
+    description: str
+    type: str
+    arguments: dict[str, Any]
+    error: bool = True
+    """Whether a failure is an error, which also blocks what is downstream; else it is a warning."""
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns that it reads."""
+        if "column_list" in self.arguments:
+            return list(self.arguments["column_list"])
+        return [self.arguments["column"]] if "column" in self.arguments else []
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an expectation found: passed or not, what was observed, what was wanted, offending values."""
+
+    passed: bool
+    observed: str
+    wanted: str
+    sample: list[str] = field(default_factory=list)
+
+
+EXTRA = {
+    "impressions": (
+        Expectation(
+            "click_rate_is_plausible",
+            "Between 0.1 % and 95 % of the impressions are clicked; outside, `clicked` is probably read wrongly.",
+            "ExpectColumnMeanToBeBetween",
+            {"column": "clicked", "min_value": 0.001, "max_value": 0.95},
+            error=False,
+        ),
+    ),
+    "items": (
+        Expectation(
+            "most_items_have_a_category",
+            "At least half of the items have a category.",
+            "ExpectColumnValuesToNotBeInSet",
+            {"column": "category", "value_set": ["unknown"], "mostly": 0.5},
+            error=False,
+        ),
+    ),
+}
+
+
+def suite(table: Table) -> list[Expectation]:
+    """The expectations of a table: ranges and value sets of its columns, its grain, its volume, and the extra ones."""
+    expectations = [one for column in table.columns for one in _of_column(column)]
+    if table.grain:
+        expectations.append(
+            Expectation(
+                "rows_are_unique",
+                f"No two rows agree in {', '.join(table.grain)}.",
+                "ExpectCompoundColumnsToBeUnique" if len(table.grain) > 1 else "ExpectColumnValuesToBeUnique",
+                {"column_list": list(table.grain), "ignore_row_if": "never"}
+                if len(table.grain) > 1
+                else {"column": table.grain[0]},
+            )
+        )
+    if table.name not in MAY_BE_EMPTY:
+        expectations.append(
+            Expectation(
+                "has_rows",
+                "There is at least one row." + (" A day without rows is only a warning." if table.daily else ""),
+                "ExpectTableRowCountToBeBetween",
+                {"min_value": 1},
+                error=not table.daily,
+            )
+        )
+    return [*expectations, *EXTRA.get(table.name, ())]
+
+
+def validate(frame: pd.DataFrame, expectations: list[Expectation]) -> list[Outcome]:
+    """Run the expectations on a pandas frame that has their columns; one outcome each, in order."""
+    import great_expectations as gx
+
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False}
+    batch = (
+        context.data_sources.add_pandas("lake")
+        .add_dataframe_asset("table")
+        .add_batch_definition_whole_dataframe("rows")
+    )
+    classes = [getattr(gx.expectations, one.type)(**one.arguments) for one in expectations]
+    found = batch.get_batch(batch_parameters={"dataframe": frame}).validate(
+        gx.ExpectationSuite("suite", expectations=classes)
+    )
+    by_config = {_identity(result.expectation_config): result for result in found.results}
+    return [
+        _outcome(one, by_config[_identity(expected.configuration)])
+        for one, expected in zip(expectations, classes, strict=True)
+    ]
+
+
+def blocking_checks(table: str) -> list[str]:
+    """Names of the checks of a table whose failure blocks what is downstream."""
+    return [one.name for one in suite(TABLES[table]) if one.error]
+
+
+def _of_column(column: Column) -> list[Expectation]:
+    found = []
+    if column.minimum is not None or column.maximum is not None:
+        bounds = {"min_value": column.minimum, "max_value": column.maximum}
+        found.append(
+            Expectation(
+                f"{column.name}_is_in_range",
+                f"`{column.name}` lies in {_range(column)}.",
+                "ExpectColumnValuesToBeBetween",
+                {"column": column.name, **{name: value for name, value in bounds.items() if value is not None}},
+            )
+        )
+    if column.values:
+        found.append(
+            Expectation(
+                f"{column.name}_is_known",
+                f"`{column.name}` is one of {', '.join(column.values)}.",
+                "ExpectColumnValuesToBeInSet",
+                {"column": column.name, "value_set": list(column.values)},
+            )
+        )
+    return found
+
+
+def _range(column: Column) -> str:
+    low = "−∞" if column.minimum is None else f"{column.minimum:g}"
+    high = "∞" if column.maximum is None else f"{column.maximum:g}"
+    return f"[{low}, {high}]"
+
+
+def _identity(configuration: Any) -> tuple[str, str]:
+    arguments = {name: value for name, value in configuration.kwargs.items() if name != "batch_id"}
+    return configuration.type, repr(sorted(arguments.items()))
+
+
+def _outcome(expectation: Expectation, result: Any) -> Outcome:
+    details = result.result or {}
+    if result.exception_info and result.exception_info.get("raised_exception"):
+        return Outcome(False, f"could not be evaluated: {result.exception_info['exception_message']}", expectation.description)
+    if "unexpected_count" in details:
+        rows, wrong = details["element_count"], details["unexpected_count"]
+        sample = [str(value) for value in details.get("partial_unexpected_list", [])[:SAMPLE]]
+        return Outcome(bool(result.success), f"{wrong} of {rows} rows are otherwise", expectation.description, sample)
+    observed = details.get("observed_value")
+    shown = f"{observed:g}" if isinstance(observed, float) and math.isfinite(observed) else str(observed)
+    return Outcome(bool(result.success), shown, expectation.description)

@@ -1,0 +1,66 @@
+"""The gates: what must hold across rows, days and tables, each a SQL file under `sql/checks/`.
+
+The same gates run as asset checks after a materialization, and again when a champion is chosen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+
+from twotower_assets.checks.expectations import Outcome
+from twotower_assets.lake.queries import bound, read_query
+from twotower_assets.partitions import Days
+from twotower_assets.settings import Settings
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One gate: its SQL file's name, the asset that it judges, what it means."""
+
+    name: str
+    asset: str
+    description: str
+
+
+GATES = (
+    Gate("q_sums_to_one", "item_frequency", "The sampling probabilities of a day add up to 1."),
+    Gate(
+        "no_clicked_pair",
+        "exposure_log",
+        "No pair that the user clicked on that day or in the trailing window is taken for a negative.",
+    ),
+    Gate("history_is_past", "training_pairs", "Histories hold only what was clicked strictly before."),
+    Gate("item_embeddings_are_sound", "item_embeddings", "Item vectors are finite and of length 1."),
+    Gate("user_embeddings_are_sound", "user_embeddings", "User vectors are finite and of length 1."),
+    Gate("index_recall", "ann_index", "The index finds what exact search finds, at γ = 0, ½ and 1."),
+    Gate(
+        "model_beats_most_popular",
+        "popularity_bias_report",
+        "The model recalls more than recommending the most popular items does.",
+    ),
+)
+CHAMPION_GATES = tuple(
+    gate
+    for gate in GATES
+    if gate.asset in ("item_embeddings", "user_embeddings", "ann_index", "popularity_bias_report")
+)
+
+
+def judge(con: duckdb.DuckDBPyConnection, gate: Gate, days: Days, settings: Settings) -> Outcome:
+    """What the gate finds on some days."""
+    sql = read_query(f"checks/{gate.name}.sql")
+    parameters: dict[str, Any] = {
+        "first_day": days.first,
+        "last_day": days.last,
+        "window_days": settings.window_days,
+        "popularity_weight": settings.popularity_weight,
+        "minimum_index_recall": settings.minimum_index_recall,
+    }
+    row = con.execute(sql, bound(con, sql, parameters)).fetchone()
+    if row is None:
+        return Outcome(False, "the gate's SQL gave no row", gate.description)
+    passed, observed, wanted, sample = row
+    return Outcome(bool(passed), str(observed), str(wanted), [str(value) for value in sample or []])

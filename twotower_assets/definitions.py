@@ -1,0 +1,66 @@
+"""The one place where everything is put together; tests pass their own settings or resources."""
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from twotower_assets.assets.features import feature_assets
+from twotower_assets.assets.reports import report_assets
+from twotower_assets.assets.serving import serving_assets
+from twotower_assets.assets.sources import source_assets
+from twotower_assets.assets.training import training_assets
+from twotower_assets.automation import daily_schedule, jobs
+from twotower_assets.checks.asset_checks import blocking_check_keys, table_checks
+from twotower_assets.partitions import daily_partitions
+from twotower_assets.platform import Platform, open_platform
+from twotower_assets.settings import Settings, load_settings
+
+TRAINING_INPUTS = ["impressions", "items", "users", "training_pairs"]
+
+
+def build_definitions(
+    settings: Settings | None = None, *, resources: Mapping[str, Any] | None = None
+) -> dg.Definitions:
+    """All assets, checks, jobs and the schedule of the data set that the settings name.
+
+    Args:
+        settings: default: from the environment and the home folder.
+        resources: replace the resource `platform`, for tests.
+
+    Raises:
+        SettingsError: a setting is out of range.
+        SourceError: the data set's SQL or files are needed to know its days, and are not there.
+    """
+    platform = open_platform(settings or load_settings())
+    with warnings.catch_warnings():
+        # Partitioned checks are a preview in Dagster 1.13, windows that reach before the first partition a beta.
+        warnings.filterwarnings("ignore", category=dg.PreviewWarning)
+        warnings.filterwarnings("ignore", category=dg.BetaWarning)
+        return _definitions(platform, resources or {})
+
+
+def _definitions(platform: Platform, resources: Mapping[str, Any]) -> dg.Definitions:
+    partitions = daily_partitions(*platform.days())
+    every_job = jobs(partitions)
+    return dg.Definitions(
+        assets=[
+            *source_assets(platform, partitions),
+            *feature_assets(platform, partitions),
+            *training_assets(platform, partitions, blocking_check_keys(TRAINING_INPUTS)),
+            *serving_assets(platform, partitions),
+            *report_assets(platform, partitions),
+        ],
+        asset_checks=table_checks(partitions),
+        jobs=every_job,
+        schedules=[daily_schedule(platform.settings, partitions, every_job[-1])],
+        resources={"platform": platform, **resources},
+        executor=dg.in_process_executor,
+    )
+
+
+@dg.definitions
+def definitions() -> dg.Definitions:
+    """What Dagster loads."""
+    return build_definitions()

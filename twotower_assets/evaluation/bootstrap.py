@@ -1,0 +1,106 @@
+"""Means over users with bootstrap intervals, users being what is drawn again.
+
+Per-user numbers come in, one interval goes out. What the numbers measure is no concern of this module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import ndtri
+
+from twotower_assets.evaluation.scores import FloatArray, IntArray
+
+MAX_RESAMPLED_USERS = 10_000
+"""Beyond this many users the interval is the normal one, to which the bootstrap of a mean converges."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A statistic with its interval. `low` and `high` are NaN where fewer than two users have a value."""
+
+    mean: float
+    low: float
+    high: float
+    users: int
+
+
+def resampled_users(n_users: int, resamples: int, seed: int) -> Iterator[IntArray]:
+    """Draw n_users users with replacement, `resamples` times: int64 [n_users] each."""
+    rng = np.random.default_rng(seed)
+    for _ in range(resamples):
+        yield rng.integers(0, n_users, n_users)
+
+
+def bootstrap_interval(
+    values: FloatArray, level: float = 0.95, resamples: int = 1000, seed: int = 0
+) -> Interval:
+    """The mean over users and its percentile bootstrap interval.
+
+    Args:
+        values: float64 [n_users]; users with NaN (no relevant items) are left out.
+        level: coverage of the interval, between 0 and 1.
+        resamples: number of bootstrap draws.
+        seed: of the draws.
+
+    Raises:
+        ValueError: a level outside (0, 1) or an infinite value.
+    """
+    return bootstrap_ratio(values, np.ones(len(values)), level, resamples, seed)
+
+
+def paired_difference(
+    values: FloatArray, other: FloatArray, level: float = 0.95, resamples: int = 1000, seed: int = 0
+) -> Interval:
+    """The mean of values − other over the users who have both, with its bootstrap interval.
+
+    Narrower than the difference of two intervals, because users who are easy for one model are easy for the
+    other. Arguments as in `bootstrap_interval`; both are float64 [n_users], of the same users in the same
+    order.
+    """
+    if values.shape != other.shape:
+        raise ValueError(f"both must be of the same users, got shapes {values.shape} and {other.shape}")
+    return bootstrap_interval(values - other, level, resamples, seed)
+
+
+def bootstrap_ratio(
+    numerator: FloatArray,
+    denominator: FloatArray,
+    level: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Interval:
+    """The ratio of two means over users, with its bootstrap interval; `mean` of the result is that ratio.
+
+    Args:
+        numerator: float64 [n_users].
+        denominator: float64 [n_users]; users with NaN in either are left out.
+        level: coverage of the interval, between 0 and 1.
+        resamples: number of bootstrap draws.
+        seed: of the draws.
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie between 0 and 1, got {level}")
+    if numerator.shape != denominator.shape or numerator.ndim != 1:
+        raise ValueError(f"expected one value per user, got shapes {numerator.shape} and {denominator.shape}")
+    if np.isinf(numerator).any() or np.isinf(denominator).any():
+        raise ValueError("a user's value is infinite")
+    known = ~(np.isnan(numerator) | np.isnan(denominator))
+    above, below = numerator[known], denominator[known]
+    users = len(above)
+    if users == 0 or below.sum() == 0:
+        return Interval(np.nan, np.nan, np.nan, users)
+    ratio = float(above.sum() / below.sum())
+    if users == 1:
+        return Interval(ratio, np.nan, np.nan, users)
+    if users > MAX_RESAMPLED_USERS:
+        spread = (above - ratio * below).std(ddof=1) / (abs(below.mean()) * np.sqrt(users))
+        margin = float(ndtri(0.5 + level / 2) * spread)
+        return Interval(ratio, ratio - margin, ratio + margin, users)
+    draws = np.array(
+        [above[drawn].sum() / below[drawn].sum() for drawn in resampled_users(users, resamples, seed)]
+    )
+    low, high = np.nanquantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(ratio, float(low), float(high), users)

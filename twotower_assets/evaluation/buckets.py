@@ -1,0 +1,56 @@
+"""Head, mid, tail and cold: the popularity bucket of every item, by cumulative share of training clicks.
+
+Only the rule lives here. Metrics per bucket are in `ranking` (through `restrict`) and in `popularity`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+HEAD: Final = 0
+MID: Final = 1
+TAIL: Final = 2
+COLD: Final = 3
+BUCKET_NAMES: Final = ("head", "mid", "tail", "cold")
+"""Names of the buckets, at the position of their number."""
+
+HEAD_PERCENT: Final = 50
+MID_PERCENT: Final = 80
+
+
+def popularity_buckets(counts: NDArray[Any]) -> NDArray[np.int8]:
+    """The bucket of every item: HEAD, MID, TAIL or COLD.
+
+    Items are ordered by clicks, most first, the lower position first among equals. An item is head while the
+    items before it hold less than 50 % of all clicks, mid while they hold less than 80 %, tail after that; so
+    the head is the smallest set of most popular items that holds half the clicks, and is never empty where
+    there are clicks. An item without clicks is cold.
+
+    Args:
+        counts: training clicks per item, int64 [n_items] (or decayed counts, float), not negative.
+
+    Returns:
+        int8 [n_items].
+
+    Raises:
+        ValueError: a negative or non-finite count, or not one number per item.
+    """
+    counts = np.asarray(counts)
+    if counts.ndim != 1:
+        raise ValueError(f"counts must have shape [n_items], got {counts.shape}")
+    if not np.isfinite(counts).all() or (counts < 0).any():
+        raise ValueError("counts must be finite and not negative")
+    order = np.argsort(-counts, kind="stable")
+    held = np.cumsum(counts[order])
+    before = held - counts[order]
+    total = held[-1] if len(held) else 0
+    ranked = np.full(len(counts), TAIL, dtype=np.int8)
+    ranked[before * 100 < MID_PERCENT * total] = MID
+    ranked[before * 100 < HEAD_PERCENT * total] = HEAD
+    ranked[counts[order] == 0] = COLD
+    buckets = np.empty(len(counts), dtype=np.int8)
+    buckets[order] = ranked
+    return buckets

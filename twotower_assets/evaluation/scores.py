@@ -1,0 +1,119 @@
+"""Scores of users on the whole catalogue, asked for in blocks so that the full matrix is never held.
+
+Here live the type of such a source, the loop that walks over it, and the wrapper that adds popularity to it.
+What is made of the scores (lists, metrics, the missing popularity) lives in the modules that read them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+IntArray: TypeAlias = NDArray[np.int64]
+FloatArray: TypeAlias = NDArray[np.float64]
+Scores: TypeAlias = NDArray[np.floating[Any]]
+
+ScoreBlock: TypeAlias = Callable[[IntArray], Scores]
+"""Takes user rows, int64 [b], and gives their scores on every item, float [b, n_items]."""
+
+MAX_SCORES_PER_BLOCK = 2**26
+"""Scores held at once: 256 MiB in float32. A wide catalogue is walked with fewer users per block."""
+
+
+def score_blocks(
+    score_block: ScoreBlock, rows: IntArray, block_size: int = 1024
+) -> Iterator[tuple[IntArray, Scores]]:
+    """Walk over the users in blocks, with every block checked.
+
+    Args:
+        score_block: gives scores, float [b, n_items], for user rows, int64 [b].
+        rows: users to score, int64 [n].
+        block_size: most users in a block. The first block holds one user, to learn how wide the catalogue is;
+            the later ones hold at most `MAX_SCORES_PER_BLOCK` scores.
+
+    Yields:
+        The block's rows, int64 [b], and its scores, float32 or float64 [b, n_items].
+
+    Raises:
+        ValueError: scores of the wrong shape, or a score that is NaN or infinite.
+    """
+    if block_size < 1:
+        raise ValueError(f"block_size must be at least 1, got {block_size}")
+    n_items: int | None = None
+    start = 0
+    while start < len(rows):
+        size = 1 if n_items is None else max(1, min(block_size, MAX_SCORES_PER_BLOCK // max(n_items, 1)))
+        block = rows[start : start + size]
+        scores = _checked(score_block(block), block, n_items)
+        n_items = scores.shape[1]
+        yield block, scores
+        start += size
+
+
+def popularity_weighted(score_block: ScoreBlock, log_q: NDArray[Any], weight: float) -> ScoreBlock:
+    """Scores with weight · log q added, the popularity a served score gains or loses.
+
+    Args:
+        score_block: the model's own scores, float [b, n_items].
+        log_q: log sampling probability per item, float [n_items], finite (clipped below for unseen items).
+        weight: γ − γ₀, the popularity weight served less the one trained to.
+
+    Raises:
+        ValueError: log_q is not one finite number per item.
+    """
+    added = np.asarray(log_q, dtype=np.float64)
+    if added.ndim != 1 or not np.isfinite(added).all():
+        raise ValueError(
+            "log_q must be one finite number per item: clip it from below for items never clicked"
+        )
+    added = weight * added
+
+    def weighted(rows: IntArray) -> Scores:
+        scores = np.asarray(score_block(rows))
+        if scores.ndim != 2 or scores.shape[1] != len(added):
+            raise ValueError(f"log_q has {len(added)} items, but the scores have shape {scores.shape}")
+        kind = scores.dtype if scores.dtype.kind == "f" else np.float64
+        total: Scores = scores + added.astype(kind)
+        return total
+
+    return weighted
+
+
+def _checked(scores: Scores, rows: IntArray, n_items: int | None) -> Scores:
+    """The scores as float32 or float64, [b, n_items], once they are known to be finite and of that shape."""
+    scores = np.asarray(scores)
+    if scores.dtype not in (np.float32, np.float64):
+        scores = scores.astype(np.float64)
+    if scores.ndim != 2 or len(scores) != len(rows) or n_items not in (None, scores.shape[1]):
+        width = "n_items" if n_items is None else str(n_items)
+        raise ValueError(f"score_block must give scores of shape [{len(rows)}, {width}], got {scores.shape}")
+    if not np.isfinite(scores).all():
+        bad = ~np.isfinite(scores)
+        user, item = np.argwhere(bad)[0]
+        raise ValueError(
+            f"{int(bad.sum())} scores in this block are NaN or infinite, the first one for user row "
+            f"{int(rows[user])} and item {int(item)}: look for a diverged training or an unclipped log q"
+        )
+    return scores
+
+
+def inner_products(
+    user_vectors: NDArray[Any], item_vectors: NDArray[Any], inverse_temperature: float
+) -> ScoreBlock:
+    """A two-tower model's own scores, ⟨u, v⟩/τ, without bias or popularity.
+
+    Args:
+        user_vectors: float [n_users, d].
+        item_vectors: float [n_items, d].
+        inverse_temperature: 1/τ.
+    """
+    items = np.ascontiguousarray(item_vectors.T) * np.float32(inverse_temperature)
+
+    def score(rows: IntArray) -> Scores:
+        products: Scores = user_vectors[rows] @ items
+        return products
+
+    return score

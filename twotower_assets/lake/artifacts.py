@@ -1,0 +1,144 @@
+"""Artifacts that are not tables: checkpoints, indexes, reports; each version a folder that never changes.
+
+A version is written to a temporary folder and renamed into place, with a `manifest.json` that says what it was made
+from. What the files inside mean is known to those who write them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+MANIFEST = "manifest.json"
+VERSION_DIGITS = 12
+
+
+class ArtifactError(RuntimeError):
+    """An artifact is missing, damaged or cannot be written; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class TableInput:
+    """A table that an artifact was made from: the days read and the lake snapshot at which they were read."""
+
+    table: str
+    snapshot: int
+    first_day: str | None = None
+    last_day: str | None = None
+
+
+@dataclass(frozen=True)
+class ArtifactInput:
+    """An artifact that another was made from."""
+
+    asset: str
+    version: str
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What an artifact was made from, by what, in which run."""
+
+    model_day: date
+    lake_snapshot: int
+    code_version: str
+    run_id: str
+    tables: tuple[TableInput, ...] = ()
+    artifacts: tuple[ArtifactInput, ...] = ()
+    recipe: str | None = None
+    seed: int | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A published version: its folder and its manifest."""
+
+    asset: str
+    version: str
+    folder: Path
+    manifest: dict[str, Any]
+
+    @property
+    def content_hash(self) -> str:
+        """SHA-256 over its content, hexadecimal."""
+        return str(self.manifest["content_hash"])
+
+
+@dataclass(frozen=True)
+class ArtifactStore:
+    """The folder `<folder>/<asset>/<version>/`."""
+
+    folder: Path
+
+    def publish(self, asset: str, build: Callable[[Path], str | None], made: Provenance) -> Artifact:
+        """Write a version with `build`, which is given an empty folder, and put it in place at once.
+
+        `build` returns the content hash, or None for the hash over all files that it wrote. A version that exists
+        already is kept as it is. Raises `ArtifactError` when the disk refuses; then nothing is left behind.
+        """
+        parent = self.folder / asset
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=parent, prefix=".writing-", ignore_cleanup_errors=True) as name:
+                fresh = Path(name) / "content"
+                fresh.mkdir()
+                content_hash = build(fresh) or _folder_hash(fresh)
+                version = f"{made.model_day}-{content_hash[:VERSION_DIGITS]}"
+                manifest = _manifest(asset, version, content_hash, made)
+                (fresh / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", "utf-8")
+                if not (parent / version).exists():
+                    fresh.rename(parent / version)
+        except OSError as error:
+            raise ArtifactError(
+                f"cannot write a version of {asset} to {parent}: {error.strerror or error}. Nothing was left behind"
+            ) from error
+        return self.open(asset, version)
+
+    def open(self, asset: str, version: str) -> Artifact:
+        """The published version. Raises `ArtifactError` where it is gone or has no readable manifest."""
+        folder = self.folder / asset / version
+        try:
+            manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
+        except FileNotFoundError as error:
+            raise ArtifactError(
+                f"{asset} {version} is gone: {folder} is not there. Materialize {asset} again, or restore the folder"
+            ) from error
+        except (OSError, ValueError) as error:
+            raise ArtifactError(f"the manifest in {folder} cannot be read ({error}). Restore the folder") from error
+        return Artifact(asset, version, folder, manifest)
+
+    def scratch(self, asset: str, name: str) -> Path:
+        """A folder for what must outlive an interruption, such as the state a training resumes from."""
+        return self.folder / ".resume" / asset / name
+
+    def discard_scratch(self, asset: str, name: str) -> None:
+        """Remove such a folder."""
+        shutil.rmtree(self.scratch(asset, name), ignore_errors=True)
+
+
+def _manifest(asset: str, version: str, content_hash: str, made: Provenance) -> dict[str, Any]:
+    stated = asdict(made)
+    stated["model_day"] = made.model_day.isoformat()
+    return {
+        "asset": asset,
+        "version": version,
+        "content_hash": content_hash,
+        "created_at": datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="seconds"),
+        **stated,
+    }
+
+
+def _folder_hash(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(str(file.relative_to(folder)).encode() + b"\0")
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()

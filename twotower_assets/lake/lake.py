@@ -1,0 +1,327 @@
+"""The lake: opening it, creating its tables, replacing partitions whole, and knowing its snapshots.
+
+A commit stages its rows outside the transaction, then deletes and inserts under a file lock, so that writers in many
+processes never collide on the SQLite catalogue and readers see whole partitions only. What the rows mean is not
+decided here.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import duckdb
+from filelock import FileLock, Timeout
+
+from twotower_assets.lake.queries import scalar
+from twotower_assets.lake.tables import TABLES, Table
+
+log = logging.getLogger(__name__)
+
+EXTENSIONS = {"ducklake": "duckdb_extension_ducklake", "sqlite_scanner": "duckdb_extension_sqlite_scanner"}
+COMMIT_ATTEMPTS = 6
+_CONFLICTS = ("database is locked", "conflict")
+
+
+class LakeError(RuntimeError):
+    """The lake cannot be opened, read or written; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """Rows that replace others: those of `days` (inclusive), or those equal in the `matching` columns, or all.
+
+    `staged` is a temporary table or registered relation with the columns of `table`, by name.
+    """
+
+    table: str
+    staged: str
+    days: tuple[date, date] | None = None
+    matching: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class CommitInfo:
+    """What is stored with the snapshot: who wrote what, and for which days."""
+
+    asset: str
+    run_id: str = ""
+    days: tuple[date, date] | None = None
+
+    def as_json(self) -> str:
+        """As JSON text with keys asset, run_id, first_day, last_day."""
+        first, last = self.days or (None, None)
+        return json.dumps(
+            {
+                "asset": self.asset,
+                "run_id": self.run_id,
+                "first_day": first.isoformat() if first else None,
+                "last_day": last.isoformat() if last else None,
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Lake:
+    """A DuckLake on a SQLite catalogue in `folder`, holding the data set `dataset`."""
+
+    folder: Path
+    dataset: str
+    memory_limit: str | None = None
+    threads: int | None = None
+    lock_seconds: float = 120.0
+
+    @property
+    def catalog(self) -> Path:
+        """The SQLite file of the catalogue."""
+        return self.folder / "catalog.sqlite"
+
+    @property
+    def uri(self) -> str:
+        """The lake as DuckDB's ATTACH takes it."""
+        return f"ducklake:sqlite:{self.catalog}"
+
+    @property
+    def exists(self) -> bool:
+        """Whether the lake has been created."""
+        return self.catalog.is_file()
+
+    @contextmanager
+    def reader(self, snapshot: int | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A read-only connection with the lake as default database, in one transaction: at `snapshot`, or as it stands.
+
+        Raises `LakeError` where there is no lake yet, or one of another data set.
+        """
+        if not self.exists:
+            raise LakeError(f"there is no lake in {self.folder} yet; materialize the sources first (`make demo`)")
+        with self._connection() as con:
+            at = f", SNAPSHOT_VERSION {int(snapshot)}" if snapshot is not None else ""
+            self._attach(con, f"READ_ONLY{at}")
+            self._check_identity(con)
+            con.execute("BEGIN TRANSACTION")
+            yield con
+
+    @contextmanager
+    def writer(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection that may write, with every declared table in place. Raises `LakeError`."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise LakeError(f"cannot create the lake folder {self.folder}: {error.strerror}") from error
+        options = (
+            f"DATA_PATH '{_quoted(self.folder / 'data')}', DATA_INLINING_ROW_LIMIT 0, "
+            "META_JOURNAL_MODE 'WAL', META_BUSY_TIMEOUT 20000"
+        )
+        with self._connection() as con:
+            with self._lock():
+                self._attach(con, options)
+                self._create_missing_tables(con)
+            yield con
+
+    def commit(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        replacements: Sequence[Replacement],
+        info: CommitInfo,
+        views: Sequence[str] = (),
+    ) -> int:
+        """Replace rows, and define views, in one transaction; give the id of its snapshot.
+
+        Retries a bounded number of times, with jitter, when another writer was first. Raises `LakeError` when the
+        lock or the retries run out or the disk is full; the rows that were there before are then still there.
+        """
+        for attempt in range(COMMIT_ATTEMPTS):
+            try:
+                with self._lock():
+                    return self._commit_once(con, replacements, info, views)
+            except duckdb.Error as error:
+                message = str(error)
+                if attempt + 1 < COMMIT_ATTEMPTS and any(sign in message.lower() for sign in _CONFLICTS):
+                    log.warning("commit of %s met another writer, trying again: %s", info.asset, message)
+                    time.sleep(random.uniform(0.05, 0.2) * 2**attempt)
+                    continue
+                raise LakeError(
+                    f"the commit of {info.asset} to {self.folder} failed and left the rows as they were: {message}"
+                ) from error
+        raise AssertionError("unreachable")
+
+    def snapshot(self, con: duckdb.DuckDBPyConnection) -> int:
+        """The id of the newest snapshot that `con` sees."""
+        return int(scalar(con, "SELECT max(snapshot_id) FROM ducklake_snapshots('lake')"))
+
+    def _commit_once(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        replacements: Sequence[Replacement],
+        info: CommitInfo,
+        views: Sequence[str],
+    ) -> int:
+        con.execute("BEGIN TRANSACTION")
+        try:
+            for replacement in replacements:
+                _replace(con, TABLES[replacement.table], replacement)
+            for statement in views:
+                con.execute(statement)
+            con.execute(
+                "CALL ducklake_set_commit_message('lake', $author, $message, extra_info => $info)",
+                {"author": "twotower_assets", "message": f"materialize {info.asset}", "info": info.as_json()},
+            )
+            con.execute("COMMIT")
+        except BaseException:
+            _rollback(con)
+            raise
+        return int(scalar(con, "SELECT id FROM ducklake_last_committed_snapshot('lake')"))
+
+    @contextmanager
+    def _connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        con = duckdb.connect()
+        try:
+            con.execute("SET TimeZone = 'UTC'")
+            con.execute(f"SET temp_directory = '{_quoted(self.folder / 'spill')}'")
+            con.execute("SET enable_progress_bar = false")
+            if self.memory_limit:
+                con.execute("SET memory_limit = $limit", {"limit": self.memory_limit})
+            if self.threads:
+                con.execute("SET threads = $threads", {"threads": self.threads})
+            for name, package in EXTENSIONS.items():
+                load_extension(con, name, package)
+            yield con
+        finally:
+            con.close()
+
+    def _attach(self, con: duckdb.DuckDBPyConnection, options: str) -> None:
+        try:
+            con.execute(f"ATTACH '{_quoted(Path(self.uri))}' AS lake ({options})")
+            con.execute("USE lake")
+        except duckdb.Error as error:
+            raise LakeError(f"cannot open the lake in {self.folder}: {error}") from error
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        try:
+            with FileLock(self.folder / "commit.lock", timeout=self.lock_seconds):
+                yield
+        except Timeout as error:
+            raise LakeError(
+                f"another commit has held {self.folder / 'commit.lock'} for over {self.lock_seconds:g} s; look for a "
+                "hanging run, or raise TWOTOWER_CATALOG_LOCK_SECONDS"
+            ) from error
+
+    def _check_identity(self, con: duckdb.DuckDBPyConnection) -> None:
+        try:
+            owner = scalar(con, "SELECT dataset FROM lake_identity")
+        except duckdb.CatalogException:
+            owner = None
+        if owner is None:
+            raise LakeError(f"the lake in {self.folder} was never finished; materialize the sources first")
+        if owner != self.dataset:
+            raise LakeError(
+                f"the lake in {self.folder} belongs to the data set '{owner}', not to '{self.dataset}'; "
+                "set TWOTOWER_DATASET to that, or TWOTOWER_HOME to another folder"
+            )
+
+    def _create_missing_tables(self, con: duckdb.DuckDBPyConnection) -> None:
+        present = {
+            name for (name,) in con.execute("SELECT table_name FROM duckdb_tables() WHERE database_name = 'lake'").fetchall()
+        }
+        if "lake_identity" in present:
+            self._check_identity(con)
+        missing = [table for name, table in TABLES.items() if name not in present]
+        if not missing:
+            return
+        con.execute("BEGIN TRANSACTION")
+        try:
+            for table in missing:
+                for statement in _ddl(table):
+                    con.execute(statement)
+            if "lake_identity" not in present:
+                con.execute("CREATE TABLE lake_identity (dataset VARCHAR, created_at TIMESTAMP)")
+                con.execute("INSERT INTO lake_identity VALUES ($dataset, now()::TIMESTAMP)", {"dataset": self.dataset})
+            con.execute("COMMIT")
+        except BaseException:
+            _rollback(con)
+            raise
+
+
+def load_extension(con: duckdb.DuckDBPyConnection, name: str, package: str) -> None:
+    """Load a DuckDB extension from its wheel, else from DuckDB's own store. Raises `LakeError` if neither works."""
+    try:
+        file = files(package) / "extensions" / f"v{duckdb.__version__}" / f"{name}.duckdb_extension"
+        con.execute(f"LOAD '{_quoted(Path(str(file)))}'")
+        return
+    except (ModuleNotFoundError, duckdb.Error) as error:
+        log.info("the wheel of the DuckDB extension %s is of no use: %s", name, error)
+    try:
+        con.execute(f"INSTALL {name}")
+        con.execute(f"LOAD {name}")
+    except duckdb.Error as error:
+        wheel = package.replace("_", "-")
+        raise LakeError(
+            f"DuckDB {duckdb.__version__} cannot load its extension '{name}'; "
+            f"run `pip install {wheel}=={duckdb.__version__}` ({error})"
+        ) from error
+
+
+def _replace(con: duckdb.DuckDBPyConnection, table: Table, replacement: Replacement) -> None:
+    if replacement.days:
+        first, last = replacement.days
+        con.execute(
+            f"DELETE FROM lake.{table.name} WHERE day BETWEEN $first AND $last", {"first": first, "last": last}
+        )
+    elif replacement.matching:
+        on = " AND ".join(f"old.{table[name].name} = fresh.{table[name].name}" for name in replacement.matching)
+        con.execute(
+            f"DELETE FROM lake.{table.name} AS old WHERE EXISTS (FROM {replacement.staged} AS fresh WHERE {on})"
+        )
+    else:
+        con.execute(f"DELETE FROM lake.{table.name}")
+    columns = ", ".join(table.column_names)
+    con.execute(f"INSERT INTO lake.{table.name} BY NAME SELECT {columns} FROM {replacement.staged}")
+
+
+def _ddl(table: Table) -> Iterator[str]:
+    columns = ", ".join(
+        f"{column.name} {column.type}{'' if column.nullable else ' NOT NULL'}" for column in table.columns
+    )
+    yield f"CREATE TABLE lake.{table.name} ({columns})"
+    if table.daily:
+        yield f"ALTER TABLE lake.{table.name} SET PARTITIONED BY (day)"
+    yield f"COMMENT ON TABLE lake.{table.name} IS '{_quoted(table.description)}'"
+    for column in table.columns:
+        yield f"COMMENT ON COLUMN lake.{table.name}.{column.name} IS '{_quoted(column.description)}'"
+
+
+def _rollback(con: duckdb.DuckDBPyConnection) -> None:
+    try:
+        con.execute("ROLLBACK")
+    except duckdb.Error as error:
+        log.info("nothing to roll back: %s", error)
+
+
+def _quoted(text: Path | str) -> str:
+    return str(text).replace("'", "''")
+
+
+def writes_of(con: duckdb.DuckDBPyConnection, asset: str) -> list[Mapping[str, Any]]:
+    """Every commit of `asset` that the lake still remembers, oldest first: snapshot_id, snapshot_time, run_id, days."""
+    cursor = con.execute(
+        """
+        SELECT snapshot_id, snapshot_time, commit_extra_info ->> 'run_id' AS run_id,
+            (commit_extra_info ->> 'first_day')::DATE AS first_day, (commit_extra_info ->> 'last_day')::DATE AS last_day
+        FROM ducklake_snapshots('lake')
+        WHERE commit_extra_info ->> 'asset' = $asset
+        ORDER BY snapshot_id
+        """,
+        {"asset": asset},
+    )
+    names = [column[0] for column in cursor.description or []]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]

@@ -1,0 +1,62 @@
+"""SQL files: reading them from `sql/`, binding the parameters that they name, staging their result.
+
+Python never builds SQL out of pieces here; the only text that is not in a file is the name of the staged table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+SQL_FOLDER = Path(__file__).resolve().parents[2] / "sql"
+
+
+class QueryError(RuntimeError):
+    """A SQL file is missing, or DuckDB refuses it."""
+
+
+def read_query(path: str | Path) -> str:
+    """The text of a SQL file; `path` is absolute or relative to `sql/`. Raises `QueryError` where there is none."""
+    file = SQL_FOLDER / path
+    try:
+        return file.read_text(encoding="utf-8").rstrip().removesuffix(";")
+    except OSError as error:
+        raise QueryError(f"cannot read the SQL file {file}: {error.strerror}") from error
+
+
+def bound(con: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of `parameters` that `sql` names as `$name`. Raises `QueryError` for a name that is not among them."""
+    try:
+        statements = con.extract_statements(sql)
+    except duckdb.Error as error:
+        raise QueryError(str(error)) from error
+    if len(statements) != 1:
+        raise QueryError(f"expected one SQL statement, found {len(statements)}")
+    wanted = statements[0].named_parameters
+    if unknown := sorted(set(wanted) - set(parameters)):
+        raise QueryError(
+            f"the SQL names the parameter ${unknown[0]}; it may use {', '.join('$' + name for name in sorted(parameters))}"
+        )
+    return {name: parameters[name] for name in wanted}
+
+
+def stage(con: duckdb.DuckDBPyConnection, name: str, sql: str, parameters: Mapping[str, Any] | None = None) -> int:
+    """Put the result of `sql` into the temporary table `name`; give its number of rows.
+
+    Raises `QueryError` with DuckDB's message where the statement fails.
+    """
+    values = bound(con, sql, parameters or {})
+    try:
+        con.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {sql}", values)
+    except duckdb.Error as error:
+        raise QueryError(str(error)) from error
+    return int(scalar(con, f"SELECT count(*) FROM {name}"))
+
+
+def scalar(con: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str, Any] | None = None) -> Any:
+    """The single value that `sql` gives; None if it gives no row."""
+    row = con.execute(sql, dict(parameters) if parameters else None).fetchone()
+    return row[0] if row else None

@@ -1,0 +1,184 @@
+"""Raw data sets: finding their SQL, reading it into staged tables, and saying clearly what is wrong with them.
+
+A data set is a folder of SQL files (`impressions.sql`, `items.sql`, optionally `users.sql` and `days.sql`), with a
+variant per file format where it comes in several (`impressions.csv.sql`). Cleaning is SQL in `sql/cleaning/`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from twotower_assets.lake.queries import QueryError, bound, read_query, scalar, stage
+
+REQUIRED_COLUMNS = {
+    "impressions": ("user_id", "item_id", "shown_at", "clicked"),
+    "items": ("item_id",),
+    "users": ("user_id",),
+}
+KNOWN_COLUMNS = {"impressions": (*REQUIRED_COLUMNS["impressions"], "request_id", "context", "position", "weight")}
+CONTRACT = "The data contract is in docs/data-contract.md"
+
+
+class SourceError(RuntimeError):
+    """The raw data set cannot be read, or is not what the data contract says."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A raw data set: its files in `path`, its SQL in `sql_folder`, read as `file_format` where there are variants."""
+
+    dataset: str
+    path: Path
+    sql_folder: Path
+    file_format: str | None = None
+
+    def query(self, table: str) -> str | None:
+        """The SQL that reads `table`; None if the data set has none. Raises `SourceError`."""
+        if not self.sql_folder.is_dir():
+            known = sorted(folder.name for folder in self.sql_folder.parent.glob("*") if folder.is_dir())
+            raise SourceError(
+                f"there is no SQL for the data set '{self.dataset}' in {self.sql_folder} (there is: "
+                f"{', '.join(known) or 'nothing'}). Set TWOTOWER_DATASET or TWOTOWER_SQL_SOURCES. {CONTRACT}"
+            )
+        plain = self.sql_folder / f"{table}.sql"
+        if plain.is_file():
+            return read_query(plain)
+        variants = {file.name.split(".")[1]: file for file in self.sql_folder.glob(f"{table}.*.sql")}
+        return read_query(variants[self._format(sorted(variants))]) if variants else None
+
+    def stage(self, con: duckdb.DuckDBPyConnection, table: str, parameters: dict[str, Any] | None = None) -> list[str]:
+        """Read `table` into the temporary table `source_rows`; give its columns. Raises `SourceError`."""
+        sql = self.query(table)
+        if sql is None:
+            raise SourceError(f"the data set '{self.dataset}' has no {table}.sql in {self.sql_folder}. {CONTRACT}")
+        self._require_path()
+        try:
+            stage(con, "source_rows", sql, {"path": str(self.path), **(parameters or {})})
+        except QueryError as error:
+            raise SourceError(f"{table}.sql of the data set '{self.dataset}' cannot read {self.path}: {error}") from error
+        columns = [column[0] for column in con.execute("FROM source_rows LIMIT 0").description or []]
+        for column in REQUIRED_COLUMNS[table]:
+            if column not in columns:
+                raise SourceError(
+                    f"{table}.sql gave no column '{column}' (it has: {', '.join(columns)}). {CONTRACT}"
+                )
+        return columns
+
+    def days(self, con: duckdb.DuckDBPyConnection) -> tuple[date | None, date | None]:
+        """First and last day as `days.sql` gives them; None where it says nothing. Raises `SourceError`."""
+        sql = self.query("days")
+        if sql is None:
+            return None, None
+        try:
+            values = bound(con, sql, {"path": str(self.path)})
+            if values:
+                self._require_path()
+            row = con.execute(sql, values).fetchone()
+        except (QueryError, duckdb.Error) as error:
+            raise SourceError(f"days.sql of the data set '{self.dataset}' cannot read {self.path}: {error}") from error
+        return (row[0], row[1]) if row else (None, None)
+
+    def _require_path(self) -> None:
+        if not self.path.exists():
+            raise SourceError(
+                f"the raw files of the data set '{self.dataset}' are not there: {self.path} does not exist. "
+                "Set TWOTOWER_SOURCE_PATH to their folder"
+                + (", or fetch them with `twotower fetch`" if self.dataset == "movielens" else "")
+            )
+
+    def _format(self, known: list[str]) -> str:
+        if self.file_format:
+            if self.file_format not in known:
+                raise SourceError(
+                    f"TWOTOWER_SOURCE_FORMAT is '{self.file_format}'; the data set '{self.dataset}' is read from: "
+                    f"{', '.join(known)}"
+                )
+            return self.file_format
+        self._require_path()
+        found = [name for name in known if any(self.path.glob(f"*.{name}"))]
+        if len(found) != 1:
+            raise SourceError(
+                f"{self.path} holds files of {len(found)} of the formats {', '.join(known)}"
+                + ("; choose with TWOTOWER_SOURCE_FORMAT" if found else "")
+            )
+        return found[0]
+
+
+@dataclass(frozen=True)
+class Rejects:
+    """How many rows were read and rejected, the reasons, and the first few rejected rows as text."""
+
+    rows: int
+    rejected: int
+    reasons: dict[str, int]
+    first: list[str]
+
+    def refuse_above(self, share: float, what: str) -> None:
+        """Raise `SourceError` where more than `share` of the rows were rejected."""
+        if self.rejected > share * self.rows:
+            raise SourceError(
+                f"{self.rejected} of {self.rows} rows of {what} were rejected, more than the share of {share:g} that "
+                f"TWOTOWER_MAXIMUM_REJECTED_SHARE allows. Reasons: {self.reasons}. First: {'; '.join(self.first)}"
+            )
+
+
+def partition_bounds(first: date, last: date, first_partition: date) -> dict[str, datetime]:
+    """The parameters that bound a range of days: start inclusive, end exclusive, both UTC without offset."""
+    return {
+        "partition_start": datetime.combine(first, time.min),
+        "partition_end": datetime.combine(last + timedelta(days=1), time.min),
+        "first_partition_start": datetime.combine(first_partition, time.min),
+    }
+
+
+def stage_impressions(
+    con: duckdb.DuckDBPyConnection, source: Source, bounds: dict[str, datetime]
+) -> tuple[Rejects, list[str]]:
+    """Read and clean the log of some days into `staged_impressions` and `staged_rejected_impressions`.
+
+    Gives what was rejected and the columns that the data contract does not know. Raises `SourceError`.
+    """
+    columns = source.stage(con, "impressions", dict(bounds))
+    parameters = {**bounds, "now": datetime.now(UTC).replace(tzinfo=None)}
+    _clean(con, "checked_impressions", parameters)
+    _clean(con, "impressions", {}, "staged_impressions")
+    _clean(con, "rejected_impressions", {}, "staged_rejected_impressions")
+    unknown = [column for column in columns if column not in KNOWN_COLUMNS["impressions"]]
+    return _rejects(con, "checked_impressions", ("user_id", "item_id", "shown_at_found")), unknown
+
+
+def stage_catalogue(con: duckdb.DuckDBPyConnection, source: Source, table: str) -> Rejects:
+    """Read and clean `items` or `users` into `staged_items` or `staged_users`. Raises `SourceError`."""
+    source.stage(con, table)
+    _clean(con, f"checked_{table}", {})
+    _clean(con, table, {}, f"staged_{table}")
+    return _rejects(con, f"checked_{table}", REQUIRED_COLUMNS[table])
+
+
+def _clean(con: duckdb.DuckDBPyConnection, name: str, parameters: dict[str, Any], staged: str | None = None) -> None:
+    try:
+        stage(con, staged or name, read_query(f"cleaning/{name}.sql"), parameters)
+    except QueryError as error:
+        raise SourceError(f"the source has a column of a type that does not fit: {error}. {CONTRACT}") from error
+
+
+def _rejects(con: duckdb.DuckDBPyConnection, checked: str, shown: tuple[str, ...]) -> Rejects:
+    reasons = dict(
+        con.execute(
+            f"SELECT reason, count(*) FROM {checked} WHERE reason IS NOT NULL GROUP BY reason ORDER BY reason"
+        ).fetchall()
+    )
+    first = con.execute(
+        f"SELECT reason, {', '.join(shown)} FROM {checked} WHERE reason IS NOT NULL ORDER BY ALL LIMIT 3"
+    ).fetchall()
+    described = [
+        f"{reason} ({', '.join(f'{name}={value}' for name, value in zip(shown, values, strict=True))})"
+        for reason, *values in first
+    ]
+    rows = int(scalar(con, f"SELECT count(*) FROM {checked}"))
+    return Rejects(rows, sum(reasons.values()), reasons, described)

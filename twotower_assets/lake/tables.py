@@ -1,0 +1,488 @@
+"""The tables of the lake, each column declared once: name, type, meaning, what its values may be, where they come from.
+
+Table creation, comments in the lake, the Dagster column schema, column lineage, the Great Expectations suites and
+`docs/data-contract.md` all read these declarations. Nothing here opens a database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+BUCKETS = ("head", "mid", "tail", "cold")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column. `derived_from` names upstream columns as `table.column`; `minimum`/`maximum` are inclusive."""
+
+    name: str
+    type: str
+    description: str
+    nullable: bool = False
+    minimum: float | None = None
+    maximum: float | None = None
+    values: tuple[str, ...] | None = None
+    derived_from: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table. `grain` names the columns that identify a row; a table with a `day` column is replaced by day."""
+
+    name: str
+    description: str
+    columns: tuple[Column, ...]
+    grain: tuple[str, ...] = field(default=())
+
+    @property
+    def daily(self) -> bool:
+        """Whether the table is partitioned by `day`."""
+        return self.columns[0].name == "day"
+
+    @property
+    def column_names(self) -> list[str]:
+        """The names, in order."""
+        return [column.name for column in self.columns]
+
+    def __getitem__(self, name: str) -> Column:
+        """The column of that name; `KeyError` if there is none."""
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise KeyError(f"table {self.name} has no column {name}")
+
+
+def _day(meaning: str = "The UTC day; one daily partition.", source: str = "") -> Column:
+    return Column("day", "DATE", meaning, derived_from=(source,) if source else ())
+
+
+def _user(*sources: str) -> Column:
+    return Column("user_id", "VARCHAR", "The user.", derived_from=sources)
+
+
+def _item(*sources: str) -> Column:
+    return Column("item_id", "VARCHAR", "The item.", derived_from=sources)
+
+
+_SHOWN_AT = Column("shown_at", "TIMESTAMP", "When the item was shown to the user, UTC.")
+_CLICKED = Column("clicked", "BOOLEAN", "Whether the user clicked the item that was shown.")
+_CONTEXT = Column("context", "VARCHAR", "Where it was shown: query, tab, slot, …", nullable=True)
+_FEATURES = Column(
+    "features", "MAP(VARCHAR, VARCHAR)", "Further columns of the source, as text by name.", nullable=True
+)
+_VERSION = Column("model_version", "VARCHAR", "Version (content hash) of the checkpoint.")
+_EMBEDDING = Column("embedding", "FLOAT[]", "The tower's output, of length 1.")
+_INVERSE_TEMPERATURE = Column(
+    "inverse_temperature", "FLOAT", "1/τ: multiplies the inner product in a score.", minimum=0
+)
+_TRAINED_WEIGHT = Column(
+    "trained_popularity_weight",
+    "FLOAT",
+    "γ₀: how much popularity the trained score holds already; null where it is unknown.",
+    nullable=True,
+)
+_BIAS = Column("bias", "FLOAT", "Learned additive bias of the item; 0 where the recipe learns none.")
+_LOG_Q = Column(
+    "log_q",
+    "FLOAT",
+    "Natural logarithm of the item's share of the training clicks, clipped from below for unseen items.",
+    maximum=0,
+)
+_GAMMA = Column(
+    "popularity_weight", "DOUBLE", "γ of the served score; null for baselines.", nullable=True, minimum=0, maximum=1
+)
+_BUCKET = Column("bucket", "VARCHAR", "Popularity bucket by cumulative share of clicks.", values=BUCKETS)
+_MODEL = Column("model", "VARCHAR", "`two_tower` or a baseline.", values=("two_tower", "most_popular", "ease"))
+
+
+def _share(name: str, description: str, *sources: str, nullable: bool = False) -> Column:
+    return Column(
+        name, "DOUBLE", description, nullable=nullable, minimum=0, maximum=1 + 1e-9, derived_from=sources
+    )
+
+
+def _count(name: str, description: str, *sources: str, type_: str = "BIGINT") -> Column:
+    return Column(name, type_, description, minimum=0, derived_from=sources)
+
+
+SOURCES = (
+    Table(
+        "impressions",
+        "The cleaned log: one item shown to one user at one moment, clicked or not.",
+        (
+            _day("The UTC day of `shown_at`; one daily partition."),
+            _user(),
+            _item(),
+            _SHOWN_AT,
+            _CLICKED,
+            Column("request_id", "VARCHAR", "Groups the items of one page or response.", nullable=True),
+            _CONTEXT,
+            Column("position", "INTEGER", "Place in the list that was shown.", nullable=True),
+            Column("weight", "DOUBLE", "Weight of the row in training; null counts as 1.", nullable=True, minimum=0),
+        ),
+        ("user_id", "item_id", "shown_at"),
+    ),
+    Table(
+        "rejected_impressions",
+        "Rows of the raw log that were not taken, each with the reason.",
+        (
+            _day("The UTC day whose materialization rejected the row."),
+            Column("reason", "VARCHAR", "Why the row was rejected."),
+            Column("user_id", "VARCHAR", "The user as found.", nullable=True),
+            Column("item_id", "VARCHAR", "The item as found.", nullable=True),
+            Column("shown_at", "VARCHAR", "The timestamp as found.", nullable=True),
+            Column("clicked", "VARCHAR", "The click flag as found.", nullable=True),
+        ),
+    ),
+    Table(
+        "items",
+        "The catalogue: one row an item.",
+        (
+            _item(),
+            Column("category", "VARCHAR", "Leaf category; `unknown` where the source has none."),
+            Column("categories", "VARCHAR[]", "Category path, widest first.", nullable=True),
+            Column("title", "VARCHAR", "A name that people can read.", nullable=True),
+            Column("published_at", "TIMESTAMP", "When the item appeared, UTC.", nullable=True),
+            _FEATURES,
+        ),
+        ("item_id",),
+    ),
+    Table("users", "One row a user; may be empty.", (_user(), _FEATURES), ("user_id",)),
+)
+
+FEATURES = (
+    Table(
+        "item_frequency_daily",
+        "How often each item was shown and clicked on a day: one row an item and day with at least one impression.",
+        (
+            _day(source="impressions.day"),
+            _item("impressions.item_id"),
+            _count("impressions", "Times shown.", "impressions.item_id"),
+            _count("clicks", "Times clicked.", "impressions.clicked"),
+            _count("users", "Distinct users who saw it.", "impressions.user_id"),
+            _count("clicking_users", "Distinct users who clicked it.", "impressions.user_id", "impressions.clicked"),
+        ),
+        ("day", "item_id"),
+    ),
+    Table(
+        "item_frequency",
+        "Popularity as of the end of a day, over the trailing window: one row an item shown in the window.",
+        (
+            _day("The day as of whose end the window is taken.", "item_frequency_daily.day"),
+            _item("item_frequency_daily.item_id"),
+            _count("impressions", "Times shown in the window.", "item_frequency_daily.impressions"),
+            _count("clicks", "Times clicked in the window.", "item_frequency_daily.clicks"),
+            _count(
+                "decayed_impressions",
+                "Impressions, each day halved per half-life.",
+                "item_frequency_daily.impressions",
+                type_="DOUBLE",
+            ),
+            _count(
+                "decayed_clicks",
+                "Clicks, each day halved per half-life.",
+                "item_frequency_daily.clicks",
+                type_="DOUBLE",
+            ),
+            _share("q", "Share of the window's clicks; 0 on a window without clicks.", "item_frequency_daily.clicks"),
+            _share("decayed_q", "Share of the decayed clicks.", "item_frequency_daily.clicks"),
+            Column(
+                "popularity_rank",
+                "BIGINT",
+                "1 for the most clicked item; ties by impressions, then item_id.",
+                minimum=1,
+                derived_from=("item_frequency_daily.clicks", "item_frequency_daily.impressions"),
+            ),
+            _share("cumulative_share", "Share of clicks of this and all higher ranks.", "item_frequency_daily.clicks"),
+            Column(
+                "bucket",
+                "VARCHAR",
+                "head: the most popular items holding the first half of the clicks; mid: to 80 %; tail: the rest; "
+                "cold: no click.",
+                values=BUCKETS,
+                derived_from=("item_frequency_daily.clicks",),
+            ),
+        ),
+        ("day", "item_id"),
+    ),
+    Table(
+        "exposure_log",
+        "Shown and not clicked: one row a user, item, context and day. Items that the user clicked on that day or in "
+        "the trailing window are left out; a later click never decides.",
+        (
+            _day(source="impressions.day"),
+            _user("impressions.user_id"),
+            _item("impressions.item_id"),
+            Column(
+                "context",
+                "VARCHAR",
+                "Where it was shown.",
+                nullable=True,
+                derived_from=("impressions.context",),
+            ),
+            Column(
+                "times_shown",
+                "BIGINT",
+                "Times shown on that day without a click.",
+                minimum=1,
+                derived_from=("impressions.shown_at",),
+            ),
+            Column(
+                "first_shown_at",
+                "TIMESTAMP",
+                "First of these times, UTC.",
+                derived_from=("impressions.shown_at",),
+            ),
+            Column(
+                "last_shown_at",
+                "TIMESTAMP",
+                "Last of these times, UTC.",
+                derived_from=("impressions.shown_at",),
+            ),
+        ),
+        ("day", "user_id", "item_id", "context"),
+    ),
+    Table(
+        "category_map",
+        "Item to category: one row an item.",
+        (
+            _item("items.item_id"),
+            Column("category", "VARCHAR", "Leaf category.", derived_from=("items.category",)),
+            Column(
+                "category_index",
+                "BIGINT",
+                "Place of the category in alphabetical order, from 0.",
+                minimum=0,
+                derived_from=("items.category",),
+            ),
+            Column(
+                "category_items",
+                "BIGINT",
+                "Items in the category.",
+                minimum=1,
+                derived_from=("items.category", "items.item_id"),
+            ),
+            Column(
+                "path",
+                "VARCHAR[]",
+                "Categories from the widest to the leaf.",
+                derived_from=("items.categories", "items.category"),
+            ),
+            Column("depth", "BIGINT", "Length of the path.", minimum=1, derived_from=("items.categories",)),
+        ),
+        ("item_id",),
+    ),
+    Table(
+        "training_pairs",
+        "The day's positives: one row a click, with what the user had clicked strictly before it.",
+        (
+            _day(source="impressions.day"),
+            _user("impressions.user_id"),
+            _item("impressions.item_id"),
+            Column("clicked_at", "TIMESTAMP", "When, UTC.", derived_from=("impressions.shown_at",)),
+            Column(
+                "history",
+                "VARCHAR[]",
+                "Items the user clicked in the trailing window strictly before `clicked_at`, oldest first, the "
+                "latest `history_length` of them.",
+                derived_from=("impressions.item_id", "impressions.clicked", "impressions.shown_at"),
+            ),
+            Column(
+                "request_id",
+                "VARCHAR",
+                "Groups the items of one page.",
+                nullable=True,
+                derived_from=("impressions.request_id",),
+            ),
+            Column("context", "VARCHAR", "Where it was.", nullable=True, derived_from=("impressions.context",)),
+            Column("weight", "DOUBLE", "Weight in training.", minimum=0, derived_from=("impressions.weight",)),
+        ),
+        ("user_id", "item_id", "clicked_at"),
+    ),
+)
+
+TRAINING = (
+    Table(
+        "training_curves",
+        "How a training went: one row an epoch.",
+        (
+            _day("The day as of which the model was trained."),
+            _VERSION,
+            Column("epoch", "BIGINT", "From 1.", minimum=1),
+            Column("loss", "DOUBLE", "Mean training loss of the epoch, in nats."),
+            _share("validation_metric", "recall@20 on the validation part; null without one.", nullable=True),
+            Column("pairs_per_second", "DOUBLE", "Training throughput.", minimum=0),
+            Column("seconds", "DOUBLE", "Wall-clock time of the epoch.", minimum=0),
+            _share("repeat_share", "Share of batch places that repeat a user of the same batch."),
+        ),
+        ("day", "epoch"),
+    ),
+)
+
+_ITEM_VECTORS = (
+    _item("items.item_id", "training_pairs.item_id"),
+    _EMBEDDING,
+    _BIAS,
+    _LOG_Q,
+    _VERSION,
+    _INVERSE_TEMPERATURE,
+    _TRAINED_WEIGHT,
+)
+_USER_VECTORS = (
+    _user("users.user_id", "impressions.user_id"),
+    _EMBEDDING,
+    _VERSION,
+    _INVERSE_TEMPERATURE,
+    _TRAINED_WEIGHT,
+)
+
+SERVING = (
+    Table(
+        "item_embeddings",
+        "Item vectors of that day's model: one row an item of the catalogue. "
+        "score = inverse_temperature·⟨user, item⟩ + bias + (γ − trained_popularity_weight)·log_q.",
+        (_day("The day as of which the model was trained."), *_ITEM_VECTORS),
+        ("day", "item_id"),
+    ),
+    Table(
+        "user_embeddings",
+        "User vectors of that day's model, from the history up to the end of the day: one row a user.",
+        (_day("The day as of which the model was trained."), *_USER_VECTORS),
+        ("day", "user_id"),
+    ),
+    Table(
+        "ann_index_quality",
+        "Measured recall and speed of each index: one row an index and popularity weight.",
+        (
+            _day("The day of the model."),
+            Column("index_version", "VARCHAR", "Version (content hash) of the index."),
+            _VERSION,
+            Column("factory", "VARCHAR", "FAISS index-factory string."),
+            _GAMMA,
+            Column("k", "BIGINT", "Length of the compared lists.", minimum=1),
+            _share("recall_at_k", "Share of the exact top k that the index finds, mean over the queries."),
+            Column("queries_per_second", "DOUBLE", "Measured search speed.", minimum=0),
+            Column("queries", "BIGINT", "Queries measured.", minimum=1),
+        ),
+        ("day", "popularity_weight"),
+    ),
+    Table("served_item_embeddings", "Item vectors of the champion: what is served.", _ITEM_VECTORS, ("item_id",)),
+    Table("served_user_embeddings", "User vectors of the champion: what is served.", _USER_VECTORS, ("user_id",)),
+    Table(
+        "champion",
+        "Which version is served: one row.",
+        (
+            Column("model_day", "DATE", "The day as of which the served model was trained."),
+            _VERSION,
+            Column("index_version", "VARCHAR", "Version of the served index."),
+            Column("report_version", "VARCHAR", "Version of the report on it."),
+            Column("promoted_at", "TIMESTAMP", "When it became the champion, UTC."),
+            Column("reason", "VARCHAR", "What it passed."),
+        ),
+        ("model_version",),
+    ),
+)
+
+_REPORT_DAY = _day("The day as of which the reported model was trained.")
+
+REPORTS = (
+    Table(
+        "model_metrics",
+        "Ranking and popularity metrics on the hold-out: one row a model, γ, metric, k and bucket.",
+        (
+            _REPORT_DAY,
+            _VERSION,
+            _MODEL,
+            _GAMMA,
+            Column("metric", "VARCHAR", "Name; every metric is defined in the report."),
+            Column("k", "BIGINT", "Length of the recommendation lists.", minimum=1),
+            Column("bucket", "VARCHAR", "`all`, a popularity bucket, or `beyond_head` (mid, tail and cold together)."),
+            Column("value", "DOUBLE", "Mean over users, or the value for the whole catalogue.", nullable=True),
+            Column("low", "DOUBLE", "Lower end of the 95 % bootstrap interval over users.", nullable=True),
+            Column("high", "DOUBLE", "Upper end.", nullable=True),
+            _count("users", "Users that the mean is over."),
+        ),
+        ("day", "model", "popularity_weight", "metric", "k", "bucket"),
+    ),
+    Table(
+        "exposure_by_bucket",
+        "Who gets the exposure: one row a model, γ and popularity bucket.",
+        (
+            _REPORT_DAY,
+            _VERSION,
+            _MODEL,
+            _GAMMA,
+            _BUCKET,
+            _share("exposure_share", "Share of the places in the top-20 lists."),
+            _share("click_share", "Share of the training clicks."),
+            _share("catalogue_share", "Share of the catalogue's items."),
+        ),
+        ("day", "model", "popularity_weight", "bucket"),
+    ),
+    Table(
+        "category_coverage",
+        "Which categories the top-20 lists reach, at the served γ: one row a category.",
+        (
+            _REPORT_DAY,
+            _VERSION,
+            Column("category", "VARCHAR", "Leaf category."),
+            _count("items", "Items in the category."),
+            _count("items_recommended", "Items in at least one list."),
+            _share("exposure_share", "Share of the places in the lists."),
+            _share("click_share", "Share of the training clicks."),
+        ),
+        ("day", "category"),
+    ),
+    Table(
+        "popularity_diagnostics",
+        "How much popularity the score misses: one row a γ.",
+        (
+            _REPORT_DAY,
+            _VERSION,
+            _GAMMA,
+            Column("delta", "DOUBLE", "Missing popularity δ, fitted on held-out clicks under softmax(s + δ·log q)."),
+            Column("delta_low", "DOUBLE", "Lower end of its 95 % bootstrap interval over users."),
+            Column("delta_high", "DOUBLE", "Upper end."),
+            Column("slope", "DOUBLE", "Mean over users of the slope of the score on log q.", nullable=True),
+            Column(
+                "pmi_correlation",
+                "DOUBLE",
+                "Correlation with PMI between user segments and items over cells with at least 20 clicks.",
+                nullable=True,
+                minimum=-1,
+                maximum=1,
+            ),
+        ),
+        ("day", "popularity_weight"),
+    ),
+)
+
+ARTIFACTS = Table(
+    "artifacts",
+    "Checkpoints, indexes and reports: one row an artifact version.",
+    (
+        Column("asset", "VARCHAR", "The asset that made it."),
+        Column("version", "VARCHAR", "Its version: the start of its content hash."),
+        Column("model_day", "DATE", "The daily partition it belongs to."),
+        Column("path", "VARCHAR", "Folder, relative to the home folder."),
+        Column("content_hash", "VARCHAR", "SHA-256 over its files."),
+        Column("created_at", "TIMESTAMP", "When, UTC."),
+        Column("lake_snapshot", "BIGINT", "Lake snapshot that it was made from.", minimum=0),
+        Column("code_version", "VARCHAR", "Version of the code that made it."),
+        Column("run_id", "VARCHAR", "Dagster run that made it."),
+        Column("recipe", "VARCHAR", "Training recipe.", nullable=True),
+        Column("seed", "BIGINT", "Training seed.", nullable=True),
+        Column("upstream", "JSON", "What it was made from: tables with days, artifacts with versions."),
+    ),
+    ("asset", "version"),
+)
+
+TABLES: dict[str, Table] = {
+    table.name: table for table in (*SOURCES, *FEATURES, *TRAINING, *SERVING, *REPORTS, ARTIFACTS)
+}
+
+
+def names(tables: Sequence[Table]) -> list[str]:
+    """The names of `tables`, in order."""
+    return [table.name for table in tables]

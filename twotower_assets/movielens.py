@@ -1,0 +1,62 @@
+"""MovieLens-100K for the demo: taken from a Python wheel that ships it, checked, and kept in the cache.
+
+The data set belongs to GroupLens, which allows research use and no redistribution; it is never part of this project.
+The wheel is only unpacked, neither installed nor imported.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+WHEEL = "recbole==1.2.1"
+WHEEL_SHA256 = "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407"
+INSIDE = "recbole/dataset_example/ml-100k"
+FILES = ("ml-100k.inter", "ml-100k.item", "ml-100k.user")
+LICENCE = (
+    "MovieLens-100K: F. Maxwell Harper and Joseph A. Konstan, The MovieLens Datasets, ACM TiiS 5 (2015). "
+    "Licence of GroupLens, University of Minnesota: research use, no redistribution, "
+    "https://files.grouplens.org/datasets/movielens/ml-100k-README.txt"
+)
+
+
+class FetchError(RuntimeError):
+    """The data set could not be fetched, or is not the one that was expected."""
+
+
+def fetch_movielens(folder: Path) -> Path:
+    """The folder with `ml-100k.inter`, `ml-100k.item` and `ml-100k.user`; downloads 2 MB where they are not there.
+
+    Raises `FetchError` where pip cannot download the wheel, or its SHA-256 is another.
+    """
+    if all((folder / name).is_file() for name in FILES):
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".fetching-") as name:
+        scratch = Path(name)
+        wheel = _download(scratch)
+        fresh = scratch / "data"
+        fresh.mkdir()
+        with zipfile.ZipFile(wheel) as archive:
+            for file in FILES:
+                (fresh / file).write_bytes(archive.read(f"{INSIDE}/{file}"))
+        shutil.rmtree(folder, ignore_errors=True)
+        fresh.rename(folder)
+    return folder
+
+
+def _download(scratch: Path) -> Path:
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(scratch), WHEEL]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise FetchError(f"pip cannot download {WHEEL}, which ships MovieLens-100K: {done.stderr.strip()[-500:]}")
+    (wheel,) = scratch.glob("*.whl")
+    found = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    if found != WHEEL_SHA256:
+        raise FetchError(f"{wheel.name} has the SHA-256 {found}, not {WHEEL_SHA256}; it was not unpacked")
+    return wheel

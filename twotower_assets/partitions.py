@@ -1,0 +1,36 @@
+"""The daily partitions and how assets look back over a trailing window. Nothing else lives here."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import NamedTuple
+
+import dagster as dg
+
+
+class Days(NamedTuple):
+    """A range of days, both ends included."""
+
+    first: date
+    last: date
+
+
+def daily_partitions(first_day: date, last_day: date | None) -> dg.DailyPartitionsDefinition:
+    """One partition a UTC day, from `first_day` to `last_day`, or growing with the calendar where that is None."""
+    end = last_day + timedelta(days=1) if last_day else None
+    return dg.DailyPartitionsDefinition(
+        start_date=first_day.isoformat(), end_date=end.isoformat() if end else None, timezone="UTC"
+    )
+
+
+def trailing_window(window_days: int) -> dg.TimeWindowPartitionMapping:
+    """A partition depends on the upstream partitions of its own day and the `window_days − 1` days before it."""
+    return dg.TimeWindowPartitionMapping(
+        start_offset=-(window_days - 1), end_offset=0, allow_nonexistent_upstream_partitions=True
+    )
+
+
+def days_of(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> Days:
+    """The days that a run materializes or checks: one, or a range."""
+    keys = context.partition_key_range
+    return Days(date.fromisoformat(keys.start), date.fromisoformat(keys.end))

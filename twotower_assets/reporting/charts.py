@@ -1,0 +1,398 @@
+"""One function per chart: a table of results in, an SVG out, the same on light and on dark.
+
+What is drawn, and how one small picture goes into Markdown, belongs here. Colours and rendering are in
+`theme`, the columns of the tables in `frames`; nothing here computes a metric.
+"""
+
+import base64
+import math
+from collections.abc import Sequence
+
+import polars as pl
+
+from twotower_assets.reporting import frames, panels, theme
+from twotower_assets.reporting.theme import INK, WIDTH
+
+LISTED_CATEGORIES = 12
+_RECALL_BUCKETS = ("head", "mid", "tail", "cold", "beyond_head")
+_LORENZ_POINTS = 60
+_DELTA_AXIS = "← over-scores popular · δ · under-scores popular →"
+_BLUE, _ORANGE, _TEAL = theme.SERIES_COLOURS.values()
+
+
+def loss_curve(curves: pl.DataFrame) -> str:
+    """Draw the training loss over epochs and, where it was measured, the validation metric below it.
+
+    Args:
+        curves: columns epoch, loss, and optional validation_metric (nullable); see `frames.CURVES`.
+    """
+    rows = frames.CURVES.conform(curves).sort("epoch")
+    drawn = [
+        panels.curve_panel(rows.select("epoch", value=column).drop_nulls(), title, colour)
+        for column, title, colour in (
+            ("loss", "Training loss", _BLUE),
+            ("validation_metric", "Validation metric", _TEAL),
+        )
+        if rows[column].count()
+    ]
+    if not drawn:
+        return theme.nothing_to_show("No epoch was recorded.")
+    return theme.to_svg(
+        panels.vertically(drawn), f"Line chart of {len(rows)} epochs: training loss and validation metric."
+    )
+
+
+def recall_by_bucket(metrics: pl.DataFrame, k: int = 20) -> str:
+    """Draw recall@k per popularity bucket as a dot with its interval, the models side by side.
+
+    Args:
+        metrics: see `frames.METRICS`; rows of other metrics, cut-offs and buckets are left out. A model that
+            appears at several popularity weights becomes one series per weight.
+        k: the cut-off.
+    """
+    import altair as alt
+
+    rows = (
+        frames.METRICS.conform(metrics)
+        .filter(
+            (pl.col("metric") == "recall")
+            & (pl.col("k") == k)
+            & pl.col("bucket").is_in(_RECALL_BUCKETS)
+            & pl.col("value").is_not_null()
+        )
+        .pipe(theme.with_series)
+    )
+    if rows.is_empty():
+        return theme.nothing_to_show(f"Recall@{k} was not measured per bucket.")
+    names, colours = theme.series_scale(rows)
+    buckets = [theme.bucket_name(b) for b in _RECALL_BUCKETS if b in set(rows["bucket"])]
+    base = alt.Chart(
+        panels.values(panels.named_buckets(rows), "bucket", "series", "value", "low", "high")
+    ).encode(
+        y=alt.Y("bucket:N", sort=buckets, title=None, axis=alt.Axis(grid=False)),
+        yOffset=alt.YOffset("series:N", sort=names),
+        color=alt.Color("series:N", sort=names, scale=alt.Scale(domain=names, range=colours)),
+    )
+    dots = base.mark_point(filled=True, size=64, opacity=1).encode(
+        x=alt.X("value:Q", title=f"Recall@{k}", scale=alt.Scale(zero=True), axis=alt.Axis(tickCount=5)),
+        shape=alt.Shape(
+            "series:N", sort=names, scale=alt.Scale(domain=names, range=panels.cycle(theme.SHAPES, names))
+        ),
+    )
+    intervals = base.mark_rule(strokeWidth=2).encode(x="low:Q", x2="high:Q")
+    height = len(buckets) * max(30, 15 * len(names) + 6)
+    chart = (intervals + dots).properties(width=WIDTH, height=height)
+    return theme.to_svg(
+        chart, f"Dot chart of recall at {k} for {panels.listed(buckets)}, for {panels.listed(names)}."
+    )
+
+
+def lorenz_curve(points: pl.DataFrame) -> str:
+    """Draw how the places in lists are spread over items, least shown first; the diagonal is an even spread.
+
+    Args:
+        points: columns model, item_share and exposure_share, both cumulative in [0, 1]; see `frames.LORENZ`.
+            Long curves are thinned to what the eye can tell apart.
+    """
+    import altair as alt
+
+    rows = theme.with_series(
+        frames.LORENZ.conform(points).drop_nulls().sort("model", "item_share", "exposure_share")
+    )
+    if rows.is_empty():
+        return theme.nothing_to_show("Exposure per item was not measured.")
+    names, colours = theme.series_scale(rows)
+    thinned = pl.concat(
+        [panels.thin(part, _LORENZ_POINTS) for part in rows.partition_by("model", maintain_order=True)]
+    )
+    legend = panels.stroke_legend()
+    share = alt.Axis(format=".0%", tickCount=5)
+    even = (
+        alt.Chart(panels.inline([{"x": 0, "y": 0}, {"x": 1, "y": 1}]))
+        .mark_line(color=theme.GRID, strokeWidth=1, strokeDash=[3, 3])
+        .encode(x="x:Q", y="y:Q")
+    )
+    curves = (
+        alt.Chart(
+            panels.values(
+                thinned.with_columns(pl.col(pl.Float64).round(4)), "series", "item_share", "exposure_share"
+            )
+        )
+        .mark_line(strokeWidth=2.2)
+        .encode(
+            x=alt.X(
+                "item_share:Q",
+                title="Share of items, least shown first",
+                axis=share,
+                scale=panels.unit_scale(),
+            ),
+            y=alt.Y(
+                "exposure_share:Q", title="Share of places in lists", axis=share, scale=panels.unit_scale()
+            ),
+            color=alt.Color(
+                "series:N", sort=names, scale=alt.Scale(domain=names, range=colours), legend=legend
+            ),
+            strokeDash=alt.StrokeDash(
+                "series:N",
+                sort=names,
+                scale=alt.Scale(domain=names, range=panels.cycle(theme.DASHES, names)),
+                legend=legend,
+            ),
+        )
+    )
+    chart = (even + curves).properties(width=WIDTH, height=250)
+    return theme.to_svg(chart, f"Lorenz curves of exposure over items for {panels.listed(names)}.")
+
+
+def exposure_share(rows: pl.DataFrame) -> str:
+    """Draw, as bars of 100 %, how catalogue, clicks and each model's lists divide over the buckets.
+
+    Args:
+        rows: columns model, bucket, exposure_share, click_share, catalogue_share; see `frames.EXPOSURE`.
+    """
+    import altair as alt
+
+    shares = theme.with_series(frames.EXPOSURE.conform(rows).filter(pl.col("bucket").is_in(frames.BUCKETS)))
+    if not shares["exposure_share"].sum():
+        return theme.nothing_to_show("Exposure per bucket was not measured.")
+    names, _ = theme.series_scale(shares)
+    bars = pl.concat(
+        [
+            shares.unique("bucket").select(
+                pl.lit("Catalogue").alias("series"), "bucket", share="catalogue_share"
+            ),
+            shares.unique("bucket").select(pl.lit("Clicks").alias("series"), "bucket", share="click_share"),
+            shares.select("series", "bucket", share="exposure_share"),
+        ]
+    ).filter(pl.col("share") > 0)
+    order = [name for name in ("Catalogue", "Clicks", *names) if name in set(bars["series"])]
+    present = [bucket for bucket in frames.BUCKETS if bucket in set(bars["bucket"])]
+    starts = panels.named_buckets(panels.stacked(bars, present))
+    domain = [theme.bucket_name(bucket) for bucket in present]
+    base = alt.Chart(panels.values(starts, "series", "bucket", "start", "end", "middle", "text")).encode(
+        y=alt.Y("series:N", sort=order, title=None, axis=alt.Axis(grid=False))
+    )
+    scale = alt.Scale(domain=domain, range=[theme.BUCKET_COLOURS[bucket] for bucket in present])
+    blocks = base.mark_bar(height=22, stroke=theme.GRID, strokeWidth=0.6).encode(
+        x=alt.X(
+            "start:Q",
+            title="Share",
+            axis=alt.Axis(format=".0%", tickCount=5, grid=False),
+            scale=panels.unit_scale(),
+        ),
+        x2="end:Q",
+        color=alt.Color("bucket:N", sort=domain, scale=scale, legend=alt.Legend(symbolStrokeWidth=0.6)),
+    )
+    on_dark = f"datum.bucket == '{theme.bucket_name('head')}'"
+    labels = base.mark_text().encode(
+        x="middle:Q", text="text:N", color=alt.condition(on_dark, alt.value("#ffffff"), alt.value("#1c1d1f"))
+    )
+    chart = (blocks + labels).properties(width=WIDTH, height=34 * len(order))
+    return theme.to_svg(
+        chart, f"Stacked bars of the share of {panels.listed(domain)} in {panels.listed(order)}."
+    )
+
+
+def popularity_tradeoff(metrics: pl.DataFrame, k: int = 20) -> str:
+    """Draw recall@k, beyond-head recall@k and coverage@k of the two-tower model over the popularity weight γ.
+
+    Args:
+        metrics: see `frames.METRICS`. Baselines, which have no γ, become horizontal lines.
+        k: the cut-off.
+    """
+    rows = theme.with_series(
+        frames.METRICS.conform(metrics)
+        .filter((pl.col("k") == k) & pl.col("value").is_not_null())
+        .rename({"popularity_weight": "weight"})
+    )
+    asked = (
+        ("recall", "all", f"Recall@{k}"),
+        ("recall", "beyond_head", f"Recall@{k}, beyond the head"),
+        ("coverage", "all", f"Coverage@{k}"),
+    )
+    found = [
+        (rows.filter((pl.col("metric") == metric) & (pl.col("bucket") == bucket)), title)
+        for metric, bucket, title in asked
+    ]
+    found = [(panel, title) for panel, title in found if panel["weight"].count()]
+    drawn = [
+        panels.tradeoff_panel(panel, title, last=place == len(found) - 1)
+        for place, (panel, title) in enumerate(found)
+    ]
+    if not drawn:
+        return theme.nothing_to_show("The popularity weight was not varied.")
+    return theme.to_svg(
+        panels.vertically(drawn),
+        f"Recall at {k}, beyond-head recall and coverage over the popularity weight gamma.",
+    )
+
+
+def popularity_delta(diagnostics: pl.DataFrame) -> str:
+    """Draw the missing popularity δ with its interval per γ, beside what exact PMI would give.
+
+    Args:
+        diagnostics: see `frames.POPULARITY_DIAGNOSTICS`. A model that scores PMI + γ·log q exactly has
+            δ = 1 − γ; the grey diamonds are there.
+    """
+    import altair as alt
+
+    rows = (
+        frames.POPULARITY_DIAGNOSTICS.conform(diagnostics)
+        .drop_nulls(["popularity_weight", "delta"])
+        .sort("popularity_weight")
+        .with_columns(exact=1 - pl.col("popularity_weight"))
+    )
+    if rows.is_empty():
+        return theme.nothing_to_show("The missing popularity was not fitted.")
+    names = [f"γ = {theme.weight_text(weight)}" for weight in rows["popularity_weight"]]
+    data = panels.values(
+        rows.with_columns(weight=pl.Series(names)), "weight", "delta", "delta_low", "delta_high", "exact"
+    )
+    legend = alt.Scale(domain=["measured", "exact PMI + γ·log q"], range=[_BLUE, INK])
+    base = alt.Chart(data).encode(y=alt.Y("weight:N", sort=names, title=None, axis=alt.Axis(grid=False)))
+    scale = alt.Scale(domain=["measured", "exact PMI + γ·log q"], range=["circle", "diamond"])
+    coded = {"color": alt.Color("mark:N", scale=legend), "shape": alt.Shape("mark:N", scale=scale)}
+    zero = alt.Chart(panels.inline([{"x": 0}])).mark_rule(color=INK, strokeWidth=1.2).encode(x="x:Q")
+    exact = base.transform_calculate(mark="'exact PMI + γ·log q'").mark_point(
+        filled=True, size=110, opacity=1
+    )
+    dots = base.transform_calculate(mark="'measured'").mark_point(filled=True, size=70, opacity=1)
+    chart = (
+        zero
+        + exact.encode(x="exact:Q", **coded)
+        + base.mark_rule(color=_BLUE, strokeWidth=2.2).encode(x="delta_low:Q", x2="delta_high:Q")
+        + dots.encode(
+            x=alt.X(
+                "delta:Q",
+                title=_DELTA_AXIS,
+                axis=alt.Axis(tickCount=6),
+            ),
+            **coded,
+        )
+    ).properties(width=WIDTH, height=40 * len(names))
+    return theme.to_svg(
+        chart, f"Dot chart of the missing popularity delta, with intervals, at {panels.listed(names)}."
+    )
+
+
+def index_quality(rows: pl.DataFrame) -> str:
+    """Draw the index's recall and its queries per second at each popularity weight.
+
+    Args:
+        rows: columns popularity_weight, recall_at_k, queries_per_second, and optional k; see
+            `frames.INDEX_QUALITY`.
+    """
+    import altair as alt
+
+    table = frames.INDEX_QUALITY.conform(rows).drop_nulls(["popularity_weight"]).sort("popularity_weight")
+    if table["recall_at_k"].count() == 0:
+        return theme.nothing_to_show("The index was not measured.")
+    names = [f"γ = {theme.weight_text(weight)}" for weight in table["popularity_weight"]]
+    table = table.with_columns(
+        weight=pl.Series(names),
+        speed_text=pl.col("queries_per_second").map_elements(lambda n: f"{n:,.0f}", return_dtype=pl.String),
+    )
+    floor = min(0.9, math.floor(panels.number(table["recall_at_k"].min()) * 10) / 10)
+    data = panels.values(table, "weight", "recall_at_k", "queries_per_second", "speed_text")
+    cut_off = table["k"].drop_nulls().unique()
+    named = f"Recall@{cut_off[0]} of exact search" if len(cut_off) == 1 else "Recall of exact search"
+    y = alt.Y("weight:N", sort=names, title=None, axis=alt.Axis(grid=False))
+    bare = alt.Y("weight:N", sort=names, title=None, axis=None)
+    size = {"height": 34 * len(names)}
+    base = alt.Chart(data)
+    x = alt.X("recall_at_k:Q", title=named, scale=alt.Scale(domain=[floor, 1]), axis=alt.Axis(tickCount=3))
+    recall = base.mark_point(filled=True, size=80, color=_BLUE, opacity=1).encode(x=x, y=y)
+    recall += base.mark_text(dy=-11).encode(x=x, y=y, text=alt.Text("recall_at_k:Q", format=".3f"))
+    drawn = [recall.properties(width=150, **size)]
+    if table["queries_per_second"].count():
+        x = alt.X("queries_per_second:Q", title="Queries per second", axis=alt.Axis(tickCount=3, format="~s"))
+        speed = base.mark_bar(color=_TEAL, height=12).encode(x=x, y=bare)
+        speed += base.mark_text(align="left", dx=5).encode(x=x, y=bare, text="speed_text:N")
+        drawn.append(speed.properties(width=130, **size))
+    chart = alt.hconcat(*drawn, spacing=24)
+    return theme.to_svg(chart, f"Recall and queries per second of the index at {panels.listed(names)}.")
+
+
+def category_coverage(rows: pl.DataFrame) -> str:
+    """Draw, for the largest categories, the share of items recommended at all, and exposure against clicks.
+
+    Args:
+        rows: columns category, items, items_recommended, exposure_share, click_share; see
+            `frames.CATEGORIES`.
+    """
+    import altair as alt
+
+    table = largest_categories(rows)
+    if table.is_empty():
+        return theme.nothing_to_show("No item has a category.")
+    names = [panels.not_blank(name, place) for place, name in enumerate(table["category"].to_list())]
+    table = table.with_columns(
+        name=pl.Series(names),
+        covered=pl.col("items_recommended") / pl.col("items"),
+        text=pl.format("{} of {}", "items_recommended", "items"),
+    )
+    data = panels.values(table, "name", "covered", "text", "exposure_share", "click_share")
+    size = {"height": 26 * len(names)}
+    label = alt.Axis(grid=False, labelLimit=110)
+    y = alt.Y("name:N", sort=names, title=None, axis=label)
+    x = alt.X(
+        "covered:Q",
+        title="Items recommended",
+        axis=alt.Axis(format=".0%", tickCount=2),
+        scale=panels.unit_scale(),
+    )
+    base = alt.Chart(data)
+    bars = base.mark_bar(color=_BLUE, height=6, yOffset=6).encode(x=x, y=y)
+    counts = base.mark_text(align="left", dy=-4).encode(x=alt.datum(0), y=y, text="text:N")
+    drawn = [(bars + counts).properties(width=120, **size)]
+    if table["exposure_share"].count():
+        drawn.append(
+            panels.dumbbells(base, alt.Y("name:N", sort=names, title=None, axis=None)).properties(
+                width=170, **size
+            )
+        )
+    chart = alt.hconcat(*drawn, spacing=16)
+    return theme.to_svg(chart, f"Coverage and exposure of the {len(names)} largest categories.")
+
+
+def largest_categories(rows: pl.DataFrame, most: int = LISTED_CATEGORIES) -> pl.DataFrame:
+    """Give the `most` categories that hold the most items, largest first, without the empty ones."""
+    table = frames.CATEGORIES.conform(rows).filter(pl.col("items") > 0)
+    return table.with_columns(
+        category=pl.col("category").fill_null("(none)"),
+        items_recommended=pl.col("items_recommended").fill_null(0),
+    ).sort(["items", "category"], descending=[True, False])[:most]
+
+
+def sparkline(values: Sequence[float | None]) -> str:
+    """Draw a line 120 × 24 pixels without axes; as a Markdown image it stays below 700 characters.
+
+    Args:
+        values: in order; None and values that are not finite are left out, a long series is thinned.
+    """
+    finite = [float(value) for value in values if value is not None and math.isfinite(value)]
+    if len(finite) > 30:
+        finite = [finite[round(place * (len(finite) - 1) / 29)] for place in range(30)]
+    low, high = (min(finite), max(finite)) if finite else (0.0, 0.0)
+    span, steps = (high - low) or 1.0, max(len(finite) - 1, 1)
+    points = [
+        (3 + round(111 * place / steps), 12 if high == low else 21 - round(18 * ((value - low) / span)))
+        for place, value in enumerate(finite)
+    ]
+    line = " ".join(f"{x},{y}" for x, y in points)
+    dot = f'<circle cx="{points[-1][0]}" cy="{points[-1][1]}" r="3" fill="{_BLUE}"/>' if points else ""
+    return (
+        '<svg xmlns="http://www.w3.org/2000/svg" width="120" height="24">'
+        f'<polyline fill="none" stroke="{_BLUE}" points="{line}"/>{dot}</svg>'
+    )
+
+
+def svg_data_uri(svg: str) -> str:
+    """Give an SVG as a `data:` address, which Dagster's Markdown metadata shows as a picture."""
+    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
+
+
+def as_markdown_image(svg: str, alt: str) -> str:
+    """Give an SVG as a Markdown image with `alt` as the text for people who do not see it."""
+    words = " ".join(alt.replace("[", "(").replace("]", ")").replace("\\", "/").split())
+    return f"![{words}]({svg_data_uri(svg)})"

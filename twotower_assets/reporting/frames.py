@@ -1,0 +1,100 @@
+"""The tables that the charts and the report take, column by column, and what holds them to it.
+
+Names and types of columns belong here. What they are drawn as, or how the numbers are computed, does not.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import polars as pl
+
+type_of = pl.DataType | type[pl.DataType]
+
+BUCKETS = ("head", "mid", "tail", "cold")
+"""Popularity buckets, most popular first; *cold* holds the items without a training click."""
+
+
+@dataclass(frozen=True)
+class Contract:
+    """The columns of one table: `required` must be there, `optional` become null where they are missing."""
+
+    name: str
+    required: Mapping[str, type_of]
+    optional: Mapping[str, type_of] = field(default_factory=dict)
+
+    def conform(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Give `frame` with the contract's columns and types, floats that are NaN or infinite as null.
+
+        A frame without any column counts as an empty table. Columns outside the contract are dropped.
+
+        Raises:
+            ValueError: a required column is missing, or a column cannot be cast to its type.
+        """
+        types = {**self.required, **self.optional}
+        if not frame.columns:
+            return pl.DataFrame(schema=types)
+        missing = [column for column in self.required if column not in frame.columns]
+        if missing:
+            raise ValueError(
+                f"The report's table {self.name!r} lacks {', '.join(map(repr, missing))} "
+                f"(it has: {', '.join(frame.columns)}). It needs: {', '.join(self.required)}."
+            )
+        try:
+            return frame.select(
+                (pl.col(name) if name in frame.columns else pl.lit(None).alias(name)).cast(dtype)
+                for name, dtype in types.items()
+            ).with_columns(
+                pl.when(pl.col(name).is_finite()).then(pl.col(name)).alias(name)
+                for name, dtype in types.items()
+                if dtype == pl.Float64
+            )
+        except pl.exceptions.PolarsError as error:
+            expected = ", ".join(f"{name} {dtype}" for name, dtype in types.items())
+            raise ValueError(
+                f"The report's table {self.name!r} has a column of the wrong type: {error}. "
+                f"Expected: {expected}."
+            ) from error
+
+
+METRICS = Contract(
+    "metrics",
+    {"model": pl.String, "metric": pl.String, "bucket": pl.String, "value": pl.Float64},
+    {
+        "popularity_weight": pl.Float64,
+        "k": pl.Int64,
+        "low": pl.Float64,
+        "high": pl.Float64,
+        "users": pl.Int64,
+    },
+)
+EXPOSURE = Contract(
+    "exposure",
+    {"model": pl.String, "bucket": pl.String, "exposure_share": pl.Float64},
+    {"popularity_weight": pl.Float64, "click_share": pl.Float64, "catalogue_share": pl.Float64},
+)
+LORENZ = Contract("lorenz", {"model": pl.String, "item_share": pl.Float64, "exposure_share": pl.Float64})
+CATEGORIES = Contract(
+    "categories",
+    {"category": pl.String, "items": pl.Int64, "items_recommended": pl.Int64},
+    {"exposure_share": pl.Float64, "click_share": pl.Float64},
+)
+POPULARITY_DIAGNOSTICS = Contract(
+    "popularity_diagnostics",
+    {"popularity_weight": pl.Float64, "delta": pl.Float64},
+    {
+        "delta_low": pl.Float64,
+        "delta_high": pl.Float64,
+        "slope": pl.Float64,
+        "pmi_correlation": pl.Float64,
+    },
+)
+CURVES = Contract(
+    "curves",
+    {"epoch": pl.Int64, "loss": pl.Float64},
+    {"validation_metric": pl.Float64, "pairs_per_second": pl.Float64},
+)
+INDEX_QUALITY = Contract(
+    "index_quality",
+    {"popularity_weight": pl.Float64, "recall_at_k": pl.Float64},
+    {"k": pl.Int64, "queries_per_second": pl.Float64},
+)

@@ -1,0 +1,97 @@
+"""The popularity report: one self-contained HTML page from one `ReportData`.
+
+The order of the page and the call of the template belong here. Wording is in `words`, tables in `tables`,
+charts in `charts`; the page fetches nothing and runs no script.
+"""
+
+from collections.abc import Callable
+
+from twotower_assets.reporting import charts, tables, theme, words
+from twotower_assets.reporting.report_data import LineageEntry, RecommendedItem, ReportData, SampleUser
+
+__all__ = ["LineageEntry", "RecommendedItem", "ReportData", "SampleUser", "render_report"]
+
+LISTED_IN_TABLE = 60
+"""Categories in the table below the chart."""
+
+
+def render_report(data: ReportData) -> str:
+    """Render the report to one HTML document that needs neither network nor script.
+
+    Text from the data (titles, categories, notes) is escaped. What was not measured is left out, or is `–`.
+    """
+    import jinja2
+    from markupsafe import Markup
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("twotower_assets.reporting"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    every_category = charts.largest_categories(data.categories, len(data.categories))
+    template = environment.get_template("report.html.jinja")
+    page = template.render(
+        data=data,
+        findings=words.findings(data),
+        gini=words.gini_sentence(data),
+        sizes=tables.sizes(data),
+        charts={name: Markup(svg) for name, svg in _charts(data).items()},
+        tables={
+            "comparison": tables.comparison(data),
+            "popularity": tables.popularity(data),
+            "recall_by_bucket": tables.recall_by_bucket(data),
+            "exposure": tables.exposure(data),
+            "largest_categories": tables.categories(every_category[: charts.LISTED_CATEGORIES]),
+            "categories": tables.categories(every_category[:LISTED_IN_TABLE]),
+            "weights": tables.weights(data),
+            "diagnostics": tables.diagnostics(data),
+            "training": tables.training(data),
+            "index": tables.index(data),
+            "lineage": tables.lineage(data),
+        },
+        categories=len(every_category),
+        listed_categories=charts.LISTED_CATEGORIES,
+        listed_in_table=LISTED_IN_TABLE,
+        bucket_name=theme.bucket_name,
+        bucket_colours=theme.BUCKET_COLOURS,
+        weight_text=theme.weight_text,
+        is_served=lambda weight: abs(weight - data.served_popularity_weight) < 1e-9,
+    )
+    return theme.printable(page)
+
+
+def _charts(data: ReportData) -> dict[str, str]:
+    """Draw every chart that has something to show; the others are empty, and the page leaves them out."""
+    metrics = data.metrics
+    dial = metrics.drop_nulls("popularity_weight")
+    drawn: dict[str, tuple[bool, Callable[[], str]]] = {
+        "recall_by_bucket": (
+            not metrics.filter(bucket="head").is_empty(),
+            lambda: charts.recall_by_bucket(data.served(metrics), data.k),
+        ),
+        "exposure_share": (
+            not data.exposure.is_empty(),
+            lambda: charts.exposure_share(data.served(data.exposure)),
+        ),
+        "lorenz_curve": (not data.lorenz.is_empty(), lambda: charts.lorenz_curve(data.lorenz)),
+        "category_coverage": (
+            not data.categories.is_empty(),
+            lambda: charts.category_coverage(data.categories),
+        ),
+        "popularity_tradeoff": (
+            dial["popularity_weight"].n_unique() > 1,
+            lambda: charts.popularity_tradeoff(metrics, data.k),
+        ),
+        "popularity_delta": (
+            data.popularity_diagnostics["delta"].count() > 0,
+            lambda: charts.popularity_delta(data.popularity_diagnostics),
+        ),
+        "loss_curve": (not data.curves.is_empty(), lambda: charts.loss_curve(data.curves)),
+        "index_quality": (
+            not data.index_quality.is_empty(),
+            lambda: charts.index_quality(data.index_quality),
+        ),
+    }
+    return {name: draw() if wanted else "" for name, (wanted, draw) in drawn.items()}

@@ -1,0 +1,352 @@
+"""The index over item embeddings, with the popularity weight γ as part of the query.
+
+Build, search and similar items are here. Files are in `storage`, measurements against exact search in
+`quality`; which index is served, and whether it may be, is decided elsewhere.
+
+Stored per item is [v/τ, b_j, log q_j − mean(log q)], the query is [u, 1, w], and their inner product is
+⟨u, v⟩/τ + b_j + w·(log q_j − mean(log q)), so that w = γ − γ₀ is chosen query by query without a rebuild. The
+centring adds the same number to every item of a query, changes no ranking, and keeps graph indexes navigable
+at w > 0.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatMatrix: TypeAlias = NDArray[np.float32]
+IntMatrix: TypeAlias = NDArray[np.int64]
+
+FLAT_UP_TO: Final = 50_000
+"""Items up to which the default index is exact: a query then costs a few milliseconds at most."""
+HNSW_UP_TO: Final = 2_000_000
+"""Items up to which the default is a graph (HNSW). It needs about 270 bytes per item beside the vector."""
+
+HNSW_EF_CONSTRUCTION: Final = 200
+HNSW_EF_SEARCH: Final = 256
+SMALLEST_NPROBE: Final = 8
+PADDING: Final = -1
+
+
+class ItemIndexError(ValueError):
+    """An index cannot be built, searched, saved or loaded as asked; the message says what to change."""
+
+
+@dataclass(frozen=True, slots=True)
+class ItemIndex:
+    """A searchable index, built by `build_index` or read by `storage.load_index`.
+
+    Attributes:
+        faiss_index: the FAISS index over vectors of dimension + 2, inner product.
+        item_ids: the id of every position, in the order in which items were given.
+        dimension: d, of user and item vectors.
+        inverse_temperature: 1/τ, already inside the stored vectors.
+        mean_log_q: what was subtracted from log q, given back to the scores by `search`.
+        factory: the FAISS index-factory string.
+        search_depth: efSearch of a graph or nprobe of an inverted file; None where the index has no such
+            dial.
+        extra: what the builder wants to keep with the index, such as the checkpoint version; JSON values.
+    """
+
+    faiss_index: Any
+    item_ids: tuple[str, ...]
+    dimension: int
+    inverse_temperature: float
+    mean_log_q: float
+    factory: str
+    search_depth: int | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.item_ids)
+
+    def search(
+        self, user_vectors: NDArray[Any], k: int, popularity_weight: float | NDArray[Any] = 0.0
+    ) -> tuple[FloatMatrix, IntMatrix]:
+        """The k items of highest score for every user, best first.
+
+        Args:
+            user_vectors: float32 [m, d]; normalised like the item vectors.
+            k: items per user; may exceed the size of the index.
+            popularity_weight: w = γ − γ₀, one number or one per user, [m].
+
+        Returns:
+            Scores ⟨u, v⟩/τ + b + w·log q, float32 [m, k], with log q as it was given (not centred), and
+            positions into `item_ids`, int64 [m, k]. Where fewer than k items were found: −∞ and −1.
+
+        Raises:
+            ItemIndexError: wrong shapes, NaN or infinity in the query, or k below 1.
+        """
+        users = self._user_vectors(user_vectors)
+        weights = np.asarray(popularity_weight, dtype=np.float32)
+        if weights.shape not in ((), (len(users),)) or not np.isfinite(weights).all():
+            raise ItemIndexError(
+                f"popularity_weight must be one finite number, or one for each of the {len(users)} users; "
+                f"got shape {weights.shape}"
+            )
+        queries = np.empty((len(users), self.dimension + 2), dtype=np.float32)
+        queries[:, : self.dimension] = users
+        queries[:, self.dimension] = 1.0
+        queries[:, self.dimension + 1] = weights
+        scores, positions = self._nearest(queries, k)
+        scores += np.broadcast_to(weights * np.float32(self.mean_log_q), len(users))[:, None]
+        return scores, positions
+
+    def similar_items(self, item: int | NDArray[Any], k: int) -> tuple[FloatMatrix, IntMatrix]:
+        """The k items of largest inner product with this item, which is itself left out.
+
+        Neither bias nor popularity counts. With normalised item vectors this is the cosine.
+
+        Args:
+            item: a position in `item_ids`, or a vector, float32 [d], that need not be in the index.
+            k: number of items.
+
+        Returns:
+            Inner products, float32 [k], and positions, int64 [k]; −∞ and −1 where fewer were found. Exact
+            only as far as the index is: a compressed index gives back compressed vectors.
+
+        Raises:
+            ItemIndexError: no such position, a vector of the wrong shape or not finite, or k below 1.
+        """
+        itself = PADDING
+        if isinstance(item, int | np.integer):
+            itself = int(item)
+            vector = self.item_vector(itself)
+        else:
+            vector = self._user_vectors(np.asarray(item)[None, :])[0]
+        query = np.zeros((1, self.dimension + 2), dtype=np.float32)
+        query[0, : self.dimension] = vector
+        scores, positions = self._nearest(query, k + 1)
+        others = np.flatnonzero((positions[0] != itself) | (positions[0] == PADDING))[:k]
+        return scores[0, others] / np.float32(self.inverse_temperature), positions[0, others]
+
+    def item_vector(self, position: int) -> FloatMatrix:
+        """The item vector at a position, float32 [d], with the temperature taken out again."""
+        if not 0 <= position < len(self):
+            raise ItemIndexError(f"position {position} is outside [0, {len(self)})")
+        try:
+            stored = self.faiss_index.reconstruct(position)
+        except RuntimeError as error:
+            raise ItemIndexError(f"an index of type '{self.factory}' does not give vectors back") from error
+        vector: FloatMatrix = stored[: self.dimension] / np.float32(self.inverse_temperature)
+        return vector
+
+    def position_of(self, item_id: str) -> int:
+        """The position of an item id; walks over all ids."""
+        try:
+            return self.item_ids.index(item_id)
+        except ValueError:
+            raise ItemIndexError(f"item '{item_id}' is not among the {len(self):,} items indexed") from None
+
+    def _user_vectors(self, vectors: NDArray[Any]) -> FloatMatrix:
+        """The vectors as contiguous float32 [m, d], once they are known to be finite and of that shape."""
+        vectors = np.ascontiguousarray(vectors, dtype=np.float32)
+        if vectors.ndim != 2 or vectors.shape[1] != self.dimension:
+            raise ItemIndexError(f"expected vectors of shape [m, {self.dimension}], got {vectors.shape}")
+        if not np.isfinite(vectors).all():
+            raise ItemIndexError("a query vector holds NaN or infinity")
+        return vectors
+
+    def _nearest(self, queries: FloatMatrix, k: int) -> tuple[FloatMatrix, IntMatrix]:
+        """FAISS search of whole queries, [m, d + 2], padded with −∞ and −1 to k columns."""
+        if k < 1:
+            raise ItemIndexError(f"k must be at least 1, got {k}")
+        scores, positions = self.faiss_index.search(queries, k)
+        scores[positions == PADDING] = -np.inf
+        return scores, positions
+
+
+def build_index(
+    item_ids: Sequence[str],
+    item_vectors: NDArray[Any],
+    *,
+    inverse_temperature: float,
+    log_q: NDArray[Any],
+    bias: NDArray[Any] | None = None,
+    factory: str | None = None,
+    search_depth: int | None = None,
+    seed: int = 0,
+    threads: int | None = None,
+    extra: dict[str, Any] | None = None,
+) -> ItemIndex:
+    """Build the index of all items.
+
+    Args:
+        item_ids: n distinct ids.
+        item_vectors: float32 [n, d].
+        inverse_temperature: 1/τ of the model; 1 where it was trained on plain inner products.
+        log_q: log sampling probability, float32 [n], finite (clipped below for unseen items).
+        bias: learned additive bias b, float32 [n], or None.
+        factory: a FAISS index-factory string; None chooses by size, see `default_factory`. Training-based
+            kinds compress or rotate popularity along with the rest, so measure them at γ > 0
+            (`quality.measure_index`).
+        search_depth: efSearch of a graph or nprobe of an inverted file, the dial between recall and speed;
+            None takes 256, and an eighth of the lists but at least 8.
+        seed: of clustering and graph levels. The same input and seed give the same index; a graph is sure to
+            only with threads=1, because threads insert in the order in which they get there.
+        threads: for building; None leaves it to FAISS.
+        extra: JSON values kept with the index, such as the checkpoint version.
+
+    Raises:
+        ItemIndexError: nothing to index, shapes that do not fit, repeated ids, NaN or infinity, a factory
+            string that FAISS does not know or that needs more items than there are.
+    """
+    import faiss
+
+    stored, mean_log_q = stored_vectors(item_vectors, inverse_temperature, bias, log_q)
+    ids = _distinct_ids(item_ids, len(stored))
+    chosen = default_factory(len(stored)) if factory is None else factory
+    try:
+        index = faiss.index_factory(stored.shape[1], chosen, faiss.METRIC_INNER_PRODUCT)
+        _seed(index, seed)
+        with faiss_threads(threads):
+            index.train(stored)
+            index.add(stored)
+    except RuntimeError as error:
+        raise ItemIndexError(
+            f"FAISS cannot build '{chosen}' over {len(stored):,} vectors of dimension {stored.shape[1]} "
+            f"(the model's {stored.shape[1] - 2} and two for bias and popularity): {_reason(error)}. "
+            "Take another index-factory string, or none for the default"
+        ) from error
+    return ItemIndex(
+        faiss_index=index,
+        item_ids=ids,
+        dimension=stored.shape[1] - 2,
+        inverse_temperature=float(inverse_temperature),
+        mean_log_q=mean_log_q,
+        factory=chosen,
+        search_depth=set_search_depth(index, search_depth),
+        extra=dict(extra or {}),
+    )
+
+
+def default_factory(n_items: int) -> str:
+    """The FAISS index-factory string for a size: exact, then a graph, then an inverted file.
+
+    Flat up to `FLAT_UP_TO` items, HNSW up to `HNSW_UP_TO`, beyond that IVF with about 4·√n lists.
+    """
+    if n_items <= FLAT_UP_TO:
+        return "Flat"
+    if n_items <= HNSW_UP_TO:
+        return "HNSW32"
+    return f"IVF{round(4 * n_items**0.5)},Flat"
+
+
+def stored_vectors(
+    item_vectors: NDArray[Any], inverse_temperature: float, bias: NDArray[Any] | None, log_q: NDArray[Any]
+) -> tuple[FloatMatrix, float]:
+    """What the index stores: [v/τ, b, log q − mean(log q)], float32 [n, d + 2], and that mean.
+
+    Arguments and errors as in `build_index`.
+    """
+    vectors = np.asarray(item_vectors, dtype=np.float32)
+    if vectors.ndim != 2 or 0 in vectors.shape:
+        raise ItemIndexError(
+            f"expected item vectors of shape [n, d] with n and d at least 1, got {vectors.shape}"
+        )
+    if not (np.isfinite(inverse_temperature) and inverse_temperature > 0):
+        raise ItemIndexError(f"inverse_temperature must be positive and finite, got {inverse_temperature}")
+    n, d = vectors.shape
+    popularity = np.asarray(log_q, dtype=np.float64)
+    biases = np.zeros(n) if bias is None else np.asarray(bias, dtype=np.float64)
+    for name, numbers in (("log_q", popularity), ("bias", biases)):
+        if numbers.shape != (n,):
+            raise ItemIndexError(f"{name} must have shape [{n}], one value per item, got {numbers.shape}")
+    given: dict[str, NDArray[Any]] = {"item_vectors": vectors, "bias": biases, "log_q": popularity}
+    for name, values in given.items():
+        if not np.isfinite(values).all():
+            raise ItemIndexError(
+                f"{name} holds NaN or infinity: look for a diverged training, or log q of an item "
+                "never clicked that was not clipped from below"
+            )
+    mean_log_q = float(popularity.mean())
+    stored = np.empty((n, d + 2), dtype=np.float32)
+    stored[:, :d] = vectors * np.float32(inverse_temperature)
+    stored[:, d] = biases
+    stored[:, d + 1] = popularity - mean_log_q
+    if not np.isfinite(stored).all():
+        raise ItemIndexError("v/τ, b or log q is too large for float32: look for a diverged training")
+    return stored, mean_log_q
+
+
+def set_search_depth(index: Any, search_depth: int | None) -> int | None:
+    """Set efSearch or nprobe, whichever the FAISS index has, and prepare it to give vectors back.
+
+    Returns what was set, or None where the index has neither. Raises ItemIndexError for a depth below 1.
+    """
+    import faiss
+
+    if search_depth is not None and search_depth < 1:
+        raise ItemIndexError(f"search_depth must be at least 1, got {search_depth}")
+    inverted_file = faiss.try_extract_index_ivf(index)
+    if inverted_file is not None:
+        inverted_file.make_direct_map()
+        depth = search_depth or max(SMALLEST_NPROBE, inverted_file.nlist // 8)
+        inverted_file.nprobe = depth
+        return int(depth)
+    depth = search_depth or HNSW_EF_SEARCH
+    try:
+        faiss.ParameterSpace().set_index_parameter(index, "efSearch", depth)
+    except RuntimeError:
+        return None
+    return depth
+
+
+@contextmanager
+def faiss_threads(threads: int | None) -> Iterator[int]:
+    """Run FAISS on this many threads, and set it back after; gives the number in force."""
+    import faiss
+
+    before: int = faiss.omp_get_max_threads()
+    if threads is not None:
+        if threads < 1:
+            raise ItemIndexError(f"threads must be at least 1, got {threads}")
+        faiss.omp_set_num_threads(threads)
+    try:
+        yield before if threads is None else threads
+    finally:
+        faiss.omp_set_num_threads(before)
+
+
+def _distinct_ids(item_ids: Sequence[str], n: int) -> tuple[str, ...]:
+    """The ids, once they are known to be n distinct strings."""
+    ids = tuple(item_ids)
+    if len(ids) != n:
+        raise ItemIndexError(f"{len(ids)} item ids for {n} item vectors")
+    strangers = [item_id for item_id in ids if not isinstance(item_id, str)]
+    if strangers:
+        raise ItemIndexError(f"item ids must be strings, got {strangers[0]!r}")
+    if len(set(ids)) < n:
+        repeated = Counter(ids).most_common(1)[0][0]
+        raise ItemIndexError(
+            f"item id '{repeated}' occurs more than once; {n - len(set(ids))} ids are repeats"
+        )
+    return ids
+
+
+def _seed(index: Any, seed: int) -> None:
+    """Seed the parts of a FAISS index that draw at random: clustering, and the levels of a graph."""
+    import faiss
+
+    swig: Any = faiss  # its type stubs lack the random generator
+    inner: Any = faiss.downcast_index(index)
+    if isinstance(inner, faiss.IndexPreTransform):
+        inner = faiss.downcast_index(inner.index)
+    if isinstance(inner, faiss.IndexIVF):
+        inner.cp.seed = seed
+    if isinstance(inner, faiss.IndexHNSW):
+        graph: Any = inner.hnsw
+        graph.rng = swig.RandomGenerator(seed)
+        graph.efConstruction = HNSW_EF_CONSTRUCTION
+
+
+def _reason(error: RuntimeError) -> str:
+    """What FAISS says, without the C++ signature and source line in front of it."""
+    return re.sub(r"^Error in .*? at [^ ]+:\d+: ", "", str(error), flags=re.DOTALL).strip()

@@ -1,0 +1,146 @@
+"""An index as files: `index.faiss`, `item_ids.json`, and `index.json` that holds the two together.
+
+A folder is written once and read whole. Where it lies, how it is renamed into place and how long it is kept
+is the business of whoever calls.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from twotower_assets.retrieval.index import ItemIndex, ItemIndexError, set_search_depth
+
+VECTORS_FILE: Final = "index.faiss"
+IDS_FILE: Final = "item_ids.json"
+DESCRIPTION_FILE: Final = "index.json"
+FORMAT: Final = 1
+
+_REBUILD = "Restore the folder from a copy, or build the index again"
+_FIELDS = {
+    "format": int,
+    "size": int,
+    "dimension": int,
+    "inverse_temperature": float,
+    "mean_log_q": float,
+    "factory": str,
+    "sha256": dict,
+    "extra": dict,
+}
+
+
+def save_index(index: ItemIndex, folder: Path) -> None:
+    """Write the index into a folder, which is made if it is missing.
+
+    `index.json` comes last, so a folder left by an interrupted write does not load. The same index gives the
+    same bytes.
+
+    Raises:
+        ItemIndexError: `extra` cannot be written as JSON, or FAISS cannot write there.
+    """
+    import faiss
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / DESCRIPTION_FILE).unlink(missing_ok=True)
+    try:
+        faiss.write_index(index.faiss_index, str(folder / VECTORS_FILE))
+    except RuntimeError as error:
+        raise ItemIndexError(f"FAISS cannot write {folder / VECTORS_FILE}: {error}") from error
+    (folder / IDS_FILE).write_text(json.dumps(index.item_ids, ensure_ascii=False), encoding="utf-8")
+    description = {
+        "format": FORMAT,
+        "size": len(index),
+        "dimension": index.dimension,
+        "inverse_temperature": index.inverse_temperature,
+        "mean_log_q": index.mean_log_q,
+        "factory": index.factory,
+        "search_depth": index.search_depth,
+        "sha256": {name: _sha256(folder / name) for name in (VECTORS_FILE, IDS_FILE)},
+        "extra": index.extra,
+    }
+    try:
+        text = json.dumps(description, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ItemIndexError(f"what is kept with the index must be JSON values: {error}") from error
+    (folder / DESCRIPTION_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def load_index(folder: Path) -> ItemIndex:
+    """Read an index that `save_index` wrote, and make sure that ids and vectors belong together.
+
+    Raises:
+        ItemIndexError: a file is missing, was changed since it was written, or does not fit the others; the
+            message names the file and says what to do.
+    """
+    import faiss
+
+    description = _description(folder)
+    for name, expected in description["sha256"].items():
+        path = folder / name
+        if not path.is_file():
+            raise ItemIndexError(f"{path} is missing. {_REBUILD}")
+        if _sha256(path) != expected:
+            raise ItemIndexError(
+                f"{path} is not the file that {DESCRIPTION_FILE} was written with (its SHA-256 differs), so "
+                f"ids and vectors may have come apart. {_REBUILD}"
+            )
+    try:
+        vectors = faiss.read_index(str(folder / VECTORS_FILE))
+    except RuntimeError as error:
+        raise ItemIndexError(
+            f"FAISS {faiss.__version__} cannot read {folder / VECTORS_FILE}: {error}"
+        ) from error
+    item_ids = tuple(json.loads((folder / IDS_FILE).read_text(encoding="utf-8")))
+    size, dimension = description["size"], description["dimension"]
+    if not len(item_ids) == vectors.ntotal == size or vectors.d != dimension + 2:
+        raise ItemIndexError(
+            f"{folder} holds {len(item_ids)} ids and {vectors.ntotal} vectors of dimension {vectors.d}, but "
+            f"{DESCRIPTION_FILE} says {size} of dimension {dimension} + 2. {_REBUILD}"
+        )
+    return ItemIndex(
+        faiss_index=vectors,
+        item_ids=item_ids,
+        dimension=dimension,
+        inverse_temperature=float(description["inverse_temperature"]),
+        mean_log_q=float(description["mean_log_q"]),
+        factory=description["factory"],
+        search_depth=set_search_depth(vectors, description.get("search_depth")),
+        extra=description["extra"],
+    )
+
+
+def _description(folder: Path) -> dict[str, Any]:
+    """What `index.json` says, once it is known to have every field."""
+    path = folder / DESCRIPTION_FILE
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ItemIndexError(
+            f"{path} is missing: no index was written there, or not to the end. {_REBUILD}"
+        ) from None
+    except ValueError as error:
+        raise ItemIndexError(f"{path} is not JSON ({error}). {_REBUILD}") from error
+    if not isinstance(description, dict):
+        raise ItemIndexError(f"{path} does not hold a JSON object. {_REBUILD}")
+    wrong = [
+        name
+        for name, kind in _FIELDS.items()
+        if not isinstance(description.get(name), (int, float) if kind is float else kind)
+    ]
+    if wrong or set(description["sha256"]) != {VECTORS_FILE, IDS_FILE}:
+        raise ItemIndexError(
+            f"{path} lacks, or has the wrong kind of, {', '.join(wrong) or 'sha256'}. {_REBUILD}"
+        )
+    if description["format"] != FORMAT:
+        raise ItemIndexError(
+            f"{path} has format {description['format']}, this version reads {FORMAT}. {_REBUILD}"
+        )
+    return description
+
+
+def _sha256(path: Path) -> str:
+    """The hex digest of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

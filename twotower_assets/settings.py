@@ -1,0 +1,173 @@
+"""Every setting of the platform: its name, type, range, default and one sentence.
+
+Settings come from the environment (prefix `TWOTOWER_`), then from `twotower.env` in the home folder, then from the
+defaults here. What a single training run may vary (batch size, temperature, …) is not here but in
+`two_tower/config.py`, and is edited in the launchpad.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import date
+from pathlib import Path
+from typing import Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PROJECT_ROOT = Path(__file__).resolve().parents[1]
+"""The checkout that this package runs from; `sql/` lies in it."""
+
+ENV_PREFIX = "TWOTOWER_"
+
+
+class SettingsError(ValueError):
+    """A setting is out of range, or two settings contradict each other."""
+
+
+class Settings(BaseSettings):
+    """The settings of one home folder, which holds one lake, which belongs to one data set."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="ignore", frozen=True, env_ignore_empty=True)
+
+    home: Path = Field(
+        PROJECT_ROOT / ".twotower",
+        description="Folder of all state: Dagster instance, lake, artifacts, caches.",
+    )
+
+    # Sources
+    dataset: str = Field(
+        "movielens",
+        pattern=r"^[a-z][a-z0-9_]*$",
+        description="Folder of SQL under `sql/sources/` (or the name given to `TWOTOWER_SQL_SOURCES`).",
+    )
+    source_path: Path | None = Field(
+        None, description="Folder of the raw files. Default: `cache/<dataset>` in the home folder."
+    )
+    source_format: str | None = Field(
+        None, description="File format to read where a data set comes in several; found from the files if not set."
+    )
+    sql_sources: Path | None = Field(
+        None, description="A folder with your own `impressions.sql`, `items.sql` and, if there are any, `users.sql`."
+    )
+    first_day: date | None = Field(None, description="First daily partition (UTC). Default: what `days.sql` says.")
+    last_day: date | None = Field(
+        None, description="Last daily partition (UTC) of a closed log. Default: what `days.sql` says; else today."
+    )
+    maximum_rejected_share: float = Field(
+        0.1, ge=0, le=1, description="A larger share of rejected rows in a materialization fails it."
+    )
+
+    # Features
+    window_days: int = Field(
+        30, ge=1, le=3650, description="Trailing window, in days, of frequencies, exposures, histories and training."
+    )
+    half_life_days: float = Field(
+        14.0, gt=0, le=3650, description="Half-life, in days, of the decayed item frequencies."
+    )
+    history_length: int = Field(
+        50, ge=1, le=1000, description="Clicked items kept in the history of a training pair, the latest ones."
+    )
+
+    # Hold-out
+    hold_out: Literal["by_day", "per_user_last"] = Field(
+        "by_day",
+        description="`by_day`: test = the last day, validation = the day before. `per_user_last`: each user's last share.",
+    )
+    test_share: float = Field(0.2, gt=0, lt=1, description="`per_user_last`: share of a user's clicks held out as test.")
+    validation_share: float = Field(
+        0.1, ge=0, lt=1, description="`per_user_last`: share of a user's clicks held out as validation, before the test."
+    )
+
+    # Serving
+    popularity_weight: float = Field(
+        1.0, ge=0, le=1, description="γ served by default: 1 = click probability, 0 = PMI, the long tail's best case."
+    )
+    index_factory: str | None = Field(
+        None, description="FAISS index-factory string. Default: chosen by catalogue size (flat, HNSW, IVF)."
+    )
+    minimum_index_recall: float = Field(
+        0.95, ge=0, le=1, description="An index below this recall@100 against exact search is not served."
+    )
+
+    # Machine and schedule
+    time_zone: str = Field("UTC", description="Time zone of the daily schedule. Partitions are UTC days.")
+    schedule_hour: int = Field(3, ge=0, le=23, description="Hour of the day at which the daily schedule runs.")
+    memory_limit: str | None = Field(
+        None, pattern=r"^\d+(\.\d+)?\s?[KMGT]i?B$", description="DuckDB's memory limit, such as `4GiB`; beyond it, it spills."
+    )
+    threads: int | None = Field(None, ge=1, le=1024, description="Threads of DuckDB and FAISS. Default: all cores.")
+    catalog_lock_seconds: float = Field(
+        120.0, gt=0, description="How long a commit waits for another process's commit before it fails."
+    )
+
+    @field_validator("home", "source_path", "sql_sources")
+    @classmethod
+    def _absolute(cls, path: Path | None) -> Path | None:
+        return path.expanduser().resolve() if path else None
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_time_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError(f"'{name}' is no time zone; use a name such as 'Europe/Berlin'") from error
+        return name
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Settings:
+        if self.first_day and self.last_day and self.last_day < self.first_day:
+            raise ValueError(f"last_day {self.last_day} lies before first_day {self.first_day}")
+        if self.test_share + self.validation_share >= 1:
+            raise ValueError("test_share + validation_share must leave something to train on (below 1)")
+        return self
+
+    @property
+    def lake_folder(self) -> Path:
+        """Catalogue and Parquet files."""
+        return self.home / "lake"
+
+    @property
+    def artifacts_folder(self) -> Path:
+        """Checkpoints, indexes and reports."""
+        return self.home / "artifacts"
+
+    @property
+    def cache_folder(self) -> Path:
+        """What can be fetched or computed again."""
+        return self.home / "cache"
+
+    @property
+    def dagster_home(self) -> Path:
+        """The folder of the Dagster instance."""
+        return self.home / "dagster"
+
+    @property
+    def data_folder(self) -> Path:
+        """Where the raw files are read."""
+        return self.source_path or self.cache_folder / self.dataset
+
+    @property
+    def source_sql_folder(self) -> Path:
+        """Where `impressions.sql`, `items.sql`, `users.sql` and `days.sql` of the data set lie."""
+        return self.sql_sources or PROJECT_ROOT / "sql" / "sources" / self.dataset
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Settings from `overrides`, the environment and `<home>/twotower.env`, in that order.
+
+    Raises `SettingsError` with one line per wrong setting.
+    """
+    home = overrides.get("home") or os.environ.get(f"{ENV_PREFIX}HOME") or Settings.model_fields["home"].default
+    env_file = Path(str(home)).expanduser() / "twotower.env"
+    try:
+        return Settings(_env_file=env_file if env_file.is_file() else None, **overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors():
+            name = "_".join(str(part) for part in problem["loc"]) or "settings"
+            given = f" (found: {problem['input']!r})" if problem["loc"] else ""
+            lines.append(f"{ENV_PREFIX}{name.upper()}: {problem['msg'].removeprefix('Value error, ')}{given}")
+        raise SettingsError("\n".join(lines)) from error

@@ -1,0 +1,221 @@
+"""A trained model as a folder, and the folder as a model again.
+
+Here: the files, the content hash over those that determine the model, and the refusal of damaged ones. Not
+here: naming, renaming and keeping of folders; the artifact store does that.
+
+    weights.safetensors     the towers
+    encoder.json            configuration, vocabularies of categorical features, scales of numeric ones
+    users.parquet           user_id, in the order of the embedding rows from 1
+    items.parquet           item_id and its training clicks, in the order of the embedding rows from 1
+    training.json           a report per epoch and whatever the caller adds; not part of the hash
+    checkpoint.json         format version, SHA-256 of each file above, and the content hash
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import ValidationError
+
+from twotower_assets.two_tower.config import TrainingConfig
+from twotower_assets.two_tower.dataset import TrainingSet
+from twotower_assets.two_tower.embedding import Embedder
+from twotower_assets.two_tower.features import Encoder, SideEncoder
+from twotower_assets.two_tower.reports import EpochReport
+from twotower_assets.two_tower.tensor_file import read_tensors, write_tensors
+from twotower_assets.two_tower.towers import Towers, build_towers
+from twotower_assets.two_tower.vocabulary import Vocabulary
+
+FORMAT_VERSION = 1
+UNSEEN_CLICKS = 0.5
+MODEL_FILES = ("weights.safetensors", "encoder.json", "users.parquet", "items.parquet")
+FILES = (*MODEL_FILES, "training.json")
+MANIFEST = "checkpoint.json"
+
+
+class CheckpointError(RuntimeError):
+    """The folder is no intact checkpoint; the message names the file and says what to do."""
+
+    def __init__(self, path: Path, problem: str) -> None:
+        super().__init__(
+            f"Checkpoint file {path} {problem}. Restore the folder from a backup, or materialize "
+            "tower_checkpoint again for that partition."
+        )
+
+
+@dataclass(frozen=True)
+class Checkpoint(Embedder):
+    """A loaded model: `embed_items` and `embed_users` as in Embedder, and what serving needs beside them."""
+
+    config: TrainingConfig
+    clicks: npt.NDArray[np.int64]
+    content_hash: str
+    reports: list[EpochReport]
+    extra: dict[str, Any]
+
+    @property
+    def inverse_temperature(self) -> float:
+        """1/τ: the loss saw cosines times this."""
+        return self.config.inverse_temperature
+
+    @property
+    def trained_popularity_weight(self) -> float:
+        """γ₀: how much log q the score ⟨u, v⟩/τ holds."""
+        return self.config.trained_popularity_weight
+
+    @property
+    def training_pairs(self) -> int:
+        """N, the number of pairs trained on."""
+        return int(self.clicks.sum())
+
+    def item_counts(self, item_ids: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.int64]:
+        """Training clicks of each item, int64 [n]; 0 for items that were not trained on."""
+        return self.clicks[self.encoder.items.ids.encode(item_ids)]
+
+    def log_q(self, item_ids: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.float32]:
+        """Log of each item's share of the training pairs, float32 [n].
+
+        Clipped from below at log(0.5 / N), as if an item never clicked had half a click.
+        """
+        counts = np.maximum(self.item_counts(item_ids), UNSEEN_CLICKS)
+        return np.log(counts / self.training_pairs).astype(np.float32)
+
+
+def save_checkpoint(
+    folder: Path,
+    towers: Towers,
+    training_set: TrainingSet,
+    config: TrainingConfig,
+    reports: Sequence[EpochReport] = (),
+    extra: dict[str, Any] | None = None,
+) -> str:
+    """Write the files listed above into `folder`, made if need be.
+
+    Returns:
+        The content hash: SHA-256 over weights, configuration, vocabularies and counts. Reports and `extra`
+        (run ids, times) are kept beside the model, but do not enter it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    encoder = training_set.encoder
+    write_tensors(folder / "weights.safetensors", towers.state_dict(), {})
+    _write_json(
+        folder / "encoder.json",
+        {
+            "config": config.model_dump(mode="json"),
+            "users": encoder.users.describe(),
+            "items": encoder.items.describe(),
+        },
+    )
+    pq.write_table(pa.table({"user_id": encoder.users.ids.ids}), folder / "users.parquet")
+    pq.write_table(
+        pa.table({"item_id": encoder.items.ids.ids, "clicks": training_set.item_counts[1:]}),
+        folder / "items.parquet",
+    )
+    _write_json(
+        folder / "training.json", {"reports": [report.as_dict() for report in reports], "extra": extra or {}}
+    )
+    digests = {name: _file_digest(folder / name) for name in FILES}
+    content_hash = _content_hash(digests)
+    _write_json(
+        folder / MANIFEST,
+        {"format_version": FORMAT_VERSION, "content_hash": content_hash, "sha256": digests},
+    )
+    return content_hash
+
+
+def load_checkpoint(folder: Path) -> Checkpoint:
+    """The model saved in `folder`.
+
+    Raises:
+        CheckpointError: a file is missing, has other bytes than were written, is of another format version,
+            or does not fit the others.
+    """
+    content_hash = _verified(folder)
+    description = _read_json(folder / "encoder.json")
+    training = _read_json(folder / "training.json")
+    users = pq.read_table(folder / "users.parquet")
+    items = pq.read_table(folder / "items.parquet")
+    try:
+        config = TrainingConfig.model_validate(description["config"])
+        encoder = Encoder(
+            users=SideEncoder.from_description(Vocabulary(users.column("user_id")), description["users"]),
+            items=SideEncoder.from_description(Vocabulary(items.column("item_id")), description["items"]),
+            history_length=config.history_length,
+        )
+        reports = [EpochReport(**report) for report in training["reports"]]
+    except (KeyError, TypeError, ValidationError) as error:
+        raise CheckpointError(folder / "encoder.json", f"was written by another version ({error})") from error
+    return Checkpoint(
+        towers=_load_towers(folder / "weights.safetensors", encoder, config),
+        encoder=encoder,
+        config=config,
+        clicks=np.concatenate([np.zeros(1, np.int64), items.column("clicks").to_numpy()]),
+        content_hash=content_hash,
+        reports=reports,
+        extra=training["extra"],
+    )
+
+
+def _load_towers(path: Path, encoder: Encoder, config: TrainingConfig) -> Towers:
+    towers = build_towers(encoder, config)
+    tensors, _ = read_tensors(path)
+    try:
+        towers.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise CheckpointError(path, f"does not fit the vocabularies beside it ({error})") from error
+    return towers.eval()
+
+
+def _verified(folder: Path) -> str:
+    """The content hash, once every file has the bytes that the manifest names."""
+    manifest = _read_json(folder / MANIFEST)
+    if manifest.get("format_version") != FORMAT_VERSION:
+        raise CheckpointError(
+            folder / MANIFEST,
+            f"is of format version {manifest.get('format_version')}, but this code reads {FORMAT_VERSION}",
+        )
+    digests = manifest.get("sha256", {})
+    for name in FILES:
+        if not (folder / name).is_file():
+            raise CheckpointError(folder / name, "is missing")
+        if _file_digest(folder / name) != digests.get(name):
+            raise CheckpointError(folder / name, "has other bytes than were written")
+    content_hash = _content_hash(digests)
+    if content_hash != manifest.get("content_hash"):
+        raise CheckpointError(folder / MANIFEST, "names a content hash that its files do not have")
+    return content_hash
+
+
+def _content_hash(digests: dict[str, str]) -> str:
+    named = {"format_version": FORMAT_VERSION} | {name: digests[name] for name in MODEL_FILES}
+    return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    path.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError(path, "is missing") from error
+    except ValueError as error:
+        raise CheckpointError(path, f"is no JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise CheckpointError(path, "holds no JSON object")
+    return value

@@ -1,0 +1,132 @@
+"""The state of an interrupted training run on disk.
+
+Here: writing it after each epoch, and reading it back only when it belongs to the same configuration and
+data. Not here: the loop itself, and finished checkpoints. All randomness of an epoch follows from (seed,
+epoch), so the number of finished epochs is the whole state of the random numbers.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from twotower_assets.two_tower.config import TrainingConfig
+from twotower_assets.two_tower.dataset import TrainingSet
+from twotower_assets.two_tower.reports import EpochReport
+from twotower_assets.two_tower.tensor_file import BrokenFileError, read_tensors, write_tensors
+
+logger = logging.getLogger(__name__)
+
+FORMAT_VERSION = 1
+FILE_NAME = "training_state.safetensors"
+
+
+@dataclass
+class Progress:
+    """What has been done so far; `best_weights` is a copy of the towers' state after `best_epoch`."""
+
+    reports: list[EpochReport]
+    best_epoch: int
+    best_metric: float | None
+    best_weights: dict[str, Tensor]
+
+
+def run_fingerprint(training_set: TrainingSet, config: TrainingConfig, *, validated: bool) -> dict[str, Any]:
+    """What a state must have been written for to be continued."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "config": config.model_dump(mode="json"),
+        "data": training_set.fingerprint(),
+        "validated": validated,
+    }
+
+
+def save_state(
+    folder: Path,
+    fingerprint: dict[str, Any],
+    towers: nn.Module,
+    optimizers: Mapping[str, torch.optim.Optimizer],
+    progress: Progress,
+) -> None:
+    """Replace the state in `folder` at once: weights, best weights, optimizer state, reports."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {f"weights/{name}": tensor for name, tensor in towers.state_dict().items()}
+    tensors |= {f"best/{name}": tensor for name, tensor in progress.best_weights.items()}
+    numbers: dict[str, float] = {}
+    for name, optimizer in optimizers.items():
+        for parameter, values in optimizer.state_dict()["state"].items():
+            for key, value in values.items():
+                where = f"optimizer/{name}/{parameter}/{key}"
+                if isinstance(value, Tensor):
+                    tensors[where] = value
+                else:
+                    numbers[where] = value
+    description = {
+        "fingerprint": fingerprint,
+        "numbers": numbers,
+        "best_epoch": progress.best_epoch,
+        "best_metric": progress.best_metric,
+        "reports": [report.as_dict() for report in progress.reports],
+    }
+    write_tensors(folder / FILE_NAME, tensors, description)
+
+
+def load_state(
+    folder: Path,
+    fingerprint: dict[str, Any],
+    towers: nn.Module,
+    optimizers: Mapping[str, torch.optim.Optimizer],
+) -> Progress | None:
+    """Continue from `folder`: fill towers and optimizers, give the progress.
+
+    None, with a logged warning and nothing filled, where the state is damaged or belongs to another run; None
+    without one where there is no state.
+    """
+    path = folder / FILE_NAME
+    try:
+        tensors, description = read_tensors(path)
+    except FileNotFoundError:
+        return None
+    except BrokenFileError as error:
+        logger.warning("Training starts afresh: the resume state in %s is damaged: %s.", folder, error)
+        return None
+    found = description.get("fingerprint", {})
+    if different := [key for key in fingerprint if found.get(key) != fingerprint[key]]:
+        logger.warning(
+            "Training starts afresh: the resume state in %s was written for another %s.",
+            folder,
+            " and another ".join(different),
+        )
+        return None
+    towers.load_state_dict(_under("weights/", tensors))
+    for name, optimizer in optimizers.items():
+        _fill(optimizer, _under(f"optimizer/{name}/", {**tensors, **description["numbers"]}))
+    return Progress(
+        reports=[EpochReport(**report) for report in description["reports"]],
+        best_epoch=description["best_epoch"],
+        best_metric=description["best_metric"],
+        best_weights=_under("best/", tensors),
+    )
+
+
+def discard_state(folder: Path) -> None:
+    """Remove the state, once its run has been saved as a checkpoint."""
+    (folder / FILE_NAME).unlink(missing_ok=True)
+
+
+def _under(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
+
+
+def _fill(optimizer: torch.optim.Optimizer, values: Mapping[str, Any]) -> None:
+    state: dict[int, dict[str, Any]] = {}
+    for where, value in values.items():
+        parameter, key = where.split("/")
+        state.setdefault(int(parameter), {})[key] = value
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

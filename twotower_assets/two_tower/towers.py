@@ -1,0 +1,154 @@
+"""The user tower and the item tower as PyTorch modules.
+
+Here: tensors in, normalised vectors out. Not here: where the indices come from (`features.py`), the loss, and
+the optimiser.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from twotower_assets.two_tower.config import TrainingConfig
+from twotower_assets.two_tower.features import Encoder, SideEncoder
+from twotower_assets.two_tower.vocabulary import UNKNOWN
+
+
+class ResidualMLP(nn.Module):
+    """x + MLP(x), [n, d] to [n, d]; the identity where there are no hidden layers."""
+
+    def __init__(self, dimensions: int, hidden_sizes: list[int]) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        width = dimensions
+        for hidden in hidden_sizes:
+            layers += [nn.Linear(width, hidden), nn.GELU()]
+            width = hidden
+        if hidden_sizes:
+            layers.append(nn.Linear(width, dimensions))
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Float [n, d] to float [n, d]."""
+        return inputs + self.layers(inputs) if len(self.layers) else inputs
+
+
+class SideEmbedding(nn.Module):
+    """Sum of the vectors of an id, of its categorical values, and of a linear map of its numbers.
+
+    Row 0 of every table is the unknown. The unknown id is trained by replacing a share of ids; the unknown
+    value of a categorical feature starts at zero, so that a value never trained on adds nothing.
+    """
+
+    def __init__(self, encoder: SideEncoder, config: TrainingConfig) -> None:
+        super().__init__()
+        self.ids = _table(encoder.own_rows + 1, config)
+        self.categorical = nn.ModuleList(
+            _table(values.size, config, unknown_is_zero=True) for values in encoder.categorical.values()
+        )
+        self.numeric = (
+            nn.Linear(len(encoder.numeric), config.dimensions, bias=False) if encoder.numeric else None
+        )
+
+    def forward(self, ids: Tensor, categorical: Tensor, numeric: Tensor) -> Tensor:
+        """int64 [n], int64 [n, c], float [n, m] to float [n, d]."""
+        total: Tensor = self.ids(ids)
+        for column, table in enumerate(self.categorical):
+            total = total + table(categorical[:, column])
+        return total if self.numeric is None else total + self.numeric(numeric)
+
+
+class Towers(nn.Module):
+    """Both towers; `embed_users` and `embed_items` give L2-normalised vectors."""
+
+    def __init__(self, encoder: Encoder, config: TrainingConfig) -> None:
+        super().__init__()
+        self.user_side = SideEmbedding(encoder.users, config)
+        self.item_side = SideEmbedding(encoder.items, config)
+        self.history = nn.EmbeddingBag(
+            encoder.items.own_rows + 1, config.dimensions, mode="sum", sparse=True, include_last_offset=True
+        )
+        self.history_half_life = config.history_half_life
+        nn.init.normal_(self.history.weight, 0.0, config.initial_scale)
+        self.user_mlp = ResidualMLP(config.dimensions, config.hidden_sizes)
+        self.item_mlp = ResidualMLP(config.dimensions, config.hidden_sizes)
+
+    def embed_users(
+        self,
+        ids: Tensor,
+        categorical: Tensor,
+        numeric: Tensor,
+        history_offsets: Tensor,
+        history_values: Tensor,
+    ) -> Tensor:
+        """Vectors of n users.
+
+        Args:
+            ids: int64 [n].
+            categorical: int64 [n, c].
+            numeric: float32 [n, m].
+            history_offsets: int64 [n + 1]; the history of row r is values[offsets[r]:offsets[r + 1]].
+            history_values: int64 [offsets[-1]], embedding rows of items. An empty history adds nothing.
+
+        Returns:
+            float32 [n, d] of length 1.
+        """
+        weights = recency_weights(history_offsets, self.history_half_life)
+        history = self.history(history_values, history_offsets, per_sample_weights=weights)  # (n, d)
+        inputs = self.user_side(ids, categorical, numeric) + history
+        return functional.normalize(self.user_mlp(inputs), dim=1)
+
+    def embed_items(self, ids: Tensor, categorical: Tensor, numeric: Tensor) -> Tensor:
+        """Vectors float32 [n, d] of length 1 of n items: int64 [n], int64 [n, c], float32 [n, m]."""
+        return functional.normalize(self.item_mlp(self.item_side(ids, categorical, numeric)), dim=1)
+
+    def embedding_parameters(self) -> list[nn.Parameter]:
+        """The tables, whose gradients are sparse."""
+        tables = (nn.Embedding, nn.EmbeddingBag)
+        return [
+            parameter
+            for module in self.modules()
+            if isinstance(module, tables)
+            for parameter in module.parameters()
+        ]
+
+    def dense_parameters(self) -> list[nn.Parameter]:
+        """Everything else: MLPs and maps of numbers. May be empty."""
+        tables = {id(parameter) for parameter in self.embedding_parameters()}
+        return [parameter for parameter in self.parameters() if id(parameter) not in tables]
+
+
+def recency_weights(offsets: Tensor, half_life: float) -> Tensor:
+    """Weights of a mean in which each value counts half as much as the one `half_life` places later.
+
+    Args:
+        offsets: int64 [n + 1]; row r has the values offsets[r] to offsets[r + 1], oldest first.
+        half_life: In places, positive. Large values give the plain mean.
+
+    Returns:
+        float32 [offsets[-1]], of sum 1 in each row.
+    """
+    lengths = offsets.diff()
+    places = torch.arange(int(offsets[-1]), device=offsets.device)
+    age = torch.repeat_interleave(offsets[1:], lengths) - 1 - places
+    ratio = 0.5 ** (1.0 / half_life)
+    row_sums = (1.0 - torch.pow(ratio, lengths.double())) / (1.0 - ratio)
+    weights = torch.pow(ratio, age.double()) / torch.repeat_interleave(row_sums, lengths)
+    return weights.float()
+
+
+def build_towers(encoder: Encoder, config: TrainingConfig) -> Towers:
+    """Fresh towers, whose weights follow from `config.seed`; torch's global generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(config.seed)
+        return Towers(encoder, config)
+
+
+def _table(rows: int, config: TrainingConfig, *, unknown_is_zero: bool = False) -> nn.Embedding:
+    table = nn.Embedding(rows, config.dimensions, sparse=True)
+    with torch.no_grad():
+        table.weight.normal_(0.0, config.initial_scale)
+        if unknown_is_zero:
+            table.weight[UNKNOWN] = 0.0
+    return table

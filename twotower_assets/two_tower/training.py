@@ -1,0 +1,230 @@
+"""The training loop: epochs, early stopping, resuming, progress.
+
+Here: what happens in which order. Not here: the loss, the order of batches, the files of the resume state,
+and where a finished model is kept.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from twotower_assets.two_tower.batches import epoch_batches, epoch_generator, repeat_share
+from twotower_assets.two_tower.config import TrainingConfig
+from twotower_assets.two_tower.dataset import TrainingSet
+from twotower_assets.two_tower.embedding import history_tensors, side_tensors
+from twotower_assets.two_tower.losses import in_batch_softmax
+from twotower_assets.two_tower.reports import EpochReport
+from twotower_assets.two_tower.resume import Progress, load_state, run_fingerprint, save_state
+from twotower_assets.two_tower.towers import Towers, build_towers
+from twotower_assets.two_tower.vocabulary import UNKNOWN
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """Towers with the weights of `best_epoch` (the last without validation), and a report per epoch."""
+
+    towers: Towers
+    reports: list[EpochReport]
+    best_epoch: int
+
+
+def train(
+    training_set: TrainingSet,
+    config: TrainingConfig,
+    *,
+    validate: Callable[[Towers], float] | None = None,
+    on_epoch: Callable[[EpochReport], None] | None = None,
+    resume_dir: Path | None = None,
+    progress: bool = False,
+) -> TrainingResult:
+    """Train towers on the pairs; the same set, configuration and machine give the same weights, bit for bit.
+
+    Args:
+        training_set: From `build_training_set` with the same configuration.
+        config: Hyper-parameters.
+        validate: Metric of the towers after each epoch, higher is better; training stops after
+            `config.patience` epochs without a better one. Without it, exactly `config.epochs` are trained.
+            `Embedder(towers, training_set.encoder)` embeds tables with them.
+        on_epoch: Told each epoch's report as it ends, after the resume state was written.
+        resume_dir: Where the state after each epoch is kept, and continued from if it is of this very run; it
+            stays there at the end, for the caller to discard once the result is saved.
+        progress: Show a bar on standard error.
+
+    Raises:
+        FloatingPointError: the loss is no longer finite. Whatever else is raised inside passes through at
+            once; nothing but the resume state is left behind.
+    """
+    towers = build_towers(training_set.encoder, config)
+    optimizers = _optimizers(towers, config)
+    done = Progress([], 0, None, {})
+    fingerprint = run_fingerprint(training_set, config, validated=validate is not None)
+    if resume_dir is not None and (found := load_state(resume_dir, fingerprint, towers, optimizers)):
+        done = found
+        logger.info("Continuing after epoch %d of %d.", len(done.reports), config.epochs)
+    with _deterministic_algorithms():
+        while not _finished(done, config):
+            report = _one_epoch(training_set, config, towers, optimizers, done, validate, progress)
+            done.reports.append(report)
+            if report.is_best:
+                done.best_epoch, done.best_metric = report.epoch, report.validation_metric
+                done.best_weights = {name: tensor.clone() for name, tensor in towers.state_dict().items()}
+            if resume_dir is not None:
+                save_state(resume_dir, fingerprint, towers, optimizers, done)
+            _tell(report, config, on_epoch)
+    towers.load_state_dict(done.best_weights)
+    return TrainingResult(towers.eval(), done.reports, done.best_epoch)
+
+
+def _finished(done: Progress, config: TrainingConfig) -> bool:
+    epochs = len(done.reports)
+    if done.best_metric is not None and epochs - done.best_epoch >= config.patience:
+        logger.info("Stopping: no better validation metric since epoch %d.", done.best_epoch)
+        return True
+    return epochs >= config.epochs
+
+
+def _one_epoch(
+    training_set: TrainingSet,
+    config: TrainingConfig,
+    towers: Towers,
+    optimizers: dict[str, torch.optim.Optimizer],
+    done: Progress,
+    validate: Callable[[Towers], float] | None,
+    progress: bool,
+) -> EpochReport:
+    epoch = len(done.reports) + 1
+    started = time.perf_counter()
+    generator = epoch_generator(config.seed, epoch)
+    batches = epoch_batches(training_set.user, training_set.item, config.batch_size, generator)
+    source = BatchSource(training_set, config, generator)
+    losses = []
+    towers.train()
+    for batch in tqdm(batches, desc=f"epoch {epoch}", unit="batch", leave=False, disable=not progress):
+        losses.append(_step(towers, optimizers, source.loss(towers, batch)))
+    seconds = time.perf_counter() - started
+    metric = None if validate is None else _validated(towers, validate)
+    validation_seconds = time.perf_counter() - started - seconds
+    spent = sum(report.seconds + report.validation_seconds for report in done.reports)
+    return EpochReport(
+        epoch=epoch,
+        loss=float(np.mean(losses)),
+        validation_metric=metric,
+        is_best=metric is None or done.best_metric is None or metric > done.best_metric,
+        repeat_share=repeat_share(training_set.user, batches),
+        pairs_per_second=len(training_set) / seconds,
+        seconds=seconds,
+        validation_seconds=validation_seconds,
+        seconds_left=(spent + seconds + validation_seconds) / epoch * (config.epochs - epoch),
+    )
+
+
+def _step(towers: Towers, optimizers: dict[str, torch.optim.Optimizer], loss: Tensor) -> float:
+    value = loss.item()
+    if not math.isfinite(value):
+        raise FloatingPointError(
+            f"The training loss became {value}. Lower learning_rate or raise temperature in the recipe."
+        )
+    towers.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    for optimizer in optimizers.values():
+        optimizer.step()
+    return value
+
+
+def _validated(towers: Towers, validate: Callable[[Towers], float]) -> float:
+    towers.eval()
+    with torch.no_grad():
+        metric = float(validate(towers))
+    if math.isnan(metric):
+        raise ValueError(
+            "The validation metric is NaN. Is there any user with clicks in the validation part?"
+        )
+    return metric
+
+
+class BatchSource:
+    """Gathers the tensors of a batch, and replaces a share of ids by the unknown one."""
+
+    def __init__(
+        self, training_set: TrainingSet, config: TrainingConfig, generator: np.random.Generator
+    ) -> None:
+        self.training_set = training_set
+        self.config = config
+        self.generator = generator
+        log_q = np.log(np.maximum(training_set.q, np.finfo(np.float64).tiny)).astype(np.float32)
+        self.log_q = log_q if config.correction == "logq" else None
+
+    def loss(self, towers: Towers, batch: npt.NDArray[np.int64]) -> Tensor:
+        """The loss, a scalar, of the pairs at the positions `batch` int64 [B]."""
+        data = self.training_set
+        user, item = data.user[batch], data.item[batch]
+        user_inputs, item_inputs = data.user_inputs.take(user), data.item_inputs.take(item)
+        user_inputs.ids[self._unknown(len(batch))] = UNKNOWN
+        item_inputs.ids[self._unknown(len(batch))] = UNKNOWN
+        history = history_tensors(data.history.take(batch))
+        return in_batch_softmax(
+            towers.embed_users(*side_tensors(user_inputs), *history),  # (B, d)
+            towers.embed_items(*side_tensors(item_inputs)),  # (B, d)
+            user=torch.from_numpy(user),
+            item=torch.from_numpy(item),
+            temperature=self.config.temperature,
+            log_q=None if self.log_q is None else torch.from_numpy(self.log_q[item]),
+            weights=torch.from_numpy(data.weights[batch]),
+        )
+
+    def _unknown(self, size: int) -> npt.NDArray[np.bool_]:
+        return self.generator.random(size) < self.config.unknown_id_share
+
+
+def _optimizers(towers: Towers, config: TrainingConfig) -> dict[str, torch.optim.Optimizer]:
+    """Adam that touches only the rows of a batch for the tables, AdamW for what is dense."""
+    optimizers: dict[str, torch.optim.Optimizer] = {
+        "tables": torch.optim.SparseAdam(towers.embedding_parameters(), lr=config.learning_rate)
+    }
+    if dense := towers.dense_parameters():
+        optimizers["dense"] = torch.optim.AdamW(
+            dense, lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+    return optimizers
+
+
+def _tell(
+    report: EpochReport, config: TrainingConfig, on_epoch: Callable[[EpochReport], None] | None
+) -> None:
+    metric = "" if report.validation_metric is None else f", validation {report.validation_metric:.4f}"
+    logger.info(
+        "Epoch %d of %d: loss %.4f%s, %.0f pairs/s, at most %.0f s left.",
+        report.epoch,
+        config.epochs,
+        report.loss,
+        metric,
+        report.pairs_per_second,
+        report.seconds_left,
+    )
+    if on_epoch is not None:
+        on_epoch(report)
+
+
+@contextmanager
+def _deterministic_algorithms() -> Iterator[None]:
+    before = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=warn_only)
