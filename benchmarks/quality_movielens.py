@@ -18,11 +18,11 @@ Protocol:
   Beyond the head: recall@20 over the relevant items outside the most popular ones that hold half of the
   training clicks, mean over the users who have any. Coverage@20: share of the 1,682 items in any list.
 - Hyper-parameters and the number of epochs are chosen by NDCG@20 on a validation split: the same rule,
-  applied again within the training part (--tune shows every value tried). The final fit is on the whole training
-  part, with the chosen number of epochs and no early stopping. No choice reads the test part.
+  applied again within the training part (--tune shows every value tried). The final fit is on the whole
+  training part, with the chosen number of epochs and no early stopping. No choice reads the test part.
 
-The two-tower rows are `TrainingConfig()` as it stands, but for epochs = EPOCHS; mean ± standard deviation over
-seeds. EASE (λ = 200) sees no order, which is what the history adds here.
+The two-tower rows are `TrainingConfig()` as it stands, but for epochs = EPOCHS; mean ± standard deviation
+over seeds. EASE (λ = 200) sees no order, which is what the history adds here.
 """
 
 from __future__ import annotations
@@ -262,7 +262,7 @@ GRID: dict[str, list[Any]] = {
 
 
 def tune(data: Dataset, seeds: int) -> Iterator[dict[str, Any]]:
-    """Validation rows: one value changed at a time, best epoch of each; then the epochs of the default recipe."""
+    """Validation rows: one value changed at a time, best epoch of each; then the default epoch by epoch."""
     inner, validation = data.ratings.split()[0].split()
     judge = Judge(data, inner, validation)
     linear = ease(inner.user, inner.item, judge.n_users, judge.n_items, 200.0)

@@ -13,6 +13,7 @@ from twotower_assets.assets.sources import source_assets
 from twotower_assets.assets.training import training_assets
 from twotower_assets.automation import daily_schedule, jobs
 from twotower_assets.checks.asset_checks import blocking_check_keys, table_checks
+from twotower_assets.event_log import speed_up_sqlite_event_log
 from twotower_assets.partitions import daily_partitions
 from twotower_assets.platform import Platform, open_platform
 from twotower_assets.settings import Settings, load_settings
@@ -63,4 +64,5 @@ def _definitions(platform: Platform, resources: Mapping[str, Any]) -> dg.Definit
 @dg.definitions
 def definitions() -> dg.Definitions:
     """What Dagster loads."""
+    speed_up_sqlite_event_log()
     return build_definitions()

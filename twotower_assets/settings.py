@@ -29,7 +29,9 @@ class SettingsError(ValueError):
 class Settings(BaseSettings):
     """The settings of one home folder, which holds one lake, which belongs to one data set."""
 
-    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="ignore", frozen=True, env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, extra="ignore", frozen=True, env_ignore_empty=True
+    )
 
     home: Path = Field(
         PROJECT_ROOT / ".twotower",
@@ -46,14 +48,19 @@ class Settings(BaseSettings):
         None, description="Folder of the raw files. Default: `cache/<dataset>` in the home folder."
     )
     source_format: str | None = Field(
-        None, description="File format to read where a data set comes in several; found from the files if not set."
+        None,
+        description="File format to read where a data set comes in several; found from the files if not set.",
     )
     sql_sources: Path | None = Field(
-        None, description="A folder with your own `impressions.sql`, `items.sql` and, if there are any, `users.sql`."
+        None,
+        description="A folder with your own `impressions.sql`, `items.sql` and, if there are any, `users.sql`.",
     )
-    first_day: date | None = Field(None, description="First daily partition (UTC). Default: what `days.sql` says.")
+    first_day: date | None = Field(
+        None, description="First daily partition (UTC). Default: what `days.sql` says."
+    )
     last_day: date | None = Field(
-        None, description="Last daily partition (UTC) of a closed log. Default: what `days.sql` says; else today."
+        None,
+        description="Last daily partition (UTC) of a closed log. Default: what `days.sql` says; else today.",
     )
     maximum_rejected_share: float = Field(
         0.1, ge=0, le=1, description="A larger share of rejected rows in a materialization fails it."
@@ -61,13 +68,19 @@ class Settings(BaseSettings):
 
     # Features
     window_days: int = Field(
-        30, ge=1, le=3650, description="Trailing window, in days, of frequencies, exposures, histories and training."
+        30,
+        ge=1,
+        le=3650,
+        description="Trailing window, in days, of frequencies, exposures, histories and training.",
     )
     half_life_days: float = Field(
         14.0, gt=0, le=3650, description="Half-life, in days, of the decayed item frequencies."
     )
     history_length: int = Field(
-        50, ge=1, le=1000, description="Clicked items kept in the history of a training pair, the latest ones."
+        50,
+        ge=1,
+        le=1000,
+        description="Clicked items kept in the history of a training pair, the latest ones.",
     )
 
     # Hold-out
@@ -75,14 +88,22 @@ class Settings(BaseSettings):
         "by_day",
         description="`by_day`: test = the last day, validation = the day before. `per_user_last`: each user's last share.",
     )
-    test_share: float = Field(0.2, gt=0, lt=1, description="`per_user_last`: share of a user's clicks held out as test.")
+    test_share: float = Field(
+        0.2, gt=0, lt=1, description="`per_user_last`: share of a user's clicks held out as test."
+    )
     validation_share: float = Field(
-        0.1, ge=0, lt=1, description="`per_user_last`: share of a user's clicks held out as validation, before the test."
+        0.1,
+        ge=0,
+        lt=1,
+        description="`per_user_last`: share of a user's clicks held out as validation, before the test.",
     )
 
     # Serving
     popularity_weight: float = Field(
-        1.0, ge=0, le=1, description="γ served by default: 1 = click probability, 0 = PMI, the long tail's best case."
+        1.0,
+        ge=0,
+        le=1,
+        description="γ served by default: 1 = click probability, 0 = PMI, the long tail's best case.",
     )
     index_factory: str | None = Field(
         None, description="FAISS index-factory string. Default: chosen by catalogue size (flat, HNSW, IVF)."
@@ -93,11 +114,17 @@ class Settings(BaseSettings):
 
     # Machine and schedule
     time_zone: str = Field("UTC", description="Time zone of the daily schedule. Partitions are UTC days.")
-    schedule_hour: int = Field(3, ge=0, le=23, description="Hour of the day at which the daily schedule runs.")
-    memory_limit: str | None = Field(
-        None, pattern=r"^\d+(\.\d+)?\s?[KMGT]i?B$", description="DuckDB's memory limit, such as `4GiB`; beyond it, it spills."
+    schedule_hour: int = Field(
+        3, ge=0, le=23, description="Hour of the day at which the daily schedule runs."
     )
-    threads: int | None = Field(None, ge=1, le=1024, description="Threads of DuckDB and FAISS. Default: all cores.")
+    memory_limit: str | None = Field(
+        None,
+        pattern=r"^\d+(\.\d+)?\s?[KMGT]i?B$",
+        description="DuckDB's memory limit, such as `4GiB`; beyond it, it spills.",
+    )
+    threads: int | None = Field(
+        None, ge=1, le=1024, description="Threads of DuckDB and FAISS. Default: all cores."
+    )
     catalog_lock_seconds: float = Field(
         120.0, gt=0, description="How long a commit waits for another process's commit before it fails."
     )
@@ -121,7 +148,10 @@ class Settings(BaseSettings):
         if self.first_day and self.last_day and self.last_day < self.first_day:
             raise ValueError(f"last_day {self.last_day} lies before first_day {self.first_day}")
         if self.test_share + self.validation_share >= 1:
-            raise ValueError("test_share + validation_share must leave something to train on (below 1)")
+            raise ValueError(
+                f"test_share {self.test_share:g} + validation_share {self.validation_share:g} must stay below 1, "
+                "to leave something to train on"
+            )
         return self
 
     @property
@@ -160,14 +190,18 @@ def load_settings(**overrides: object) -> Settings:
 
     Raises `SettingsError` with one line per wrong setting.
     """
-    home = overrides.get("home") or os.environ.get(f"{ENV_PREFIX}HOME") or Settings.model_fields["home"].default
+    home = (
+        overrides.get("home") or os.environ.get(f"{ENV_PREFIX}HOME") or Settings.model_fields["home"].default
+    )
     env_file = Path(str(home)).expanduser() / "twotower.env"
     try:
         return Settings(_env_file=env_file if env_file.is_file() else None, **overrides)  # type: ignore[arg-type]
     except ValidationError as error:
         lines = []
         for problem in error.errors():
-            name = "_".join(str(part) for part in problem["loc"]) or "settings"
-            given = f" (found: {problem['input']!r})" if problem["loc"] else ""
-            lines.append(f"{ENV_PREFIX}{name.upper()}: {problem['msg'].removeprefix('Value error, ')}{given}")
+            message = problem["msg"].removeprefix("Value error, ")
+            if problem["loc"]:
+                name = ENV_PREFIX + "_".join(str(part) for part in problem["loc"]).upper()
+                message = f"{name}: {message} (found: {problem['input']!r})"
+            lines.append(message)
         raise SettingsError("\n".join(lines)) from error

@@ -1,7 +1,13 @@
--- Every vector is finite, of length 1, and of the same dimension.
+-- Every vector is finite, of length 1, and of the same dimension; the other numbers of a score are finite.
 WITH
 measured AS (
-    SELECT item_id, len(embedding) AS dimensions, sqrt(list_inner_product(embedding, embedding)) AS norm
+    SELECT
+        item_id,
+        inverse_temperature,
+        bias,
+        log_q,
+        len(embedding) AS dimensions,
+        sqrt(list_inner_product(embedding, embedding)) AS norm
     FROM item_embeddings
     WHERE day BETWEEN $first_day AND $last_day
 ),
@@ -9,11 +15,16 @@ wrong AS (
     FROM measured
     WHERE
         NOT coalesce(isfinite(norm) AND abs(norm - 1) <= 1e-3, false)
+        OR NOT (isfinite(inverse_temperature) AND isfinite(bias) AND isfinite(log_q))
         OR dimensions != (SELECT mode(dimensions) FROM measured)
 )
 SELECT
     count(*) = 0 AS passed,
     count(*) || ' unsound vectors of ' || (SELECT count(*) FROM measured) AS observed,
-    'every vector finite, of length 1 within 0.001, all of one dimension' AS wanted,
-    list('item ' || item_id || ': norm ' || coalesce(norm::VARCHAR, 'null') ORDER BY item_id)[:5] AS sample
+    'every vector and number finite, vectors of length 1 within 0.001 and of one dimension' AS wanted,
+    list(
+        'item ' || item_id || ': ' || dimensions || ' dimensions, norm ' || coalesce(norm::VARCHAR, 'null')
+        || ', inverse_temperature ' || inverse_temperature || ', bias ' || bias || ', log_q ' || log_q
+        ORDER BY item_id
+    )[:5] AS sample
 FROM wrong

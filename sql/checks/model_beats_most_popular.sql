@@ -7,11 +7,19 @@ WITH recalls AS (
     FROM model_metrics
     WHERE metric = 'recall' AND k = 20 AND bucket = 'all' AND day BETWEEN $first_day AND $last_day
     GROUP BY day
+),
+judged AS (
+    -- NaN is greater than every number to DuckDB, and no recall.
+    SELECT *, coalesce(model_recall > popular_recall AND isfinite(model_recall), false) AS beats
+    FROM recalls
 )
 SELECT
-    coalesce(bool_and(coalesce(model_recall > popular_recall, false)), false) AS passed,
-    'recall@20 of ' || min(model_recall)::DECIMAL(6, 4) AS observed,
-    'above that of most popular, ' || min(popular_recall)::DECIMAL(6, 4) AS wanted,
-    list(day::VARCHAR || ': ' || model_recall::DECIMAL(6, 4) || ' against ' || popular_recall::DECIMAL(6, 4))
-        FILTER (NOT coalesce(model_recall > popular_recall, false)) AS sample
-FROM recalls
+    coalesce(bool_and(beats), false) AS passed,
+    coalesce('recall@20 of ' || round(min(model_recall), 4), 'nothing measured at the served γ') AS observed,
+    'above that of most popular' || coalesce(', ' || round(min(popular_recall), 4), '') AS wanted,
+    list(
+        day::VARCHAR || ': ' || coalesce(round(model_recall, 4)::VARCHAR, 'not measured')
+        || ' against ' || coalesce(round(popular_recall, 4)::VARCHAR, 'not measured')
+        ORDER BY day
+    ) FILTER (NOT beats) AS sample
+FROM judged

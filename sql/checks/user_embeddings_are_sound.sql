@@ -1,7 +1,11 @@
--- Every vector is finite, of length 1, and of the same dimension.
+-- Every vector is finite, of length 1, and of the same dimension; the other numbers of a score are finite.
 WITH
 measured AS (
-    SELECT user_id, len(embedding) AS dimensions, sqrt(list_inner_product(embedding, embedding)) AS norm
+    SELECT
+        user_id,
+        inverse_temperature,
+        len(embedding) AS dimensions,
+        sqrt(list_inner_product(embedding, embedding)) AS norm
     FROM user_embeddings
     WHERE day BETWEEN $first_day AND $last_day
 ),
@@ -9,11 +13,16 @@ wrong AS (
     FROM measured
     WHERE
         NOT coalesce(isfinite(norm) AND abs(norm - 1) <= 1e-3, false)
+        OR NOT isfinite(inverse_temperature)
         OR dimensions != (SELECT mode(dimensions) FROM measured)
 )
 SELECT
     count(*) = 0 AS passed,
     count(*) || ' unsound vectors of ' || (SELECT count(*) FROM measured) AS observed,
-    'every vector finite, of length 1 within 0.001, all of one dimension' AS wanted,
-    list('user ' || user_id || ': norm ' || coalesce(norm::VARCHAR, 'null') ORDER BY user_id)[:5] AS sample
+    'every vector and number finite, vectors of length 1 within 0.001 and of one dimension' AS wanted,
+    list(
+        'user ' || user_id || ': ' || dimensions || ' dimensions, norm ' || coalesce(norm::VARCHAR, 'null')
+        || ', inverse_temperature ' || inverse_temperature
+        ORDER BY user_id
+    )[:5] AS sample
 FROM wrong

@@ -4,10 +4,12 @@ import logging
 import math
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
 from twotower_assets.two_tower.embedding import Embedder
+from twotower_assets.two_tower.losses import in_batch_softmax
 from twotower_assets.two_tower.resume import FILE_NAME, discard_state
 from twotower_assets.two_tower.training import train
 
@@ -216,17 +218,41 @@ def test_the_bar_is_shown_only_when_asked_for(market, capsys) -> None:
     assert "epoch 3" in capsys.readouterr().err
 
 
-def test_the_correction_is_applied_in_training(market) -> None:
-    uncorrected = market.configured(correction="none")
+def popularity_slope(market) -> float:
+    """Slope on log q of the mean score of the items that the even users like, for those users."""
     data = market.training_set()
-    assert not same_weights(train(data, market.config), train(data, uncorrected.config))
+    embedder = Embedder(train(data, market.config).towers, data.encoder)
+    even = pa.array([f"u{u}" for u in range(0, 20, 2)])
+    users = embedder.embed_users(even, pa.array([[]] * 10, pa.list_(pa.string())))
+    liked = market.items.slice(0, 15)
+    scores = (users @ embedder.embed_items(liked).T).mean(axis=0) * market.config.inverse_temperature
+    log_q = np.log(np.maximum(data.q[data.encoder.items.ids.encode(liked.column("item_id"))], 1e-3))
+    return float(np.polyfit(log_q, scores, 1)[0])
 
 
-def test_the_weight_of_a_pair_reaches_the_loss(market) -> None:
-    weighted = market.pairs.set_column(4, "weight", [[float(i % 3) for i in range(300)]])
-    other = type(market)(weighted, market.items, market.users, market.config)
-    assert not same_weights(
-        train(market.training_set(), market.config), train(other.training_set(), market.config)
+def test_logq_in_training_adds_popularity_to_the_score(market) -> None:
+    market = market.configured(epochs=40, history_length=0, unknown_id_share=0.0)
+    uncorrected = popularity_slope(market.configured(correction="none"))
+    assert popularity_slope(market) > uncorrected + 0.5
+
+
+def test_the_loss_sees_the_true_ids_though_the_towers_see_unknown_ones(market, monkeypatch) -> None:
+    weighted = market.pairs.set_column(4, "weight", [[1.0 + i % 3 for i in range(300)]])
+    data = type(market)(weighted, market.items, market.users, market.config).training_set()
+    config = market.configured(unknown_id_share=0.9, epochs=1).config
+    seen: list[dict[str, torch.Tensor]] = []
+
+    def spy(users, items, **options):
+        seen.append(options)
+        return in_batch_softmax(users, items, **options)
+
+    monkeypatch.setattr("twotower_assets.two_tower.training.in_batch_softmax", spy)
+    train(data, config)
+    columns = [torch.cat([options[name] for options in seen]).numpy() for name in ("user", "item", "weights")]
+    expected = sorted(zip(data.user, data.item, data.weights, strict=True))
+    assert sorted(zip(*columns, strict=True)) == expected
+    assert torch.cat([options["log_q"] for options in seen]).numpy() == pytest.approx(
+        np.log(data.q[columns[1]]), rel=1e-5
     )
 
 

@@ -90,7 +90,9 @@ def column_lineage(table: Table) -> dg.TableColumnLineage | None:
 
 def describe(table: Table, used_for: str, note: str = "") -> str:
     """Description of a table asset: grain, identifying columns, what it is used for."""
-    identified = f"\n\nA row is identified by {', '.join(f'`{name}`' for name in table.grain)}." if table.grain else ""
+    identified = (
+        f"\n\nA row is identified by {', '.join(f'`{name}`' for name in table.grain)}." if table.grain else ""
+    )
     more = f"\n\n{note}" if note else ""
     return f"{table.description}{identified}\n\n**Used for:** {used_for}{more}"
 

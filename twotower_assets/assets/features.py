@@ -100,10 +100,17 @@ def _feature(
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run() if partitions else None,
     )
-    def feature(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
+    def feature(
+        context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]
+    ) -> dg.MaterializeResult:
         days = days_of(context) if TABLES[name].daily else None
         with platform.lake.writer() as con:
-            stage(con, f"staged_{name}", read_query(f"features/{name}.sql"), feature_parameters(platform.settings, days))
+            stage(
+                con,
+                f"staged_{name}",
+                read_query(f"features/{name}.sql"),
+                feature_parameters(platform.settings, days),
+            )
             snapshot = commit_tables(context, platform, con, [name], days)
             return table_result(context, con, name, snapshot, days)
 

@@ -56,13 +56,15 @@ class HoldOutRule:
 class UsersView:
     """Users with held-out clicks, as of the moment before these: rows of all fields are the same users.
 
-    `seen` and `relevant` hold positions in the catalogue; items seen before are in no `relevant` set.
+    `seen` and `relevant` hold positions in the catalogue; items seen before are in no `relevant` set. `clicked_at`
+    is the time, in microseconds, of each of `relevant.values`.
     """
 
     user_ids: pa.Array
     histories: pa.Array
     seen: Ragged
     relevant: Ragged
+    clicked_at: Any
 
     def __len__(self) -> int:
         return len(self.user_ids)
@@ -111,21 +113,24 @@ class HoldOut:
         before = self.pairs.filter(pl.col("part").is_in(known)).join(users, on="user_id")
         after = after.join(users, on="user_id")
         histories = users.join(
-            before.sort("clicked_at", "item_id").group_by("user_id").agg(pl.col("item_id").tail(history_length)),
+            before.sort("clicked_at", "item_id")
+            .group_by("user_id")
+            .agg(pl.col("item_id").tail(history_length)),
             on="user_id",
             how="left",
         ).sort("row")
-        seen, relevant = (
-            Ragged.from_pairs(
-                part["row"].to_numpy().astype(np.int64), self.positions(part["item_id"]), len(users)
-            )
+        (seen_rows, seen_items), (rows, items) = (
+            (part["row"].to_numpy().astype(np.int64), self.positions(part["item_id"]))
             for part in (before, after)
         )
+        seen = Ragged.from_pairs(seen_rows, seen_items, len(users))
+        relevant = without(Ragged.from_pairs(rows, items, len(users)), seen)
         return UsersView(
             user_ids=users["user_id"].to_arrow().cast("string"),
             histories=histories["item_id"].fill_null([]).to_arrow(),
             seen=seen,
-            relevant=without(relevant, seen),
+            relevant=relevant,
+            clicked_at=relevant.earliest(rows, items, after["clicked_at"].dt.epoch("us").to_numpy()),
         )
 
 

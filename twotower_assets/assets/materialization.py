@@ -67,7 +67,11 @@ def table_result(
 def daily_numbers(con: duckdb.DuckDBPyConnection, name: str, days: Days) -> dict[date, dict[str, Any]]:
     """Row count and the numbers worth plotting, for every one of `days`; days without rows have a count of 0."""
     file = SQL_FOLDER / "daily_numbers" / f"{name}.sql"
-    sql = read_query(file) if file.is_file() else f"SELECT day, count(*) AS row_count FROM staged_{name} GROUP BY day"
+    sql = (
+        read_query(file)
+        if file.is_file()
+        else f"SELECT day, count(*) AS row_count FROM staged_{name} GROUP BY day"
+    )
     cursor = con.execute(sql)
     columns = [column[0] for column in cursor.description or []]
     found = {row[0]: dict(zip(columns[1:], row[1:], strict=True)) for row in cursor.fetchall()}

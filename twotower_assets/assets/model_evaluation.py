@@ -95,8 +95,12 @@ def _baselines(judged: Judged) -> list[tuple[str, ScoreBlock]]:
     n_items = judged.hold_out.items.num_rows
     found = [("most_popular", most_popular(judged.hold_out.item_clicks("train", "validation")))]
     if n_items <= EASE_MAX_ITEMS:
-        view_first = pl.concat([pl.Series(judged.view.user_ids), known["user_id"]]).unique(maintain_order=True)
-        rows = known.join(view_first.to_frame("user_id").with_row_index("row"), on="user_id", maintain_order="left")
+        view_first = pl.concat([pl.Series(judged.view.user_ids), known["user_id"]]).unique(
+            maintain_order=True
+        )
+        rows = known.join(
+            view_first.to_frame("user_id").with_row_index("row"), on="user_id", maintain_order="left"
+        )
         items = judged.hold_out.positions(rows["item_id"])
         found.append(("ease", ease(rows["row"].to_numpy().astype(np.int64), items, len(view_first), n_items)))
     return found
@@ -183,7 +187,11 @@ def lorenz_points(judged: Judged, lists: list[Lists]) -> pl.DataFrame:
     curves = []
     for one in lists:
         items, exposure = lorenz_curve(exposure_counts(one.lists, len(judged.counts), K))
-        curves.append(pl.DataFrame({"item_share": items, "exposure_share": exposure}).with_columns(model=pl.lit(one.model)))
+        curves.append(
+            pl.DataFrame({"item_share": items, "exposure_share": exposure}).with_columns(
+                model=pl.lit(one.model)
+            )
+        )
     return pl.concat(curves).select("model", "item_share", "exposure_share")
 
 
@@ -197,9 +205,12 @@ def diagnostic_rows(judged: Judged) -> list[dict[str, Any]]:
     view = judged.view
     segments, clicks = _segments(judged)
     rows = []
+    missing = missing_popularity(
+        judged.scores, view.relevant, judged.log_q, excluded=view.seen, clicked_at=view.clicked_at, seed=SEED
+    )
     for gamma in DIAGNOSED_WEIGHTS:
         scores = judged.served(gamma)
-        missing = missing_popularity(scores, view.relevant, judged.log_q, excluded=view.seen, seed=SEED)
+        added = gamma - judged.checkpoint.trained_popularity_weight  # of log q, so that much less is missing
         slopes = slope_on_log_q(scores, len(view), judged.log_q, excluded=view.seen)
         correlation = (
             segment_pmi_correlation(segment_mean_scores(scores, segments, len(clicks)), clicks).correlation
@@ -209,9 +220,9 @@ def diagnostic_rows(judged: Judged) -> list[dict[str, Any]]:
         rows.append(
             {
                 "popularity_weight": gamma,
-                "delta": missing.delta,
-                "delta_low": missing.low,
-                "delta_high": missing.high,
+                "delta": _finite(missing.delta - added),
+                "delta_low": _finite(missing.low - added),
+                "delta_high": _finite(missing.high - added),
                 "slope": _finite(float(np.nanmean(slopes))) if np.isfinite(slopes).any() else None,
                 "pmi_correlation": _finite(correlation),
             }
@@ -227,7 +238,9 @@ def _segments(judged: Judged) -> tuple[np.ndarray, np.ndarray]:
     from twotower_assets.evaluation.segment_pmi import segment_item_counts
 
     seen: Ragged = judged.view.seen
-    categories = pl.Series(judged.hold_out.items["category"]).fill_null("unknown").rank("dense").to_numpy() - 1
+    categories = (
+        pl.Series(judged.hold_out.items["category"]).fill_null("unknown").rank("dense").to_numpy() - 1
+    )
     clicked = pl.DataFrame({"row": seen.rows(), "segment": categories[seen.values].astype(np.int64)})
     leading = clicked.group_by("row").agg(pl.col("segment").mode().min())
     segments = np.full(len(judged.view), -1, np.int64)

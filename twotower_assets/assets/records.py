@@ -22,7 +22,9 @@ def stage_rows(con: duckdb.DuckDBPyConnection, name: str, rows: Iterable[Mapping
     import polars as pl
 
     columns = TABLES[name].column_names
-    frame = pl.DataFrame([{column: row[column] for column in columns} for row in rows], infer_schema_length=None)
+    frame = pl.DataFrame(
+        [{column: row[column] for column in columns} for row in rows], infer_schema_length=None
+    )
     return stage_frame(con, name, frame)
 
 

@@ -130,7 +130,9 @@ def _report_data(
     day = date.fromisoformat(artifact.manifest["model_day"])
     dataset = platform.source.dataset
     curves, quality = (
-        pl.DataFrame(pl.from_arrow(con.execute(f"FROM {table} WHERE day = $day", {"day": day}).to_arrow_table()))
+        pl.DataFrame(
+            pl.from_arrow(con.execute(f"FROM {table} WHERE day = $day", {"day": day}).to_arrow_table())
+        )
         for table in ("training_curves", "ann_index_quality")
     )
     pairs = judged.hold_out.pairs
@@ -151,7 +153,9 @@ def _report_data(
         index_quality=quality.sort("popularity_weight"),
         samples=sample_users(judged),
         lineage=[
-            LineageEntry("tower_checkpoint", artifact.version, None, f"code {artifact.manifest['code_version']}"),
+            LineageEntry(
+                "tower_checkpoint", artifact.version, None, f"code {artifact.manifest['code_version']}"
+            ),
             *(
                 LineageEntry(
                     one["table"],
@@ -197,19 +201,34 @@ def _headline(data: Any) -> dict[str, Any]:
         for name, (metric, k, bucket) in names_and_places.items()
     }
     delta = data.served(data.popularity_diagnostics)["delta"].to_list()
-    return {name: value for name, value in {**found, "delta": delta[0] if delta else None}.items() if value is not None}
+    return {
+        name: value
+        for name, value in {**found, "delta": delta[0] if delta else None}.items()
+        if value is not None
+    }
 
 
 def _charts(data: Any) -> dict[str, dg.MetadataValue]:
     from twotower_assets.reporting import charts
 
     drawn = {
-        "recall_by_bucket": (charts.recall_by_bucket(data.served(data.metrics)), "recall@20 by popularity bucket"),
-        "exposure_share": (charts.exposure_share(data.served(data.exposure)), "Exposure and clicks by bucket"),
+        "recall_by_bucket": (
+            charts.recall_by_bucket(data.served(data.metrics)),
+            "recall@20 by popularity bucket",
+        ),
+        "exposure_share": (
+            charts.exposure_share(data.served(data.exposure)),
+            "Exposure and clicks by bucket",
+        ),
         "lorenz_curve": (charts.lorenz_curve(data.lorenz), "Lorenz curve of the exposure"),
-        "popularity_tradeoff": (charts.popularity_tradeoff(data.metrics), "What the popularity weight γ trades"),
+        "popularity_tradeoff": (
+            charts.popularity_tradeoff(data.metrics),
+            "What the popularity weight γ trades",
+        ),
     }
-    return {name: dg.MetadataValue.md(charts.as_markdown_image(svg, alt)) for name, (svg, alt) in drawn.items()}
+    return {
+        name: dg.MetadataValue.md(charts.as_markdown_image(svg, alt)) for name, (svg, alt) in drawn.items()
+    }
 
 
 def _where(published: Artifact, checkpoint: Artifact, snapshot: int) -> dict[str, Any]:

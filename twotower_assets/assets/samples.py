@@ -23,18 +23,24 @@ def sample_users(judged: Judged) -> list[SampleUser]:
     view, items = judged.view, judged.hold_out.items
     candidates = np.flatnonzero(view.seen.sizes())
     candidates = candidates if len(candidates) else np.arange(len(view))
-    drawn = np.sort(np.random.default_rng(SEED).choice(candidates, min(USERS, len(candidates)), replace=False))
+    drawn = np.sort(
+        np.random.default_rng(SEED).choice(candidates, min(USERS, len(candidates)), replace=False)
+    )
     ids, titles = items["item_id"].to_pylist(), items["title"].to_pylist()
     title_of = dict(zip(ids, titles, strict=True))
     buckets = popularity_buckets(judged.counts)
     lists = {}
     for gamma in DIAGNOSED_WEIGHTS:
         scores = judged.served(gamma)
-        lists[gamma] = top_k(lambda rows, scores=scores: scores(drawn[rows]), len(drawn), view.seen.take(drawn), LENGTH)
+        lists[gamma] = top_k(
+            lambda rows, scores=scores: scores(drawn[rows]), len(drawn), view.seen.take(drawn), LENGTH
+        )
     return [
         SampleUser(
             user_id=view.user_ids[int(row)].as_py(),
-            history=[title_of.get(item) or item for item in reversed(view.histories[int(row)].as_py()[-HISTORY:])],
+            history=[
+                title_of.get(item) or item for item in reversed(view.histories[int(row)].as_py()[-HISTORY:])
+            ],
             lists={
                 gamma: [
                     RecommendedItem(ids[place], titles[place], BUCKET_NAMES[buckets[place]])

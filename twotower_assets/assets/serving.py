@@ -10,7 +10,14 @@ from typing import Any
 import dagster as dg
 import duckdb
 
-from twotower_assets.assets.declaration import asset_spec, code_files, code_version, key_of, sql_files, table_spec
+from twotower_assets.assets.declaration import (
+    asset_spec,
+    code_files,
+    code_version,
+    key_of,
+    sql_files,
+    table_spec,
+)
 from twotower_assets.assets.materialization import commit_tables, table_result
 from twotower_assets.assets.records import artifact_rows, stage_frame, stage_rows
 from twotower_assets.checks.gates import CHAMPION_GATES, judge
@@ -40,7 +47,9 @@ def checkpoint_of(con: duckdb.DuckDBPyConnection, platform: Platform, day: date)
         "SELECT max_by(model_version, epoch) FROM training_curves WHERE day = $day", {"day": day}
     ).fetchone()
     if row is None or row[0] is None:
-        raise LakeError(f"no model was trained as of {day}; materialize training/tower_checkpoint for that partition")
+        raise LakeError(
+            f"no model was trained as of {day}; materialize training/tower_checkpoint for that partition"
+        )
     return platform.artifacts.open("tower_checkpoint", row[0])
 
 
@@ -136,7 +145,9 @@ def _embed(
             **columns,
             "model_version": [artifact.version] * size,
             "inverse_temperature": pa.array([checkpoint.inverse_temperature] * size, pa.float32()),
-            "trained_popularity_weight": pa.array([checkpoint.trained_popularity_weight] * size, pa.float32()),
+            "trained_popularity_weight": pa.array(
+                [checkpoint.trained_popularity_weight] * size, pa.float32()
+            ),
         }
     )
     with platform.lake.writer() as con:
@@ -208,7 +219,9 @@ def _ann_index(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
         ],
         partitions_def=partitions,
     )
-    def ann_index(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
+    def ann_index(
+        context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]
+    ) -> dg.MaterializeResult:
         return _build_index(context, platform)
 
     return ann_index
@@ -225,7 +238,9 @@ def _build_index(context: dg.AssetExecutionContext, platform: Platform) -> dg.Ma
     days, settings = days_of(context), platform.settings
     with platform.lake.reader() as con:
         snapshot = platform.lake.snapshot(con)
-        items, users = (read_vectors(con, table, days.last) for table in ("item_embeddings", "user_embeddings"))
+        items, users = (
+            read_vectors(con, table, days.last) for table in ("item_embeddings", "user_embeddings")
+        )
     model_version = _one_model(items, users, days.last)
     vectors, log_q, bias = as_matrix(items["embedding"]), items["log_q"].to_numpy(), items["bias"].to_numpy()
     trained_weight = items["trained_popularity_weight"][0].as_py()
@@ -295,7 +310,9 @@ def _build_index(context: dg.AssetExecutionContext, platform: Platform) -> dg.Ma
             "recall_at_100": min(one.recall_at_k for one in measured),
             "queries_per_second": min(one.queries_per_second for one in measured),
             "lake_snapshot": snapshot,
-            "quality": dg.MetadataValue.md(as_markdown_image(index_quality(frame), "Recall and speed of the index")),
+            "quality": dg.MetadataValue.md(
+                as_markdown_image(index_quality(frame), "Recall and speed of the index")
+            ),
         },
     )
 
@@ -330,7 +347,9 @@ def _champion(platform: Platform) -> dg.AssetsDefinition:
             )
         ],
     )
-    def champion(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
+    def champion(
+        context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]
+    ) -> dg.MaterializeResult:
         return _promote(context, platform)
 
     return champion
@@ -342,8 +361,12 @@ def _promote(context: dg.AssetExecutionContext, platform: Platform) -> dg.Materi
         for day, model_version, index_version, report_version in con.execute(
             read_query("serving/candidates.sql")
         ).fetchall():
-            outcomes = {gate.name: judge(con, gate, Days(day, day), platform.settings) for gate in CHAMPION_GATES}
-            if failed := [f"{name}: {outcome.observed}" for name, outcome in outcomes.items() if not outcome.passed]:
+            outcomes = {
+                gate.name: judge(con, gate, Days(day, day), platform.settings) for gate in CHAMPION_GATES
+            }
+            if failed := [
+                f"{name}: {outcome.observed}" for name, outcome in outcomes.items() if not outcome.passed
+            ]:
                 refused.append(f"{model_version} ({'; '.join(failed)})")
                 continue
             platform.artifacts.open("ann_index", index_version)
@@ -389,5 +412,6 @@ def _current_views(con: duckdb.DuckDBPyConnection) -> list[str]:
     row = con.execute("SELECT len(embedding) FROM staged_served_item_embeddings LIMIT 1").fetchone()
     dimensions = int(row[0]) if row else 1
     return [
-        read_query(f"analysts/current_{kind}_embeddings.sql").format(dimensions=dimensions) for kind in ("item", "user")
+        read_query(f"analysts/current_{kind}_embeddings.sql").format(dimensions=dimensions)
+        for kind in ("item", "user")
     ]

@@ -13,7 +13,14 @@ from typing import Any
 import dagster as dg
 from pydantic import Field, create_model
 
-from twotower_assets.assets.declaration import asset_spec, code_files, code_version, key_of, sql_files, table_spec
+from twotower_assets.assets.declaration import (
+    asset_spec,
+    code_files,
+    code_version,
+    key_of,
+    sql_files,
+    table_spec,
+)
 from twotower_assets.assets.hold_out import HoldOut, HoldOutRule, read_hold_out
 from twotower_assets.assets.materialization import commit_tables, table_result
 from twotower_assets.assets.records import artifact_rows, stage_rows
@@ -31,7 +38,10 @@ class RefusedInputError(RuntimeError):
 
 def _with_range(description: str, field: Any) -> str:
     limits = {
-        name: getattr(one, name) for one in field.metadata for name in ("ge", "gt", "le", "lt") if hasattr(one, name)
+        name: getattr(one, name)
+        for one in field.metadata
+        for name in ("ge", "gt", "le", "lt")
+        if hasattr(one, name)
     }
     signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
     shown = ", ".join(f"{signs[name]} {value:g}" for name, value in limits.items())
@@ -125,7 +135,9 @@ def refuse_failed_inputs(instance: dg.DagsterInstance, checks: list[dg.AssetChec
             )
 
 
-def _train(context: dg.AssetExecutionContext, platform: Platform, run_config: Any) -> Iterator[dg.MaterializeResult]:
+def _train(
+    context: dg.AssetExecutionContext, platform: Platform, run_config: Any
+) -> Iterator[dg.MaterializeResult]:
     from twotower_assets.reporting.charts import as_markdown_image, loss_curve
     from twotower_assets.two_tower.checkpoint import save_checkpoint
     from twotower_assets.two_tower.dataset import build_training_set
@@ -164,7 +176,9 @@ def _train(context: dg.AssetExecutionContext, platform: Platform, run_config: An
     )
     artifact = platform.artifacts.publish(
         "tower_checkpoint",
-        lambda folder: save_checkpoint(folder, result.towers, training_set, config, result.reports, made.details),
+        lambda folder: save_checkpoint(
+            folder, result.towers, training_set, config, result.reports, made.details
+        ),
         made,
     )
     rows = [
@@ -205,7 +219,9 @@ def _train(context: dg.AssetExecutionContext, platform: Platform, run_config: An
             "pairs_per_second": best.pairs_per_second,
             "repeat_share": best.repeat_share,
             "lake_snapshot": snapshot,
-            "loss_curve": dg.MetadataValue.md(as_markdown_image(loss_curve(curves), "Loss and recall by epoch")),
+            "loss_curve": dg.MetadataValue.md(
+                as_markdown_image(loss_curve(curves), "Loss and recall by epoch")
+            ),
         },
     )
     yield curve
@@ -234,8 +250,8 @@ def _validation(
     """recall@20 of towers on the validation part, at the served γ; None where nobody is in it."""
     import numpy as np
 
-    from twotower_assets.evaluation.ranking import recall_at_k, top_k
     from twotower_assets.evaluation.popularity import log_popularity
+    from twotower_assets.evaluation.ranking import recall_at_k, top_k
     from twotower_assets.evaluation.scores import inner_products, popularity_weighted
     from twotower_assets.two_tower.embedding import Embedder
 
@@ -257,7 +273,11 @@ def _validation(
 
 def _logged(log: logging.Logger, epochs: int) -> Callable[[Any], None]:
     def tell(report: Any) -> None:
-        recall = "" if report.validation_metric is None else f", validation recall@20 {report.validation_metric:.4f}"
+        recall = (
+            ""
+            if report.validation_metric is None
+            else f", validation recall@20 {report.validation_metric:.4f}"
+        )
         log.info(
             f"epoch {report.epoch} of at most {epochs}: loss {report.loss:.4f}{recall}, "
             f"{report.pairs_per_second:,.0f} pairs/s, at most {report.seconds_left:.0f} s left"

@@ -35,7 +35,10 @@ def blocking_check_keys(names: list[str]) -> list[dg.AssetCheckKey]:
     of_tables = [
         dg.AssetCheckKey(key_of(name), one.name) for name in names for one in suite(TABLES[name]) if one.error
     ]
-    return [*of_tables, *(dg.AssetCheckKey(key_of(gate.asset), gate.name) for gate in GATES if gate.asset in names)]
+    return [
+        *of_tables,
+        *(dg.AssetCheckKey(key_of(gate.asset), gate.name) for gate in GATES if gate.asset in names),
+    ]
 
 
 def _suite_checks(table: Table, partitions: dg.DailyPartitionsDefinition) -> dg.AssetChecksDefinition:
@@ -73,7 +76,9 @@ def _gate_check(gate: Gate, partitions: dg.DailyPartitionsDefinition) -> dg.Asse
         blocking=True,
         partitions_def=partitions,
     )
-    def check(context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
+    def check(
+        context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform]
+    ) -> dg.AssetCheckResult:
         with platform.lake.reader() as con:
             outcome = judge(con, gate, days_of(context), platform.settings)
         return _result(gate.asset, gate.name, outcome, error=True)
@@ -104,5 +109,3 @@ def _result(asset: str, name: str, outcome: Outcome, *, error: bool) -> dg.Asset
             "sample": outcome.sample,
         },
     )
-
-

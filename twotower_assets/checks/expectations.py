@@ -88,7 +88,8 @@ def suite(table: Table) -> list[Expectation]:
         expectations.append(
             Expectation(
                 "has_rows",
-                "There is at least one row." + (" A day without rows is only a warning." if table.daily else ""),
+                "There is at least one row."
+                + (" A day without rows is only a warning." if table.daily else ""),
                 "ExpectTableRowCountToBeBetween",
                 {"min_value": 1},
                 error=not table.daily,
@@ -133,7 +134,10 @@ def _of_column(column: Column) -> list[Expectation]:
                 f"{column.name}_is_in_range",
                 f"`{column.name}` lies in {_range(column)}.",
                 "ExpectColumnValuesToBeBetween",
-                {"column": column.name, **{name: value for name, value in bounds.items() if value is not None}},
+                {
+                    "column": column.name,
+                    **{name: value for name, value in bounds.items() if value is not None},
+                },
             )
         )
     if column.values:
@@ -161,12 +165,24 @@ def _identity(configuration: Any) -> tuple[str, str]:
 
 def _outcome(expectation: Expectation, result: Any) -> Outcome:
     details = result.result or {}
-    if result.exception_info and result.exception_info.get("raised_exception"):
-        return Outcome(False, f"could not be evaluated: {result.exception_info['exception_message']}", expectation.description)
+    if error := _error(result.exception_info or {}):
+        return Outcome(False, f"could not be evaluated: {error}", expectation.description)
     if "unexpected_count" in details:
         rows, wrong = details["element_count"], details["unexpected_count"]
         sample = [str(value) for value in details.get("partial_unexpected_list", [])[:SAMPLE]]
-        return Outcome(bool(result.success), f"{wrong} of {rows} rows are otherwise", expectation.description, sample)
+        return Outcome(
+            bool(result.success), f"{wrong} of {rows} rows are otherwise", expectation.description, sample
+        )
     observed = details.get("observed_value")
+    if observed is None:
+        return Outcome(bool(result.success), "no value to look at", expectation.description)
     shown = f"{observed:g}" if isinstance(observed, float) and math.isfinite(observed) else str(observed)
     return Outcome(bool(result.success), shown, expectation.description)
+
+
+def _error(exception_info: dict[str, Any]) -> str | None:
+    # Great Expectations gives one record, or one per metric that could not be computed.
+    records = [exception_info, *(value for value in exception_info.values() if isinstance(value, dict))]
+    return next(
+        (str(record["exception_message"]) for record in records if record.get("raised_exception")), None
+    )

@@ -87,13 +87,17 @@ class ArtifactStore:
         parent = self.folder / asset
         try:
             parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=parent, prefix=".writing-", ignore_cleanup_errors=True) as name:
+            with tempfile.TemporaryDirectory(
+                dir=parent, prefix=".writing-", ignore_cleanup_errors=True
+            ) as name:
                 fresh = Path(name) / "content"
                 fresh.mkdir()
                 content_hash = build(fresh) or _folder_hash(fresh)
                 version = f"{made.model_day}-{content_hash[:VERSION_DIGITS]}"
                 manifest = _manifest(asset, version, content_hash, made)
-                (fresh / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", "utf-8")
+                (fresh / MANIFEST).write_text(
+                    json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", "utf-8"
+                )
                 if not (parent / version).exists():
                     fresh.rename(parent / version)
         except OSError as error:
@@ -112,7 +116,9 @@ class ArtifactStore:
                 f"{asset} {version} is gone: {folder} is not there. Materialize {asset} again, or restore the folder"
             ) from error
         except (OSError, ValueError) as error:
-            raise ArtifactError(f"the manifest in {folder} cannot be read ({error}). Restore the folder") from error
+            raise ArtifactError(
+                f"the manifest in {folder} cannot be read ({error}). Restore the folder"
+            ) from error
         return Artifact(asset, version, folder, manifest)
 
     def scratch(self, asset: str, name: str) -> Path:

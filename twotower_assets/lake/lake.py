@@ -96,18 +96,25 @@ class Lake:
         return self.catalog.is_file()
 
     @contextmanager
-    def reader(self, snapshot: int | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A read-only connection with the lake as default database, in one transaction: at `snapshot`, or as it stands.
+    def reader(
+        self, snapshot: int | None = None, *, transaction: bool = True
+    ) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A read-only connection with the lake as default database, at `snapshot` or as it stands.
+
+        It is one transaction, so that all its queries see the same; without `transaction`, each sees the newest rows.
 
         Raises `LakeError` where there is no lake yet, or one of another data set.
         """
         if not self.exists:
-            raise LakeError(f"there is no lake in {self.folder} yet; materialize the sources first (`make demo`)")
+            raise LakeError(
+                f"there is no lake in {self.folder} yet; materialize the sources first (`make demo`)"
+            )
         with self._connection() as con:
             at = f", SNAPSHOT_VERSION {int(snapshot)}" if snapshot is not None else ""
             self._attach(con, f"READ_ONLY{at}")
             self._check_identity(con)
-            con.execute("BEGIN TRANSACTION")
+            if transaction:
+                con.execute("BEGIN TRANSACTION")
             yield con
 
     @contextmanager
@@ -117,14 +124,17 @@ class Lake:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise LakeError(f"cannot create the lake folder {self.folder}: {error.strerror}") from error
-        options = (
-            f"DATA_PATH '{_quoted(self.folder / 'data')}', DATA_INLINING_ROW_LIMIT 0, "
-            "META_JOURNAL_MODE 'WAL', META_BUSY_TIMEOUT 20000"
-        )
         with self._connection() as con:
             with self._lock():
-                self._attach(con, options)
-                self._create_missing_tables(con)
+                self._attach(
+                    con, "DATA_INLINING_ROW_LIMIT 0, META_JOURNAL_MODE 'WAL', META_BUSY_TIMEOUT 20000"
+                )
+                try:
+                    self._create_missing_tables(con)
+                except duckdb.Error as error:
+                    raise LakeError(
+                        f"cannot create the tables of the lake in {self.folder}: {error}"
+                    ) from error
             yield con
 
     def commit(
@@ -199,22 +209,32 @@ class Lake:
             con.close()
 
     def _attach(self, con: duckdb.DuckDBPyConnection, options: str) -> None:
+        # The catalogue remembers the folder it was created in; a lake that was moved or copied has its files here.
+        here = f"DATA_PATH '{_quoted(self.folder / 'data')}', OVERRIDE_DATA_PATH true"
         try:
-            con.execute(f"ATTACH '{_quoted(Path(self.uri))}' AS lake ({options})")
+            con.execute(f"ATTACH '{_quoted(self.uri)}' AS lake ({here}, {options})")
             con.execute("USE lake")
         except duckdb.Error as error:
             raise LakeError(f"cannot open the lake in {self.folder}: {error}") from error
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
+        lock = FileLock(self.folder / "commit.lock", timeout=self.lock_seconds)
         try:
-            with FileLock(self.folder / "commit.lock", timeout=self.lock_seconds):
-                yield
+            lock.acquire()
         except Timeout as error:
             raise LakeError(
                 f"another commit has held {self.folder / 'commit.lock'} for over {self.lock_seconds:g} s; look for a "
                 "hanging run, or raise TWOTOWER_CATALOG_LOCK_SECONDS"
             ) from error
+        except OSError as error:
+            raise LakeError(
+                f"cannot lock {self.folder / 'commit.lock'} for a commit: {error.strerror}"
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
 
     def _check_identity(self, con: duckdb.DuckDBPyConnection) -> None:
         try:
@@ -231,7 +251,10 @@ class Lake:
 
     def _create_missing_tables(self, con: duckdb.DuckDBPyConnection) -> None:
         present = {
-            name for (name,) in con.execute("SELECT table_name FROM duckdb_tables() WHERE database_name = 'lake'").fetchall()
+            name
+            for (name,) in con.execute(
+                "SELECT table_name FROM duckdb_tables() WHERE database_name = 'lake'"
+            ).fetchall()
         }
         if "lake_identity" in present:
             self._check_identity(con)
@@ -245,7 +268,9 @@ class Lake:
                     con.execute(statement)
             if "lake_identity" not in present:
                 con.execute("CREATE TABLE lake_identity (dataset VARCHAR, created_at TIMESTAMP)")
-                con.execute("INSERT INTO lake_identity VALUES ($dataset, now()::TIMESTAMP)", {"dataset": self.dataset})
+                con.execute(
+                    "INSERT INTO lake_identity VALUES ($dataset, now()::TIMESTAMP)", {"dataset": self.dataset}
+                )
             con.execute("COMMIT")
         except BaseException:
             _rollback(con)
@@ -275,10 +300,13 @@ def _replace(con: duckdb.DuckDBPyConnection, table: Table, replacement: Replacem
     if replacement.days:
         first, last = replacement.days
         con.execute(
-            f"DELETE FROM lake.{table.name} WHERE day BETWEEN $first AND $last", {"first": first, "last": last}
+            f"DELETE FROM lake.{table.name} WHERE day BETWEEN $first AND $last",
+            {"first": first, "last": last},
         )
     elif replacement.matching:
-        on = " AND ".join(f"old.{table[name].name} = fresh.{table[name].name}" for name in replacement.matching)
+        on = " AND ".join(
+            f"old.{table[name].name} = fresh.{table[name].name}" for name in replacement.matching
+        )
         con.execute(
             f"DELETE FROM lake.{table.name} AS old WHERE EXISTS (FROM {replacement.staged} AS fresh WHERE {on})"
         )

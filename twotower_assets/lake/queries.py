@@ -43,7 +43,9 @@ def bound(con: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str, Any
     return {name: parameters[name] for name in wanted}
 
 
-def stage(con: duckdb.DuckDBPyConnection, name: str, sql: str, parameters: Mapping[str, Any] | None = None) -> int:
+def stage(
+    con: duckdb.DuckDBPyConnection, name: str, sql: str, parameters: Mapping[str, Any] | None = None
+) -> int:
     """Put the result of `sql` into the temporary table `name`; give its number of rows.
 
     Raises `QueryError` with DuckDB's message where the statement fails.

@@ -20,7 +20,9 @@ REQUIRED_COLUMNS = {
     "items": ("item_id",),
     "users": ("user_id",),
 }
-KNOWN_COLUMNS = {"impressions": (*REQUIRED_COLUMNS["impressions"], "request_id", "context", "position", "weight")}
+KNOWN_COLUMNS = {
+    "impressions": (*REQUIRED_COLUMNS["impressions"], "request_id", "context", "position", "weight")
+}
 CONTRACT = "The data contract is in docs/data-contract.md"
 
 
@@ -51,16 +53,22 @@ class Source:
         variants = {file.name.split(".")[1]: file for file in self.sql_folder.glob(f"{table}.*.sql")}
         return read_query(variants[self._format(sorted(variants))]) if variants else None
 
-    def stage(self, con: duckdb.DuckDBPyConnection, table: str, parameters: dict[str, Any] | None = None) -> list[str]:
+    def stage(
+        self, con: duckdb.DuckDBPyConnection, table: str, parameters: dict[str, Any] | None = None
+    ) -> list[str]:
         """Read `table` into the temporary table `source_rows`; give its columns. Raises `SourceError`."""
         sql = self.query(table)
         if sql is None:
-            raise SourceError(f"the data set '{self.dataset}' has no {table}.sql in {self.sql_folder}. {CONTRACT}")
+            raise SourceError(
+                f"the data set '{self.dataset}' has no {table}.sql in {self.sql_folder}. {CONTRACT}"
+            )
         self._require_path()
         try:
             stage(con, "source_rows", sql, {"path": str(self.path), **(parameters or {})})
         except QueryError as error:
-            raise SourceError(f"{table}.sql of the data set '{self.dataset}' cannot read {self.path}: {error}") from error
+            raise SourceError(
+                f"{table}.sql of the data set '{self.dataset}' cannot read {self.path}: {error}"
+            ) from error
         columns = [column[0] for column in con.execute("FROM source_rows LIMIT 0").description or []]
         for column in REQUIRED_COLUMNS[table]:
             if column not in columns:
@@ -80,7 +88,9 @@ class Source:
                 self._require_path()
             row = con.execute(sql, values).fetchone()
         except (QueryError, duckdb.Error) as error:
-            raise SourceError(f"days.sql of the data set '{self.dataset}' cannot read {self.path}: {error}") from error
+            raise SourceError(
+                f"days.sql of the data set '{self.dataset}' cannot read {self.path}: {error}"
+            ) from error
         return (row[0], row[1]) if row else (None, None)
 
     def _require_path(self) -> None:
@@ -160,11 +170,15 @@ def stage_catalogue(con: duckdb.DuckDBPyConnection, source: Source, table: str) 
     return _rejects(con, f"checked_{table}", REQUIRED_COLUMNS[table])
 
 
-def _clean(con: duckdb.DuckDBPyConnection, name: str, parameters: dict[str, Any], staged: str | None = None) -> None:
+def _clean(
+    con: duckdb.DuckDBPyConnection, name: str, parameters: dict[str, Any], staged: str | None = None
+) -> None:
     try:
         stage(con, staged or name, read_query(f"cleaning/{name}.sql"), parameters)
     except QueryError as error:
-        raise SourceError(f"the source has a column of a type that does not fit: {error}. {CONTRACT}") from error
+        raise SourceError(
+            f"the source has a column of a type that does not fit: {error}. {CONTRACT}"
+        ) from error
 
 
 def _rejects(con: duckdb.DuckDBPyConnection, checked: str, shown: tuple[str, ...]) -> Rejects:

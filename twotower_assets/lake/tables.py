@@ -90,10 +90,17 @@ _LOG_Q = Column(
     maximum=0,
 )
 _GAMMA = Column(
-    "popularity_weight", "DOUBLE", "γ of the served score; null for baselines.", nullable=True, minimum=0, maximum=1
+    "popularity_weight",
+    "DOUBLE",
+    "γ of the served score; null for baselines.",
+    nullable=True,
+    minimum=0,
+    maximum=1,
 )
 _BUCKET = Column("bucket", "VARCHAR", "Popularity bucket by cumulative share of clicks.", values=BUCKETS)
-_MODEL = Column("model", "VARCHAR", "`two_tower` or a baseline.", values=("two_tower", "most_popular", "ease"))
+_MODEL = Column(
+    "model", "VARCHAR", "`two_tower` or a baseline.", values=("two_tower", "most_popular", "ease")
+)
 
 
 def _share(name: str, description: str, *sources: str, nullable: bool = False) -> Column:
@@ -119,7 +126,13 @@ SOURCES = (
             Column("request_id", "VARCHAR", "Groups the items of one page or response.", nullable=True),
             _CONTEXT,
             Column("position", "INTEGER", "Place in the list that was shown.", nullable=True),
-            Column("weight", "DOUBLE", "Weight of the row in training; null counts as 1.", nullable=True, minimum=0),
+            Column(
+                "weight",
+                "DOUBLE",
+                "Weight of the row in training; null counts as 1.",
+                nullable=True,
+                minimum=0,
+            ),
         ),
         ("user_id", "item_id", "shown_at"),
     ),
@@ -161,7 +174,12 @@ FEATURES = (
             _count("impressions", "Times shown.", "impressions.item_id"),
             _count("clicks", "Times clicked.", "impressions.clicked"),
             _count("users", "Distinct users who saw it.", "impressions.user_id"),
-            _count("clicking_users", "Distinct users who clicked it.", "impressions.user_id", "impressions.clicked"),
+            _count(
+                "clicking_users",
+                "Distinct users who clicked it.",
+                "impressions.user_id",
+                "impressions.clicked",
+            ),
         ),
         ("day", "item_id"),
     ),
@@ -185,7 +203,11 @@ FEATURES = (
                 "item_frequency_daily.clicks",
                 type_="DOUBLE",
             ),
-            _share("q", "Share of the window's clicks; 0 on a window without clicks.", "item_frequency_daily.clicks"),
+            _share(
+                "q",
+                "Share of the window's clicks; 0 on a window without clicks.",
+                "item_frequency_daily.clicks",
+            ),
             _share("decayed_q", "Share of the decayed clicks.", "item_frequency_daily.clicks"),
             Column(
                 "popularity_rank",
@@ -194,7 +216,11 @@ FEATURES = (
                 minimum=1,
                 derived_from=("item_frequency_daily.clicks", "item_frequency_daily.impressions"),
             ),
-            _share("cumulative_share", "Share of clicks of this and all higher ranks.", "item_frequency_daily.clicks"),
+            _share(
+                "cumulative_share",
+                "Share of clicks of this and all higher ranks.",
+                "item_frequency_daily.clicks",
+            ),
             Column(
                 "bucket",
                 "VARCHAR",
@@ -295,8 +321,12 @@ FEATURES = (
                 nullable=True,
                 derived_from=("impressions.request_id",),
             ),
-            Column("context", "VARCHAR", "Where it was.", nullable=True, derived_from=("impressions.context",)),
-            Column("weight", "DOUBLE", "Weight in training.", minimum=0, derived_from=("impressions.weight",)),
+            Column(
+                "context", "VARCHAR", "Where it was.", nullable=True, derived_from=("impressions.context",)
+            ),
+            Column(
+                "weight", "DOUBLE", "Weight in training.", minimum=0, derived_from=("impressions.weight",)
+            ),
         ),
         ("user_id", "item_id", "clicked_at"),
     ),
@@ -367,8 +397,12 @@ SERVING = (
         ),
         ("day", "popularity_weight"),
     ),
-    Table("served_item_embeddings", "Item vectors of the champion: what is served.", _ITEM_VECTORS, ("item_id",)),
-    Table("served_user_embeddings", "User vectors of the champion: what is served.", _USER_VECTORS, ("user_id",)),
+    Table(
+        "served_item_embeddings", "Item vectors of the champion: what is served.", _ITEM_VECTORS, ("item_id",)
+    ),
+    Table(
+        "served_user_embeddings", "User vectors of the champion: what is served.", _USER_VECTORS, ("user_id",)
+    ),
     Table(
         "champion",
         "Which version is served: one row.",
@@ -397,8 +431,14 @@ REPORTS = (
             _GAMMA,
             Column("metric", "VARCHAR", "Name; every metric is defined in the report."),
             Column("k", "BIGINT", "Length of the recommendation lists.", minimum=1),
-            Column("bucket", "VARCHAR", "`all`, a popularity bucket, or `beyond_head` (mid, tail and cold together)."),
-            Column("value", "DOUBLE", "Mean over users, or the value for the whole catalogue.", nullable=True),
+            Column(
+                "bucket",
+                "VARCHAR",
+                "`all`, a popularity bucket, or `beyond_head` (mid, tail and cold together).",
+            ),
+            Column(
+                "value", "DOUBLE", "Mean over users, or the value for the whole catalogue.", nullable=True
+            ),
             Column("low", "DOUBLE", "Lower end of the 95 % bootstrap interval over users.", nullable=True),
             Column("high", "DOUBLE", "Upper end.", nullable=True),
             _count("users", "Users that the mean is over."),
@@ -441,9 +481,17 @@ REPORTS = (
             _REPORT_DAY,
             _VERSION,
             _GAMMA,
-            Column("delta", "DOUBLE", "Missing popularity δ, fitted on held-out clicks under softmax(s + δ·log q)."),
-            Column("delta_low", "DOUBLE", "Lower end of its 95 % bootstrap interval over users."),
-            Column("delta_high", "DOUBLE", "Upper end."),
+            Column(
+                "delta",
+                "DOUBLE",
+                "Missing popularity δ, fitted on held-out clicks under softmax(s + δ·log q); null where the clicks do not "
+                "determine it.",
+                nullable=True,
+            ),
+            Column(
+                "delta_low", "DOUBLE", "Lower end of its 95 % bootstrap interval over users.", nullable=True
+            ),
+            Column("delta_high", "DOUBLE", "Upper end.", nullable=True),
             Column("slope", "DOUBLE", "Mean over users of the slope of the score on log q.", nullable=True),
             Column(
                 "pmi_correlation",

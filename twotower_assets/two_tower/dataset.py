@@ -79,7 +79,7 @@ class TrainingSet:
             digest.update(np.ascontiguousarray(array).data if array.size else b"")
         for side in (self.encoder.users, self.encoder.items):
             for ids in (side.ids, *side.categorical.values()):
-                digest.update("\0".join(ids.ids.to_pylist()).encode())
+                digest.update(pa.RecordBatch.from_arrays([ids.ids], ["ids"]).serialize())
         return digest.hexdigest()
 
 

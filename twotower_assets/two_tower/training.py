@@ -51,7 +51,7 @@ def train(
     resume_dir: Path | None = None,
     progress: bool = False,
 ) -> TrainingResult:
-    """Train towers on the pairs; the same set, configuration and machine give the same weights, bit for bit.
+    """Train towers on the pairs; bit for bit the same weights on the same machine and threads.
 
     Args:
         training_set: From `build_training_set` with the same configuration.

@@ -2,7 +2,7 @@
 SELECT
     "user_id:token" AS user_id,
     "item_id:token" AS item_id,
-    make_timestamp((TRY_CAST("timestamp:float" AS DOUBLE) * 1000000)::BIGINT) AS shown_at,
+    make_timestamp(TRY_CAST(TRY_CAST("timestamp:float" AS DOUBLE) * 1000000 AS BIGINT)) AS shown_at,
     TRY_CAST("rating:float" AS DOUBLE) >= 4 AS clicked
 FROM read_csv($path || '/ml-100k.inter', delim = '\t', header = true, all_varchar = true)
 WHERE

@@ -2,5 +2,5 @@
 SELECT *
 FROM read_parquet($path || '/impressions*.parquet', union_by_name = true)
 WHERE
-    (shown_at >= $partition_start AND shown_at < $partition_end)
-    OR (shown_at IS NULL AND $partition_start <= $first_partition_start)
+    (TRY_CAST(shown_at AS TIMESTAMP) >= $partition_start AND TRY_CAST(shown_at AS TIMESTAMP) < $partition_end)
+    OR (TRY_CAST(shown_at AS TIMESTAMP) IS NULL AND $partition_start <= $first_partition_start)

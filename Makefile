@@ -1,0 +1,33 @@
+# `make demo`, `make test` and `make ui` set up what is missing; they need Python 3.11 to 3.13 and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test ui lint types install clean
+
+demo: $(VENV)/installed ## set up, run MovieLens-100K through the whole graph, print what came out
+	$(BIN)/twotower demo
+
+test: $(VENV)/installed ## run all tests
+	$(BIN)/python -m pytest
+
+ui: $(VENV)/installed ## the Dagster UI on http://127.0.0.1:3000
+	$(BIN)/twotower ui
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/installed
+	$(BIN)/mypy
+
+install: $(VENV)/installed ## only set up
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean: ## remove the environment; state in TWOTOWER_HOME stays
+	rm -rf $(VENV)

@@ -1,0 +1,3 @@
+SELECT embedding
+FROM served_user_embeddings
+WHERE user_id = $user_id

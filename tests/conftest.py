@@ -1,0 +1,105 @@
+"""Lakes, tables and hand-made rows that the tests of several rooms share."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from twotower_assets.lake.lake import Lake
+from twotower_assets.lake.queries import bound, read_query
+from twotower_assets.lake.tables import TABLES, Table
+
+KUAIRAND = Path(__file__).resolve().parents[2] / "shared" / "data" / "kuairand_pure_slice"
+
+Row = dict[str, Any]
+
+
+@pytest.fixture
+def jan() -> Callable[[int], date]:
+    """A day of January 2024."""
+    return lambda day: date(2024, 1, day)
+
+
+@pytest.fixture(scope="session")
+def lake_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an empty lake of the data set `tiny`, to be copied."""
+    folder = tmp_path_factory.mktemp("template") / "lake"
+    with Lake(folder, "tiny", threads=1).writer():
+        pass
+    return folder
+
+
+@pytest.fixture
+def lake(lake_template: Path, tmp_path: Path) -> Lake:
+    """An empty lake of the data set `tiny`, for one test."""
+    shutil.copytree(lake_template, tmp_path / "lake")
+    return Lake(tmp_path / "lake", "tiny", threads=1)
+
+
+@pytest.fixture
+def tables() -> Iterator[duckdb.DuckDBPyConnection]:
+    """Every declared table, empty, in memory: what the SQL under `sql/` reads, without a lake around it."""
+    with duckdb.connect() as con:
+        con.execute("SET TimeZone = 'UTC'; SET threads = 1")
+        for table in TABLES.values():
+            con.execute(f"CREATE TABLE {table.name} ({_columns(table)})")
+        yield con
+
+
+def _columns(table: Table) -> str:
+    return ", ".join(
+        f"{column.name} {column.type}{'' if column.nullable else ' NOT NULL'}" for column in table.columns
+    )
+
+
+@pytest.fixture
+def insert(tables: duckdb.DuckDBPyConnection) -> Callable[..., None]:
+    """Insert rows, given as dictionaries, into a declared table; columns that are left out are null."""
+
+    def into(table: str, *rows: Row) -> None:
+        for row in rows:
+            names = ", ".join(row)
+            places = ", ".join(f"${name}" for name in row)
+            tables.execute(f"INSERT INTO {table} ({names}) VALUES ({places})", row)
+
+    return into
+
+
+@pytest.fixture
+def shown(insert: Callable[..., None]) -> Callable[..., None]:
+    """Put impressions into the log: `shown("ann", "a", "2024-01-03 10:00", clicked=True)`."""
+
+    def show(user: str, item: str, at: str, *, clicked: bool = False, **more: Any) -> None:
+        insert(
+            "impressions",
+            {"day": at[:10], "user_id": user, "item_id": item, "shown_at": at, "clicked": clicked, **more},
+        )
+
+    return show
+
+
+@pytest.fixture
+def query(tables: duckdb.DuckDBPyConnection) -> Callable[..., list[Row]]:
+    """The rows that a file under `sql/` gives, with its parameters bound."""
+
+    def run(file: str, **parameters: Any) -> list[Row]:
+        sql = read_query(file)
+        cursor = tables.execute(sql, bound(tables, sql, parameters))
+        names = [column[0] for column in cursor.description or []]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    return run
+
+
+@pytest.fixture
+def kuairand() -> Path:
+    """The folder of the KuaiRand slice; skips where it is not at hand."""
+    if not any(KUAIRAND.glob("log_standard_*.parquet")):
+        pytest.skip(f"the KuaiRand slice is not at hand (looked in {KUAIRAND})")
+    return KUAIRAND

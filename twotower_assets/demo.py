@@ -1,0 +1,103 @@
+"""The demo: MovieLens-100K through the whole graph, and a summary of what came out and where to look."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+from rich.table import Table as RichTable
+
+from twotower_assets.movielens import LICENCE, fetch_movielens
+from twotower_assets.platform import Platform, open_platform
+from twotower_assets.runs import dagster_instance, run_job
+from twotower_assets.settings import Settings, load_settings
+
+ENV_FILE = """\
+# Settings of this home folder; the environment comes before them. See twotower_assets/settings.py.
+TWOTOWER_DATASET=movielens
+# Half of the users live less than an hour, so a split by day would leave nobody to test.
+TWOTOWER_HOLD_OUT=per_user_last
+# All 215 days of the log.
+TWOTOWER_WINDOW_DAYS=215
+"""
+HEADLINE = (
+    ("recall@20", "recall", 20, "all"),
+    ("NDCG@20", "ndcg", 20, "all"),
+    ("recall@100", "recall", 100, "all"),
+    ("coverage@20", "coverage", 20, "all"),
+    ("recall@20 beyond the head", "recall", 20, "beyond_head"),
+)
+MODELS = {"two_tower": "two towers", "most_popular": "most popular", "ease": "EASE"}
+QUERY = (
+    "SELECT item_id, title, array_inner_product(embedding, (SELECT embedding FROM current_item_embeddings "
+    "WHERE item_id = '50')) AS cosine FROM current_item_embeddings JOIN items USING (item_id) "
+    "ORDER BY cosine DESC LIMIT 6"
+)
+
+
+def demo_settings() -> Settings:
+    """The settings of the demo, written to `twotower.env` of the home folder where there is none yet."""
+    home = load_settings().home
+    home.mkdir(parents=True, exist_ok=True)
+    if not (home / "twotower.env").exists():
+        (home / "twotower.env").write_text(ENV_FILE, encoding="utf-8")
+    return load_settings()
+
+
+def run_demo(say: Callable[[str], None]) -> Platform:
+    """Fetch, materialize all days of features as a few ranges, train as of the last day. Raises as its parts do."""
+    started = time.monotonic()
+    platform = open_platform(demo_settings())
+    if platform.source.dataset == "movielens" and platform.settings.source_path is None:
+        say(f"Fetching MovieLens-100K into {platform.source.path} …\n  {LICENCE}")
+        fetch_movielens(platform.source.path)
+    first, last = platform.days()
+    last = last or first
+    middle = first + (last - first) // 2
+    with dagster_instance(platform) as instance:
+        for begin, end in ((first, middle), (middle + timedelta(days=1), last)):
+            say(f"Sources and features, {begin} to {end} in one run …")
+            run_job(platform, instance, "features_job", begin, end, "WARNING")
+        say(f"Training, embeddings, index and report as of {last} …")
+        run_job(platform, instance, "training_job", last, last)
+    say(f"Done in {time.monotonic() - started:.0f} s.")
+    return platform
+
+
+def headline_table(platform: Platform) -> RichTable:
+    """The headline metrics of the champion's report, beside the baselines."""
+    table = RichTable(title="On the held-out clicks (full ranking, seen items removed)")
+    for heading in ("", *(name for name, *_ in HEADLINE)):
+        table.add_column(heading, justify="left" if not heading else "right")
+    with platform.lake.reader() as con:
+        for model, name in MODELS.items():
+            values = [
+                con.execute(
+                    """
+                    SELECT value FROM model_metrics JOIN champion USING (model_version)
+                    WHERE model = $model AND metric = $metric AND k = $k AND bucket = $bucket
+                        AND popularity_weight IS NOT DISTINCT FROM $weight
+                    """,
+                    {
+                        "model": model,
+                        "metric": metric,
+                        "k": k,
+                        "bucket": bucket,
+                        "weight": platform.settings.popularity_weight if model == "two_tower" else None,
+                    },
+                ).fetchone()
+                for _, metric, k, bucket in HEADLINE
+            ]
+            if any(values):
+                table.add_row(name, *(f"{value[0]:.3f}" if value else "–" for value in values))
+    return table
+
+
+def report_path(platform: Platform) -> Path:
+    """The HTML report on the champion."""
+    with platform.lake.reader() as con:
+        row = con.execute("SELECT report_version FROM champion").fetchone()
+    assert row is not None, "the demo ends with a champion"
+    return platform.artifacts.open("popularity_bias_report", row[0]).folder / "report.html"

@@ -1,0 +1,117 @@
+"""What is served, asked for from a terminal: lists for a user, items like an item, from the champion's index.
+
+How an index is searched lives in `retrieval`; which version is the champion is decided by its asset.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from twotower_assets.lake.queries import read_query
+from twotower_assets.platform import Platform
+
+if TYPE_CHECKING:
+    from twotower_assets.retrieval.index import ItemIndex
+
+
+class NothingServedError(LookupError):
+    """There is no champion, or it does not know the user or item."""
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """One place of a list."""
+
+    rank: int
+    item_id: str
+    title: str | None
+    category: str
+    bucket: str
+    score: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields as JSON values."""
+        return asdict(self)
+
+
+def recommend(
+    platform: Platform, user_id: str, k: int, popularity_weight: float | None = None
+) -> list[Suggestion]:
+    """The k best items that the user has not clicked, best first, at γ (default: the setting).
+
+    Raises `NothingServedError` without a champion or for an unknown user, `ItemIndexError` or `ArtifactError` where
+    the champion's index is damaged or gone.
+    """
+    import numpy as np
+
+    gamma = platform.settings.popularity_weight if popularity_weight is None else popularity_weight
+    with platform.lake.reader() as con:
+        index, trained_weight = _champion_index(con, platform)
+        row = con.execute(read_query("serving/user_vector.sql"), {"user_id": user_id}).fetchone()
+        if row is None:
+            raise NothingServedError(
+                f"the served model does not know the user '{user_id}'. Known users: "
+                '`twotower sql "SELECT user_id FROM served_user_embeddings LIMIT 5"`'
+            )
+        seen = {
+            item
+            for (item,) in con.execute(read_query("serving/seen_items.sql"), {"user_id": user_id}).fetchall()
+        }
+        scores, places = index.search(
+            np.asarray([row[0]], np.float32), min(k + len(seen), len(index)), gamma - trained_weight
+        )
+        kept = [
+            (index.item_ids[place], float(score))
+            for place, score in zip(places[0], scores[0], strict=True)
+            if place >= 0 and index.item_ids[place] not in seen
+        ]
+        return _described(con, kept[:k])
+
+
+def similar(platform: Platform, item_id: str, k: int) -> list[Suggestion]:
+    """The k items whose vectors are nearest to the item's, best first. Raises as `recommend` does."""
+    from twotower_assets.retrieval.index import ItemIndexError
+
+    with platform.lake.reader() as con:
+        index, _ = _champion_index(con, platform)
+        try:
+            position = index.position_of(item_id)
+        except ItemIndexError as error:
+            raise NothingServedError(
+                f"the served model does not know the item '{item_id}'. Known items: "
+                '`twotower sql "SELECT item_id FROM served_item_embeddings LIMIT 5"`'
+            ) from error
+        scores, places = index.similar_items(position, min(k, len(index) - 1))
+        found = zip(places.ravel(), scores.ravel(), strict=True)
+        return _described(
+            con, [(index.item_ids[place], float(score)) for place, score in found if place >= 0]
+        )
+
+
+def _champion_index(con: duckdb.DuckDBPyConnection, platform: Platform) -> tuple[ItemIndex, float]:
+    from twotower_assets.retrieval.storage import load_index
+
+    row = con.execute("SELECT index_version FROM champion").fetchone()
+    if row is None:
+        raise NothingServedError(
+            "nothing is served yet; materialize serving/champion (`make demo`, or training_job in the Dagster UI)"
+        )
+    index = load_index(platform.artifacts.open("ann_index", row[0]).folder)
+    return index, float(index.extra["trained_popularity_weight"])
+
+
+def _described(con: duckdb.DuckDBPyConnection, found: list[tuple[str, float]]) -> list[Suggestion]:
+    if not found:
+        return []
+    rows = con.execute(
+        read_query("serving/item_titles.sql"), {"item_ids": [item for item, _ in found]}
+    ).fetchall()
+    return [
+        Suggestion(rank, item_id, title, category, bucket, score)
+        for rank, ((item_id, title, category, bucket), (_, score)) in enumerate(
+            zip(rows, found, strict=True), 1
+        )
+    ]

@@ -1,0 +1,72 @@
+"""Running a job of the platform from a terminal, in this process, in the persistent Dagster instance.
+
+The Dagster UI shows these runs like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from typing import Any
+
+import dagster as dg
+from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
+
+from twotower_assets.definitions import build_definitions
+from twotower_assets.event_log import speed_up_sqlite_event_log
+from twotower_assets.platform import Platform, prepare_dagster_home
+
+
+class RunFailedError(RuntimeError):
+    """A run failed; the message names the step, its cause, and failing checks."""
+
+
+@contextmanager
+def dagster_instance(platform: Platform) -> Iterator[dg.DagsterInstance]:
+    """The persistent instance in the home folder."""
+    prepare_dagster_home(platform.settings.dagster_home)
+    speed_up_sqlite_event_log()
+    with dg.DagsterInstance.get() as instance:
+        yield instance
+
+
+def run_job(
+    platform: Platform,
+    instance: dg.DagsterInstance,
+    job: str,
+    first: date,
+    last: date,
+    log_level: str = "INFO",
+) -> dg.ExecuteInProcessResult:
+    """Run a job for one day, or for a range of days as one run. Raises `RunFailedError`."""
+    definitions = build_definitions(platform.settings)
+    config: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": log_level}}}}
+    where: dict[str, Any] = (
+        {"partition_key": first.isoformat()}
+        if first == last
+        else {
+            "tags": {
+                ASSET_PARTITION_RANGE_START_TAG: first.isoformat(),
+                ASSET_PARTITION_RANGE_END_TAG: last.isoformat(),
+            }
+        }
+    )
+    result = definitions.resolve_job_def(job).execute_in_process(
+        instance=instance, run_config=config, raise_on_error=False, **where
+    )
+    if not result.success:
+        raise RunFailedError(f"{job} for {first} to {last} failed: " + "; ".join(_reasons(result)))
+    return result
+
+
+def _reasons(result: dg.ExecuteInProcessResult) -> Iterator[str]:
+    for event in result.all_events:
+        if event.is_step_failure:
+            error = event.step_failure_data.error
+            while error and error.cause:
+                error = error.cause
+            yield f"step {event.step_key}: {error.message.strip() if error else 'no reason given'}"
+    for evaluation in result.get_asset_check_evaluations():
+        if not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR:
+            yield f"check {evaluation.check_name} of {evaluation.asset_key.to_user_string()}: {evaluation.description}"
