@@ -53,9 +53,7 @@ def tables() -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def _columns(table: Table) -> str:
-    return ", ".join(
-        f"{column.name} {column.type}{'' if column.nullable else ' NOT NULL'}" for column in table.columns
-    )
+    return ", ".join(f"{column.name} {column.type}{'' if column.nullable else ' NOT NULL'}" for column in table.columns)
 
 
 @pytest.fixture

@@ -78,9 +78,7 @@ def test_every_column_is_derived_from_a_column_that_exists() -> None:
         for column in table.columns:
             for origin in column.derived_from:
                 name, _, of_column = origin.partition(".")
-                assert of_column in TABLES[name].column_names, (
-                    f"{table.name}.{column.name} derives from {origin}"
-                )
+                assert of_column in TABLES[name].column_names, f"{table.name}.{column.name} derives from {origin}"
 
 
 def test_the_grain_of_every_table_names_its_columns() -> None:
@@ -93,7 +91,6 @@ def test_no_file_is_longer_than_a_room_should_be() -> None:
     long = {
         str(file.relative_to(PACKAGE)): lines
         for file in PACKAGE.rglob("*.py")
-        if file != declarations
-        and (lines := len(file.read_text(encoding="utf-8").splitlines())) > LONGEST_FILE
+        if file != declarations and (lines := len(file.read_text(encoding="utf-8").splitlines())) > LONGEST_FILE
     }
     assert long == {}

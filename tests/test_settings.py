@@ -27,9 +27,7 @@ def test_the_environment_goes_before_the_file_and_the_file_before_the_defaults(
     assert (settings.window_days, settings.history_length, settings.half_life_days) == (7, 5, 14.0)
 
 
-def test_what_the_caller_passes_goes_before_the_environment(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_the_caller_passes_goes_before_the_environment(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TWOTOWER_WINDOW_DAYS", "7")
     assert load_settings(window_days=3).window_days == 3
 
@@ -120,9 +118,7 @@ def test_all_state_lies_in_the_home_folder(home: Path) -> None:
     assert all(folder.is_relative_to(home) for folder in folders)
 
 
-def test_own_files_and_own_sql_take_the_place_of_the_data_sets(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_own_files_and_own_sql_take_the_place_of_the_data_sets(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_settings().source_sql_folder == PROJECT_ROOT / "sql" / "sources" / "movielens"
     monkeypatch.chdir(home)
     monkeypatch.setenv("TWOTOWER_SOURCE_PATH", "raw")

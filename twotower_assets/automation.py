@@ -44,10 +44,11 @@ def daily_schedule(
         job=everything,
         cron_schedule=f"0 {settings.schedule_hour} * * *",
         execution_timezone=settings.time_zone,
-        description=f"Every day at {settings.schedule_hour}:00 {settings.time_zone}, for the last UTC day that has ended.",
+        description=f"Every day at {settings.schedule_hour}:00 {settings.time_zone}, for the UTC day that ended last.",
     )
     def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        key = partitions.get_last_partition_key(current_time=context.scheduled_execution_time)
+        with dg.partition_loading_context(effective_dt=context.scheduled_execution_time):
+            key = partitions.get_last_partition_key()
         if key is None:
             return dg.SkipReason("No daily partition has ended yet.")
         return dg.RunRequest(run_key=key, partition_key=key)

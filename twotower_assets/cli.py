@@ -66,9 +66,8 @@ def demo() -> None:
     platform = demo_run.run_demo(lambda text: out.print(text, markup=False, highlight=False))
     out.print(demo_run.headline_table(platform))
     out.print(
-        "A rating of 4 or 5 is a click, a lower one is shown and not liked. The last 20 % of each user's clicks are held "
-        "out.\nEASE and most popular are given the validation clicks too. Benchmarks that take all ratings as positives "
-        "have other numbers.\n",
+        "A rating of 4 or 5 is a click, a lower one is shown and not liked. The last 20 % of each user's clicks are "
+        "held out.\nBenchmarks that take every rating as a positive have other numbers.\n",
         highlight=False,
     )
     print(f"Report:  {demo_run.report_path(platform)}")
@@ -191,9 +190,7 @@ def similar(
 @app.command()
 @_told_in_one_line
 def lineage(
-    artifact: Annotated[
-        str, typer.Argument(help="An asset (its newest version), a version, or asset/version.")
-    ],
+    artifact: Annotated[str, typer.Argument(help="An asset (its newest version), a version, or asset/version.")],
     as_json: AsJson = False,
 ) -> None:
     """What an artifact was made from, down to raw partitions and snapshots of the lake.
@@ -253,9 +250,7 @@ def _show(suggestions: list[Any], title: str, as_json: bool) -> None:
     for heading in ("", "item", "title", "category", "bucket", "score"):
         table.add_column(heading, justify="right" if heading in ("", "score") else "left")
     for one in suggestions:
-        table.add_row(
-            str(one.rank), one.item_id, one.title or "", one.category, one.bucket, f"{one.score:.3f}"
-        )
+        table.add_row(str(one.rank), one.item_id, one.title or "", one.category, one.bucket, f"{one.score:.3f}")
     out.print(table)
 
 

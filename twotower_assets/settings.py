@@ -29,9 +29,7 @@ class SettingsError(ValueError):
 class Settings(BaseSettings):
     """The settings of one home folder, which holds one lake, which belongs to one data set."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX, extra="ignore", frozen=True, env_ignore_empty=True
-    )
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="ignore", frozen=True, env_ignore_empty=True)
 
     home: Path = Field(
         PROJECT_ROOT / ".twotower",
@@ -55,9 +53,7 @@ class Settings(BaseSettings):
         None,
         description="A folder with your own `impressions.sql`, `items.sql` and, if there are any, `users.sql`.",
     )
-    first_day: date | None = Field(
-        None, description="First daily partition (UTC). Default: what `days.sql` says."
-    )
+    first_day: date | None = Field(None, description="First daily partition (UTC). Default: what `days.sql` says.")
     last_day: date | None = Field(
         None,
         description="Last daily partition (UTC) of a closed log. Default: what `days.sql` says; else today.",
@@ -86,7 +82,8 @@ class Settings(BaseSettings):
     # Hold-out
     hold_out: Literal["by_day", "per_user_last"] = Field(
         "by_day",
-        description="`by_day`: test = the last day, validation = the day before. `per_user_last`: each user's last share.",
+        description="`by_day`: test = the last day, validation = the day before. `per_user_last`: each user's "
+        "last share.",
     )
     test_share: float = Field(
         0.2, gt=0, lt=1, description="`per_user_last`: share of a user's clicks held out as test."
@@ -114,17 +111,13 @@ class Settings(BaseSettings):
 
     # Machine and schedule
     time_zone: str = Field("UTC", description="Time zone of the daily schedule. Partitions are UTC days.")
-    schedule_hour: int = Field(
-        3, ge=0, le=23, description="Hour of the day at which the daily schedule runs."
-    )
+    schedule_hour: int = Field(3, ge=0, le=23, description="Hour of the day at which the daily schedule runs.")
     memory_limit: str | None = Field(
         None,
         pattern=r"^\d+(\.\d+)?\s?[KMGT]i?B$",
         description="DuckDB's memory limit, such as `4GiB`; beyond it, it spills.",
     )
-    threads: int | None = Field(
-        None, ge=1, le=1024, description="Threads of DuckDB and FAISS. Default: all cores."
-    )
+    threads: int | None = Field(None, ge=1, le=1024, description="Threads of DuckDB and FAISS. Default: all cores.")
     catalog_lock_seconds: float = Field(
         120.0, gt=0, description="How long a commit waits for another process's commit before it fails."
     )
@@ -190,12 +183,10 @@ def load_settings(**overrides: object) -> Settings:
 
     Raises `SettingsError` with one line per wrong setting.
     """
-    home = (
-        overrides.get("home") or os.environ.get(f"{ENV_PREFIX}HOME") or Settings.model_fields["home"].default
-    )
+    home = overrides.get("home") or os.environ.get(f"{ENV_PREFIX}HOME") or Settings.model_fields["home"].default
     env_file = Path(str(home)).expanduser() / "twotower.env"
     try:
-        return Settings(_env_file=env_file if env_file.is_file() else None, **overrides)  # type: ignore[arg-type]
+        return Settings(_env_file=env_file if env_file.is_file() else None, **overrides)  # type: ignore[arg-type, call-arg]
     except ValidationError as error:
         lines = []
         for problem in error.errors():

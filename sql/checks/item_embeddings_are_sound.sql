@@ -7,6 +7,7 @@ measured AS (
         bias,
         log_q,
         len(embedding) AS dimensions,
+        mode(len(embedding)) OVER (PARTITION BY model_version) AS usual_dimensions,
         sqrt(list_inner_product(embedding, embedding)) AS norm
     FROM item_embeddings
     WHERE day BETWEEN $first_day AND $last_day
@@ -16,7 +17,7 @@ wrong AS (
     WHERE
         NOT coalesce(isfinite(norm) AND abs(norm - 1) <= 1e-3, false)
         OR NOT (isfinite(inverse_temperature) AND isfinite(bias) AND isfinite(log_q))
-        OR dimensions != (SELECT mode(dimensions) FROM measured)
+        OR dimensions != usual_dimensions
 )
 SELECT
     count(*) = 0 AS passed,

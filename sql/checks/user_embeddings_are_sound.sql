@@ -5,6 +5,7 @@ measured AS (
         user_id,
         inverse_temperature,
         len(embedding) AS dimensions,
+        mode(len(embedding)) OVER (PARTITION BY model_version) AS usual_dimensions,
         sqrt(list_inner_product(embedding, embedding)) AS norm
     FROM user_embeddings
     WHERE day BETWEEN $first_day AND $last_day
@@ -14,7 +15,7 @@ wrong AS (
     WHERE
         NOT coalesce(isfinite(norm) AND abs(norm - 1) <= 1e-3, false)
         OR NOT isfinite(inverse_temperature)
-        OR dimensions != (SELECT mode(dimensions) FROM measured)
+        OR dimensions != usual_dimensions
 )
 SELECT
     count(*) = 0 AS passed,

@@ -18,12 +18,18 @@ typed AS (
     SELECT
         nullif(trim(user_id::VARCHAR), '') AS user_id,
         nullif(trim(item_id::VARCHAR), '') AS item_id,
-        TRY_CAST(shown_at AS TIMESTAMP) AS shown_at,
+        -- A cast of text to TIMESTAMP would drop its offset; the session's time zone is UTC.
+        CASE
+            WHEN typeof(shown_at) = 'VARCHAR' THEN TRY_CAST(shown_at AS TIMESTAMPTZ) AT TIME ZONE 'UTC'
+            ELSE TRY_CAST(shown_at AS TIMESTAMP)
+        END AS shown_at,
         TRY_CAST(clicked AS BOOLEAN) AS clicked,
         request_id::VARCHAR AS request_id,
         context::VARCHAR AS context,
         TRY_CAST(position AS INTEGER) AS position,
         TRY_CAST(weight AS DOUBLE) AS weight,
+        user_id::VARCHAR AS user_id_found,
+        item_id::VARCHAR AS item_id_found,
         shown_at::VARCHAR AS shown_at_found,
         clicked::VARCHAR AS clicked_found
     FROM contract

@@ -23,7 +23,10 @@ shares AS (
         coalesce(clicks / nullif(sum(clicks) OVER whole_day, 0), 0) AS q,
         coalesce(decayed_clicks / nullif(sum(decayed_clicks) OVER whole_day, 0), 0) AS decayed_q,
         row_number() OVER by_popularity AS popularity_rank,
-        coalesce(sum(clicks) OVER by_popularity / nullif(sum(clicks) OVER whole_day, 0), 0) AS cumulative_share
+        coalesce(sum(clicks) OVER by_popularity / nullif(sum(clicks) OVER whole_day, 0), 0) AS cumulative_share,
+        -- Counts, not shares: a difference of shares rounds, and an item on the boundary falls to either side.
+        sum(clicks) OVER by_popularity - clicks AS clicks_before,
+        sum(clicks) OVER whole_day AS all_clicks
     FROM windowed
     WINDOW
         whole_day AS (PARTITION BY day),
@@ -34,11 +37,11 @@ shares AS (
         )
 )
 SELECT
-    *,
+    * EXCLUDE (clicks_before, all_clicks),
     CASE
         WHEN clicks = 0 THEN 'cold'
-        WHEN cumulative_share - q < $head_share THEN 'head'
-        WHEN cumulative_share - q < $mid_share THEN 'mid'
+        WHEN clicks_before < $head_share * all_clicks THEN 'head'
+        WHEN clicks_before < $mid_share * all_clicks THEN 'mid'
         ELSE 'tail'
     END AS bucket
 FROM shares

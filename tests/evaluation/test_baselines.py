@@ -43,3 +43,11 @@ def test_ease_is_refused_where_its_matrix_would_be_too_large(monkeypatch):
 def test_ease_needs_a_penalty():
     with pytest.raises(ValueError, match="l2"):
         ease(np.array([0]), np.array([0]), 1, 2, l2=0.0)
+
+
+def test_ease_scores_from_the_profiles_that_it_is_given():
+    user, item = np.array([0, 0, 1, 1, 2]), np.array([0, 1, 0, 1, 2])
+    trained = ease(user, item, 3, 3, l2=1.0)
+    scored = ease(user, item, 3, 3, l2=1.0, profiles=Ragged.from_lists([[2], [0, 1]]))
+    assert np.allclose(scored(np.array([1])), trained(np.array([0])))
+    assert not np.allclose(scored(np.array([0])), trained(np.array([0])))

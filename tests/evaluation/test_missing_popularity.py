@@ -95,13 +95,9 @@ def test_the_interval_agrees_with_fitting_every_draw_again():
             method="bounded",
         ).x
 
-    fit = missing_popularity(
-        source(scores), relevant, log_q, excluded=seen, clicked_at=times, resamples=150, seed=4
-    )
+    fit = missing_popularity(source(scores), relevant, log_q, excluded=seen, clicked_at=times, resamples=150, seed=4)
     assert fit.delta == pytest.approx(refit(range(n_users)), abs=1e-4)
-    gained = [
-        log_likelihood(d, scores, log_q, relevant, seen, times, range(n_users)) for d in (fit.delta, 0.0)
-    ]
+    gained = [log_likelihood(d, scores, log_q, relevant, seen, times, range(n_users)) for d in (fit.delta, 0.0)]
     assert fit.nats_per_click == pytest.approx((gained[0] - gained[1]) / fit.clicks)
     draws = np.random.default_rng(4)
     refitted = [refit(draws.integers(0, n_users, n_users)) for _ in range(150)]

@@ -99,9 +99,7 @@ def categories() -> pl.DataFrame:
     rows = []
     for name, count in _GENRES:
         click = count / total * draw.uniform(0.7, 1.3)
-        rows.append(
-            (name, count, round(count * draw.uniform(0.2, 0.7)), click * draw.uniform(0.6, 1.4), click)
-        )
+        rows.append((name, count, round(count * draw.uniform(0.2, 0.7)), click * draw.uniform(0.6, 1.4), click))
     names = ["category", "items", "items_recommended", "exposure_share", "click_share"]
     return pl.DataFrame(rows, schema=names, orient="row")
 
@@ -125,9 +123,7 @@ def curves(epochs: int = 20) -> pl.DataFrame:
         {
             "epoch": list(range(1, epochs + 1)),
             "loss": [4.1 + 2.8 * 0.82**e + draw.uniform(-0.02, 0.02) for e in range(epochs)],
-            "validation_metric": [
-                0.235 * (1 - 0.75**e) + draw.uniform(-0.003, 0.003) for e in range(1, epochs + 1)
-            ],
+            "validation_metric": [0.235 * (1 - 0.75**e) + draw.uniform(-0.003, 0.003) for e in range(1, epochs + 1)],
             "pairs_per_second": [draw.uniform(68_000, 74_000) for _ in range(epochs)],
         }
     )
@@ -156,9 +152,7 @@ def samples(users: int = 3, length: int = 8) -> list[SampleUser]:
         ]
 
     return [
-        SampleUser(
-            draw.randrange(943), draw.sample(_FILMS, 6), {weight: listed(weight) for weight in WEIGHTS}
-        )
+        SampleUser(draw.randrange(943), draw.sample(_FILMS, 6), {weight: listed(weight) for weight in WEIGHTS})
         for _ in range(users)
     ]
 

@@ -206,7 +206,5 @@ def test_ids_of_two_charts_on_one_page_differ_and_stay_the_same_over_runs():
 
 def test_drawing_libraries_are_loaded_by_the_first_chart_only():
     heavy = ("altair", "vl_convert", "jinja2", "dagster", "torch")
-    program = (
-        f"import sys, twotower_assets.reporting.report; sys.exit(any(n in sys.modules for n in {heavy}))"
-    )
+    program = f"import sys, twotower_assets.reporting.report; sys.exit(any(n in sys.modules for n in {heavy}))"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

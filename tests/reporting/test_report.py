@@ -87,9 +87,7 @@ def test_the_page_says_its_language_and_describes_pictures_and_tables(page):
     assert ("html", "lang", "en") in page.attributes
     assert page.tags.count("svg") == 8
     assert len([name for tag, name, _ in page.attributes if tag == "svg" and name == "aria-label"]) == 8
-    assert page.tags.count("th") == len(
-        [name for tag, name, _ in page.attributes if (tag, name) == ("th", "scope")]
-    )
+    assert page.tags.count("th") == len([name for tag, name, _ in page.attributes if (tag, name) == ("th", "scope")])
 
 
 def test_the_summary_comes_first_and_lineage_last(page):
@@ -138,9 +136,7 @@ def test_numbers_that_are_null_or_not_finite_never_show_as_words(example):
         tables = {name: spoiled(getattr(data, name), value) for name in TABLES}
         counts = {"users": 3, "days": value}
         html = render_report(example.report_data(**tables, counts=counts))
-        assert not re.search(
-            r"\b(nan|none measured|null|inf|infinity)\b|\bNone\b", Page(html).text, re.IGNORECASE
-        )
+        assert not re.search(r"\b(nan|none measured|null|inf|infinity)\b|\bNone\b", Page(html).text, re.IGNORECASE)
         assert "NaN" not in html
 
 

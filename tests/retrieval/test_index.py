@@ -27,9 +27,7 @@ class TestEveryIndex:
         assert all(len(set(row)) == 7 for row in positions.tolist())
 
     @pytest.mark.parametrize("weight", [-1.0, 0.0, 0.5, 1.0])
-    def test_it_finds_the_best_by_brute_force_at_every_weight(
-        self, index, factory, catalogue, exact_scores, weight
-    ):
+    def test_it_finds_the_best_by_brute_force_at_every_weight(self, index, factory, catalogue, exact_scores, weight):
         _, positions = index.search(catalogue.users, 50, weight)
         found = recall(positions, exact_scores(np.full(200, weight)), 50)
         assert found >= LEAST_RECALL[factory]
@@ -43,8 +41,7 @@ class TestEveryIndex:
 
     def test_the_weight_changes_what_is_found(self, index, catalogue):
         popularity = [
-            catalogue.log_q[index.search(catalogue.users, 20, weight)[1]].mean()
-            for weight in (-1.0, 0.0, 1.0)
+            catalogue.log_q[index.search(catalogue.users, 20, weight)[1]].mean() for weight in (-1.0, 0.0, 1.0)
         ]
         assert popularity[0] + 0.5 < popularity[1] < popularity[2] - 0.5
 
@@ -143,14 +140,10 @@ class TestBuilding:
         assert [default_factory(n) for n in (1, 50_000, 50_001, 2_000_000)] == ["Flat"] * 2 + ["HNSW32"] * 2
         assert default_factory(4_000_000) == "IVF8000,Flat"
         monkeypatch.setattr(index_module, "FLAT_UP_TO", 100)
-        built = build_index(
-            catalogue.ids, catalogue.vectors, inverse_temperature=1.0, log_q=catalogue.log_q, threads=1
-        )
+        built = build_index(catalogue.ids, catalogue.vectors, inverse_temperature=1.0, log_q=catalogue.log_q, threads=1)
         assert built.factory == "HNSW32"
 
-    def test_centring_keeps_a_graph_navigable_where_popularity_is_served(
-        self, build, catalogue, exact_scores
-    ):
+    def test_centring_keeps_a_graph_navigable_where_popularity_is_served(self, build, catalogue, exact_scores):
         # Far below zero, as log q is in a large catalogue.
         far = build("HNSW8", log_q=catalogue.log_q - 40.0, search_depth=64)
         _, positions = far.search(catalogue.users, 50, 1.0)
@@ -166,9 +159,7 @@ class TestBuilding:
         assert found[1] == 1.0
 
     def test_the_depth_in_force_is_told(self, build):
-        depths = [
-            build(factory).search_depth for factory in ("Flat", "HNSW32", "IVF16,Flat", "PCA8,IVF128,Flat")
-        ]
+        depths = [build(factory).search_depth for factory in ("Flat", "HNSW32", "IVF16,Flat", "PCA8,IVF128,Flat")]
         assert depths == [None, 256, 8, 16]
 
     def test_threads_are_set_back_after_building(self, build):
@@ -179,9 +170,7 @@ class TestBuilding:
             assert used == faiss.omp_get_max_threads() == 1
 
     def test_a_seed_reaches_the_index_behind_a_rotation(self, build):
-        first, other = (
-            faiss.serialize_index(build("PCA8,IVF16,Flat", seed=seed).faiss_index) for seed in (1, 2)
-        )
+        first, other = (faiss.serialize_index(build("PCA8,IVF16,Flat", seed=seed).faiss_index) for seed in (1, 2))
         assert not np.array_equal(first, other)
 
     def test_an_index_that_keeps_no_vectors_says_so(self, build, monkeypatch):

@@ -93,9 +93,7 @@ def test_a_corrupted_index_is_refused(saved):
 def hashes(folder):
     from hashlib import sha256
 
-    return {
-        name: sha256((folder / name).read_bytes()).hexdigest() for name in ("index.faiss", "item_ids.json")
-    }
+    return {name: sha256((folder / name).read_bytes()).hexdigest() for name in ("index.faiss", "item_ids.json")}
 
 
 def test_counts_that_do_not_agree_are_refused_even_with_matching_hashes(saved):

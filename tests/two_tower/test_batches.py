@@ -55,9 +55,7 @@ def test_a_users_pairs_are_spread_evenly_over_the_epoch(pairs) -> None:
 def test_an_items_pairs_are_spread_more_evenly_than_by_plain_shuffling(pairs) -> None:
     item = pairs[1]
     epochs = [batches_of(pairs, epoch=epoch) for epoch in range(8)]
-    assert np.mean([unevenness(item, batches) for batches in epochs]) < 0.95 * unevenness(
-        item, shuffled(item)
-    )
+    assert np.mean([unevenness(item, batches) for batches in epochs]) < 0.95 * unevenness(item, shuffled(item))
 
 
 def test_an_items_pairs_are_spread_evenly_where_every_user_has_one(pairs) -> None:

@@ -19,9 +19,7 @@ def saved(rich_market, tmp_path):
     data = rich_market.training_set()
     result = train(data, rich_market.config)
     folder = tmp_path / "checkpoint"
-    content_hash = save_checkpoint(
-        folder, result.towers, data, rich_market.config, result.reports, {"run_id": "first"}
-    )
+    content_hash = save_checkpoint(folder, result.towers, data, rich_market.config, result.reports, {"run_id": "first"})
     return folder, content_hash, result, data
 
 
@@ -82,9 +80,7 @@ def test_no_file_is_a_pickle_and_no_other_file_is_left(saved) -> None:
         "weights.safetensors",
     ]
     # A pickle of protocol 2 or later starts with 0x80, torch's own format with a zip header.
-    assert not any(
-        path.read_bytes()[:1] == b"\x80" or path.read_bytes()[:2] == b"PK" for path in saved[0].iterdir()
-    )
+    assert not any(path.read_bytes()[:1] == b"\x80" or path.read_bytes()[:2] == b"PK" for path in saved[0].iterdir())
 
 
 FILES = ["encoder.json", "items.parquet", "training.json", "users.parquet", "weights.safetensors"]

@@ -22,14 +22,10 @@ def test_counts_and_q_come_from_the_pairs_alone(make_pairs) -> None:
 
 
 def test_only_the_last_items_of_a_history_count_and_unknown_ones_do_not(make_pairs) -> None:
-    pairs = make_pairs(
-        ["u"] * 4, ["a", "b", "c", "a"], [["b", "c", "a"], ["c", "zz", "a", "zz", None], None, []]
-    )
+    pairs = make_pairs(["u"] * 4, ["a", "b", "c", "a"], [["b", "c", "a"], ["c", "zz", "a", "zz", None], None, []])
     data = build_training_set(pairs, ITEMS, NO_USERS, CONFIG)
     ids = data.encoder.items.ids.ids.to_pylist()
-    histories = [
-        [ids[value - 1] for value in data.history.take(np.array([row])).values] for row in range(len(data))
-    ]
+    histories = [[ids[value - 1] for value in data.history.take(np.array([row])).values] for row in range(len(data))]
     assert histories == [["c", "a"], ["c", "a"], [], []]
 
 
@@ -96,9 +92,7 @@ def test_pairs_that_cannot_be_trained_on_are_refused_with_the_reason(
 
 
 def test_a_missing_column_is_named_beside_those_that_are_there(make_pairs) -> None:
-    pairs = make_pairs(["u", "v"], ["a", "b"]).rename_columns(
-        ["user", "item_id", "clicked_at", "history", "weight"]
-    )
+    pairs = make_pairs(["u", "v"], ["a", "b"]).rename_columns(["user", "item_id", "clicked_at", "history", "weight"])
     with pytest.raises(TrainingDataError, match=r"pairs has no column 'user_id' \(it has: user, item_id"):
         build_training_set(pairs, ITEMS, NO_USERS, CONFIG)
     with pytest.raises(TrainingDataError, match="items has no column 'item_id'"):
@@ -113,9 +107,7 @@ def test_a_numeric_feature_with_words_is_refused_by_name(market) -> None:
 def test_features_that_are_no_map_are_refused(market) -> None:
     items = market.items.set_column(2, "features", pa.array(["x"] * 30))
     with pytest.raises(TrainingDataError, match="must be a map"):
-        build_training_set(
-            market.pairs, items, market.users, TrainingConfig(item_categorical_features=["brand"])
-        )
+        build_training_set(market.pairs, items, market.users, TrainingConfig(item_categorical_features=["brand"]))
 
 
 def test_the_fingerprint_changes_with_any_value_that_is_trained_on(rich_market) -> None:

@@ -65,9 +65,7 @@ def test_a_false_negative_changes_nothing_for_the_row_it_is_masked_in(user: Tens
 def test_weights_scale_each_pairs_share_of_the_loss() -> None:
     users, items = batch()
     rows = [
-        in_batch_softmax(
-            users, items, user=DISTINCT, item=DISTINCT, temperature=0.2, weights=torch.eye(3)[row]
-        ).item()
+        in_batch_softmax(users, items, user=DISTINCT, item=DISTINCT, temperature=0.2, weights=torch.eye(3)[row]).item()
         for row in range(3)
     ]
     weighted = in_batch_softmax(
@@ -81,9 +79,7 @@ def test_weights_scale_each_pairs_share_of_the_loss() -> None:
 def test_a_batch_without_any_negative_has_loss_zero_and_finite_gradients() -> None:
     users, items = (vectors.requires_grad_() for vectors in batch())
     same = torch.zeros(3, dtype=torch.int64)
-    loss = in_batch_softmax(
-        users, items, user=same, item=DISTINCT, temperature=0.01, log_q=torch.full((3,), -5.0)
-    )
+    loss = in_batch_softmax(users, items, user=same, item=DISTINCT, temperature=0.01, log_q=torch.full((3,), -5.0))
     loss.backward()  # type: ignore[no-untyped-call]
     assert loss.item() == 0
     assert users.grad is not None
@@ -94,9 +90,7 @@ def test_a_batch_without_any_negative_has_loss_zero_and_finite_gradients() -> No
 
 def test_weights_of_zero_give_a_loss_of_zero() -> None:
     users, items = batch()
-    loss = in_batch_softmax(
-        users, items, user=DISTINCT, item=DISTINCT, temperature=0.1, weights=torch.zeros(3)
-    )
+    loss = in_batch_softmax(users, items, user=DISTINCT, item=DISTINCT, temperature=0.1, weights=torch.zeros(3))
     assert loss.item() == 0
 
 

@@ -32,6 +32,18 @@ def test_vectors_have_length_one_whatever_is_known_about_the_row(embedder: Embed
         assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-5)
 
 
+def test_hidden_layers_change_the_vector_and_none_leave_it(market) -> None:
+    encoder = market.training_set().encoder
+    plain, hidden, none = (
+        build_towers(encoder, market.configured(hidden_sizes=sizes).config) for sizes in ([], [12], [])
+    )
+    for towers in (hidden, none):
+        towers.load_state_dict(plain.state_dict(), strict=False)
+    vectors = [Embedder(towers, encoder).embed_items(market.items) for towers in (plain, hidden, none)]
+    assert np.abs(vectors[0] - vectors[1]).max() > 1e-3
+    assert (vectors[0] == vectors[2]).all()
+
+
 def test_an_unseen_item_is_told_apart_by_its_category(embedder: Embedder) -> None:
     items = pa.table({"item_id": ["n1", "n2", "n3"], "category": ["c0", "c0", "c1"]})
     vectors = embedder.embed_items(items)
@@ -96,9 +108,7 @@ def test_user_features_reach_the_vector(rich_market, feature: str) -> None:
 def test_item_features_reach_the_vector(rich_market, feature: str) -> None:
     encoder = rich_market.training_set().encoder
     embedder = Embedder(build_towers(encoder, rich_market.config), encoder)
-    features = pa.array(
-        [[(feature, {"price": "99", "brand": "b1"}[feature])], None], rich_market.items.schema[2].type
-    )
+    features = pa.array([[(feature, {"price": "99", "brand": "b1"}[feature])], None], rich_market.items.schema[2].type)
     vectors = embedder.embed_items(pa.table({"item_id": ["i1", "i1"], "features": features}))
     assert np.abs(vectors[0] - vectors[1]).max() > 1e-3
 

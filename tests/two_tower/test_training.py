@@ -94,9 +94,7 @@ def test_a_validation_metric_that_is_not_a_number_is_refused(market) -> None:
 
 
 @pytest.mark.parametrize("interrupted_after", [1, 2, 3])
-def test_a_resumed_run_ends_bit_for_bit_as_an_uninterrupted_one(
-    rich_market, tmp_path, interrupted_after: int
-) -> None:
+def test_a_resumed_run_ends_bit_for_bit_as_an_uninterrupted_one(rich_market, tmp_path, interrupted_after: int) -> None:
     data, config = rich_market.training_set(), rich_market.configured(epochs=4).config
     metrics = [0.1, 0.4, 0.2, 0.3]
     whole = train(data, config, validate=rising(*metrics))
@@ -159,9 +157,7 @@ def test_a_damaged_state_is_ignored_with_a_warning(market, tmp_path, caplog, dam
     assert "damaged" in caplog.text
 
 
-def test_an_interruption_while_the_state_is_written_keeps_the_one_before(
-    market, tmp_path, monkeypatch
-) -> None:
+def test_an_interruption_while_the_state_is_written_keeps_the_one_before(market, tmp_path, monkeypatch) -> None:
     data = market.training_set()
     with pytest.raises(Interruption):
         train(data, market.config, on_epoch=interrupt_after(1), resume_dir=tmp_path)

@@ -66,9 +66,7 @@ def column_schema(table: Table) -> dg.TableSchema:
                 column.name,
                 column.type,
                 description=column.description,
-                constraints=dg.TableColumnConstraints(
-                    nullable=column.nullable, unique=table.grain == (column.name,)
-                ),
+                constraints=dg.TableColumnConstraints(nullable=column.nullable, unique=table.grain == (column.name,)),
             )
             for column in table.columns
         ]
@@ -90,9 +88,7 @@ def column_lineage(table: Table) -> dg.TableColumnLineage | None:
 
 def describe(table: Table, used_for: str, note: str = "") -> str:
     """Description of a table asset: grain, identifying columns, what it is used for."""
-    identified = (
-        f"\n\nA row is identified by {', '.join(f'`{name}`' for name in table.grain)}." if table.grain else ""
-    )
+    identified = f"\n\nA row is identified by {', '.join(f'`{name}`' for name in table.grain)}." if table.grain else ""
     more = f"\n\n{note}" if note else ""
     return f"{table.description}{identified}\n\n**Used for:** {used_for}{more}"
 

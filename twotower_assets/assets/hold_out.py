@@ -113,15 +113,12 @@ class HoldOut:
         before = self.pairs.filter(pl.col("part").is_in(known)).join(users, on="user_id")
         after = after.join(users, on="user_id")
         histories = users.join(
-            before.sort("clicked_at", "item_id")
-            .group_by("user_id")
-            .agg(pl.col("item_id").tail(history_length)),
+            before.sort("clicked_at", "item_id").group_by("user_id").agg(pl.col("item_id").tail(history_length)),
             on="user_id",
             how="left",
         ).sort("row")
         (seen_rows, seen_items), (rows, items) = (
-            (part["row"].to_numpy().astype(np.int64), self.positions(part["item_id"]))
-            for part in (before, after)
+            (part["row"].to_numpy().astype(np.int64), self.positions(part["item_id"])) for part in (before, after)
         )
         seen = Ragged.from_pairs(seen_rows, seen_items, len(users))
         relevant = without(Ragged.from_pairs(rows, items, len(users)), seen)

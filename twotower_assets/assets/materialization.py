@@ -35,12 +35,12 @@ def commit_tables(
         Replacement(
             name,
             f"staged_{name}",
-            days=tuple(days) if days and TABLES[name].daily else None,
+            days=days if TABLES[name].daily else None,
             matching=TABLES[name].grain if name == ARTIFACTS.name else (),
         )
         for name in names
     ]
-    info = CommitInfo(names[0], context.run_id, tuple(days) if days else None)
+    info = CommitInfo(names[0], context.run_id, days)
     return platform.lake.commit(con, replacements, info, views)
 
 
@@ -67,11 +67,7 @@ def table_result(
 def daily_numbers(con: duckdb.DuckDBPyConnection, name: str, days: Days) -> dict[date, dict[str, Any]]:
     """Row count and the numbers worth plotting, for every one of `days`; days without rows have a count of 0."""
     file = SQL_FOLDER / "daily_numbers" / f"{name}.sql"
-    sql = (
-        read_query(file)
-        if file.is_file()
-        else f"SELECT day, count(*) AS row_count FROM staged_{name} GROUP BY day"
-    )
+    sql = read_query(file) if file.is_file() else f"SELECT day, count(*) AS row_count FROM staged_{name} GROUP BY day"
     cursor = con.execute(sql)
     columns = [column[0] for column in cursor.description or []]
     found = {row[0]: dict(zip(columns[1:], row[1:], strict=True)) for row in cursor.fetchall()}

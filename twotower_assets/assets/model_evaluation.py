@@ -73,7 +73,7 @@ def judge_checkpoint(checkpoint: Checkpoint, hold_out: HoldOut) -> Judged:
 
 
 def recommendation_lists(judged: Judged, weights: list[float]) -> list[Lists]:
-    """Lists of the model at every γ, then of the baselines, which are given the validation clicks too."""
+    """Lists of the model at every γ, then of the baselines: trained on the same clicks, scoring the same profiles."""
     from twotower_assets.evaluation.ranking import top_k
 
     found = [
@@ -86,23 +86,17 @@ def recommendation_lists(judged: Judged, weights: list[float]) -> list[Lists]:
 
 
 def _baselines(judged: Judged) -> list[tuple[str, ScoreBlock]]:
-    import numpy as np
     import polars as pl
 
     from twotower_assets.evaluation.baselines import EASE_MAX_ITEMS, ease, most_popular
 
-    known = judged.hold_out.pairs.filter(pl.col("part") != "test")
-    n_items = judged.hold_out.items.num_rows
-    found = [("most_popular", most_popular(judged.hold_out.item_clicks("train", "validation")))]
+    n_items = len(judged.counts)
+    found = [("most_popular", most_popular(judged.counts))]
     if n_items <= EASE_MAX_ITEMS:
-        view_first = pl.concat([pl.Series(judged.view.user_ids), known["user_id"]]).unique(
-            maintain_order=True
-        )
-        rows = known.join(
-            view_first.to_frame("user_id").with_row_index("row"), on="user_id", maintain_order="left"
-        )
-        items = judged.hold_out.positions(rows["item_id"])
-        found.append(("ease", ease(rows["row"].to_numpy().astype(np.int64), items, len(view_first), n_items)))
+        train = judged.hold_out.pairs.filter(pl.col("part") == "train")
+        users = train["user_id"].rank("dense").cast(pl.Int64).to_numpy() - 1
+        items = judged.hold_out.positions(train["item_id"])
+        found.append(("ease", ease(users, items, int(users.max()) + 1, n_items, profiles=judged.view.seen)))
     return found
 
 
@@ -188,9 +182,7 @@ def lorenz_points(judged: Judged, lists: list[Lists]) -> pl.DataFrame:
     for one in lists:
         items, exposure = lorenz_curve(exposure_counts(one.lists, len(judged.counts), K))
         curves.append(
-            pl.DataFrame({"item_share": items, "exposure_share": exposure}).with_columns(
-                model=pl.lit(one.model)
-            )
+            pl.DataFrame({"item_share": items, "exposure_share": exposure}).with_columns(model=pl.lit(one.model))
         )
     return pl.concat(curves).select("model", "item_share", "exposure_share")
 
@@ -238,9 +230,7 @@ def _segments(judged: Judged) -> tuple[np.ndarray, np.ndarray]:
     from twotower_assets.evaluation.segment_pmi import segment_item_counts
 
     seen: Ragged = judged.view.seen
-    categories = (
-        pl.Series(judged.hold_out.items["category"]).fill_null("unknown").rank("dense").to_numpy() - 1
-    )
+    categories = pl.Series(judged.hold_out.items["category"]).fill_null("unknown").rank("dense").to_numpy() - 1
     clicked = pl.DataFrame({"row": seen.rows(), "segment": categories[seen.values].astype(np.int64)})
     leading = clicked.group_by("row").agg(pl.col("segment").mode().min())
     segments = np.full(len(judged.view), -1, np.int64)

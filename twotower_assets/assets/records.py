@@ -22,19 +22,17 @@ def stage_rows(con: duckdb.DuckDBPyConnection, name: str, rows: Iterable[Mapping
     import polars as pl
 
     columns = TABLES[name].column_names
-    frame = pl.DataFrame(
-        [{column: row[column] for column in columns} for row in rows], infer_schema_length=None
-    )
-    return stage_frame(con, name, frame)
+    frame = pl.DataFrame([{column: row[column] for column in columns} for row in rows], infer_schema_length=None)
+    stage_frame(con, name, frame)
+    return frame
 
 
-def stage_frame(con: duckdb.DuckDBPyConnection, name: str, frame: Any) -> Any:
-    """Put a frame or Arrow table into `staged_<name>`, cast to the declared types; give it back."""
+def stage_frame(con: duckdb.DuckDBPyConnection, name: str, frame: Any) -> None:
+    """Put a frame or Arrow table into `staged_<name>`, cast to the declared types."""
     casts = ", ".join(f"{column.name}::{column.type} AS {column.name}" for column in TABLES[name].columns)
     con.register("incoming", frame.to_arrow() if hasattr(frame, "to_arrow") else frame)
     con.execute(f"CREATE OR REPLACE TEMP TABLE staged_{name} AS SELECT {casts} FROM incoming")
     con.unregister("incoming")
-    return frame
 
 
 def artifact_rows(artifact: Artifact, platform: Platform) -> list[dict[str, Any]]:

@@ -35,7 +35,7 @@ DATA_NOTES = {
 }
 
 
-def report_assets(platform: Platform, partitions: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
+def report_assets(partitions: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
     """`popularity_bias_report`."""
     deps = ("tower_checkpoint", "training_curves", "ann_index", "items", "users")
 
@@ -108,7 +108,7 @@ def _report(context: dg.AssetExecutionContext, platform: Platform) -> dg.Materia
     return dg.MaterializeResult(
         asset_key=key_of("popularity_bias_report"),
         data_version=dg.DataVersion(published.content_hash),
-        metadata={**_headline(data), **_charts(data), **_where(published, artifact, written)},
+        metadata={**_charts(data), **_headline(data), **_where(published, artifact, written)},
     )
 
 
@@ -130,9 +130,7 @@ def _report_data(
     day = date.fromisoformat(artifact.manifest["model_day"])
     dataset = platform.source.dataset
     curves, quality = (
-        pl.DataFrame(
-            pl.from_arrow(con.execute(f"FROM {table} WHERE day = $day", {"day": day}).to_arrow_table())
-        )
+        pl.DataFrame(pl.from_arrow(con.execute(f"FROM {table} WHERE day = $day", {"day": day}).to_arrow_table()))
         for table in ("training_curves", "ann_index_quality")
     )
     pairs = judged.hold_out.pairs
@@ -153,9 +151,7 @@ def _report_data(
         index_quality=quality.sort("popularity_weight"),
         samples=sample_users(judged),
         lineage=[
-            LineageEntry(
-                "tower_checkpoint", artifact.version, None, f"code {artifact.manifest['code_version']}"
-            ),
+            LineageEntry("tower_checkpoint", artifact.version, None, f"code {artifact.manifest['code_version']}"),
             *(
                 LineageEntry(
                     one["table"],
@@ -187,25 +183,26 @@ def _window(artifact: Artifact) -> tuple[str, str]:
 
 
 def _headline(data: Any) -> dict[str, Any]:
-    names_and_places = {
+    from twotower_assets.reporting.words import summary_sentences
+
+    places = {
         "recall_at_20": ("recall", 20, "all"),
         "ndcg_at_20": ("ndcg", 20, "all"),
         "recall_at_100": ("recall", 100, "all"),
-        "beyond_the_head_recall_at_20": ("recall", 20, "beyond_head"),
+        "beyond_head_at_20": ("recall", 20, "beyond_head"),
         "coverage_at_20": ("coverage", 20, "all"),
         "gini_at_20": ("gini", 20, "all"),
     }
-    found = {
-        name if model == "two_tower" else f"{name}_{model}": data.metric(model, metric, k, bucket)[0]
+    prefixes = {"two_tower": "", "most_popular": "popular_", "ease": "ease_"}
+    numbers = {
+        prefixes[model] + name: data.metric(model, metric, k, bucket)[0]
         for model in data.models
-        for name, (metric, k, bucket) in names_and_places.items()
+        for name, (metric, k, bucket) in places.items()
     }
     delta = data.served(data.popularity_diagnostics)["delta"].to_list()
-    return {
-        name: value
-        for name, value in {**found, "delta": delta[0] if delta else None}.items()
-        if value is not None
-    }
+    numbers["delta"] = delta[0] if delta else None
+    measured = {name: value for name, value in numbers.items() if value is not None}
+    return {"summary": " ".join(summary_sentences(data)), **measured}
 
 
 def _charts(data: Any) -> dict[str, dg.MetadataValue]:
@@ -226,9 +223,7 @@ def _charts(data: Any) -> dict[str, dg.MetadataValue]:
             "What the popularity weight γ trades",
         ),
     }
-    return {
-        name: dg.MetadataValue.md(charts.as_markdown_image(svg, alt)) for name, (svg, alt) in drawn.items()
-    }
+    return {name: dg.MetadataValue.md(charts.as_markdown_image(svg, alt)) for name, (svg, alt) in drawn.items()}
 
 
 def _where(published: Artifact, checkpoint: Artifact, snapshot: int) -> dict[str, Any]:

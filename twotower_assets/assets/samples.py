@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from twotower_assets.assets.model_evaluation import DIAGNOSED_WEIGHTS, SEED, Judged
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from twotower_assets.evaluation.scores import ScoreBlock
     from twotower_assets.reporting.report_data import SampleUser
 
 USERS, LENGTH, HISTORY = 5, 8, 8
@@ -23,24 +26,18 @@ def sample_users(judged: Judged) -> list[SampleUser]:
     view, items = judged.view, judged.hold_out.items
     candidates = np.flatnonzero(view.seen.sizes())
     candidates = candidates if len(candidates) else np.arange(len(view))
-    drawn = np.sort(
-        np.random.default_rng(SEED).choice(candidates, min(USERS, len(candidates)), replace=False)
-    )
+    drawn = np.sort(np.random.default_rng(SEED).choice(candidates, min(USERS, len(candidates)), replace=False))
     ids, titles = items["item_id"].to_pylist(), items["title"].to_pylist()
     title_of = dict(zip(ids, titles, strict=True))
     buckets = popularity_buckets(judged.counts)
-    lists = {}
-    for gamma in DIAGNOSED_WEIGHTS:
-        scores = judged.served(gamma)
-        lists[gamma] = top_k(
-            lambda rows, scores=scores: scores(drawn[rows]), len(drawn), view.seen.take(drawn), LENGTH
-        )
+    lists = {
+        gamma: top_k(_only(judged.served(gamma), drawn), len(drawn), view.seen.take(drawn), LENGTH)
+        for gamma in DIAGNOSED_WEIGHTS
+    }
     return [
         SampleUser(
             user_id=view.user_ids[int(row)].as_py(),
-            history=[
-                title_of.get(item) or item for item in reversed(view.histories[int(row)].as_py()[-HISTORY:])
-            ],
+            history=[title_of.get(item) or item for item in reversed(view.histories[int(row)].as_py()[-HISTORY:])],
             lists={
                 gamma: [
                     RecommendedItem(ids[place], titles[place], BUCKET_NAMES[buckets[place]])
@@ -52,3 +49,12 @@ def sample_users(judged: Judged) -> list[SampleUser]:
         )
         for position, row in enumerate(drawn)
     ]
+
+
+def _only(scores: ScoreBlock, users: np.ndarray) -> ScoreBlock:
+    """The scores of some users, renumbered from 0."""
+
+    def score(rows: Any) -> Any:
+        return scores(users[rows])
+
+    return score

@@ -47,9 +47,7 @@ def checkpoint_of(con: duckdb.DuckDBPyConnection, platform: Platform, day: date)
         "SELECT max_by(model_version, epoch) FROM training_curves WHERE day = $day", {"day": day}
     ).fetchone()
     if row is None or row[0] is None:
-        raise LakeError(
-            f"no model was trained as of {day}; materialize training/tower_checkpoint for that partition"
-        )
+        raise LakeError(f"no model was trained as of {day}; materialize training/tower_checkpoint for that partition")
     return platform.artifacts.open("tower_checkpoint", row[0])
 
 
@@ -145,9 +143,7 @@ def _embed(
             **columns,
             "model_version": [artifact.version] * size,
             "inverse_temperature": pa.array([checkpoint.inverse_temperature] * size, pa.float32()),
-            "trained_popularity_weight": pa.array(
-                [checkpoint.trained_popularity_weight] * size, pa.float32()
-            ),
+            "trained_popularity_weight": pa.array([checkpoint.trained_popularity_weight] * size, pa.float32()),
         }
     )
     with platform.lake.writer() as con:
@@ -170,7 +166,7 @@ def _vectors(matrix: Any) -> Any:
     return pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel(), pa.float32()), matrix.shape[1])
 
 
-def _item_columns(con: duckdb.DuckDBPyConnection, checkpoint: Any, items: Any) -> dict[str, Any]:
+def _item_columns(_con: duckdb.DuckDBPyConnection, checkpoint: Any, items: Any) -> dict[str, Any]:
     import numpy as np
 
     return {
@@ -219,9 +215,7 @@ def _ann_index(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
         ],
         partitions_def=partitions,
     )
-    def ann_index(
-        context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]
-    ) -> dg.MaterializeResult:
+    def ann_index(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
         return _build_index(context, platform)
 
     return ann_index
@@ -238,9 +232,7 @@ def _build_index(context: dg.AssetExecutionContext, platform: Platform) -> dg.Ma
     days, settings = days_of(context), platform.settings
     with platform.lake.reader() as con:
         snapshot = platform.lake.snapshot(con)
-        items, users = (
-            read_vectors(con, table, days.last) for table in ("item_embeddings", "user_embeddings")
-        )
+        items, users = (read_vectors(con, table, days.last) for table in ("item_embeddings", "user_embeddings"))
     model_version = _one_model(items, users, days.last)
     vectors, log_q, bias = as_matrix(items["embedding"]), items["log_q"].to_numpy(), items["bias"].to_numpy()
     trained_weight = items["trained_popularity_weight"][0].as_py()
@@ -310,9 +302,7 @@ def _build_index(context: dg.AssetExecutionContext, platform: Platform) -> dg.Ma
             "recall_at_100": min(one.recall_at_k for one in measured),
             "queries_per_second": min(one.queries_per_second for one in measured),
             "lake_snapshot": snapshot,
-            "quality": dg.MetadataValue.md(
-                as_markdown_image(index_quality(frame), "Recall and speed of the index")
-            ),
+            "quality": dg.MetadataValue.md(as_markdown_image(index_quality(frame), "Recall and speed of the index")),
         },
     )
 
@@ -347,9 +337,7 @@ def _champion(platform: Platform) -> dg.AssetsDefinition:
             )
         ],
     )
-    def champion(
-        context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]
-    ) -> dg.MaterializeResult:
+    def champion(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
         return _promote(context, platform)
 
     return champion
@@ -361,12 +349,8 @@ def _promote(context: dg.AssetExecutionContext, platform: Platform) -> dg.Materi
         for day, model_version, index_version, report_version in con.execute(
             read_query("serving/candidates.sql")
         ).fetchall():
-            outcomes = {
-                gate.name: judge(con, gate, Days(day, day), platform.settings) for gate in CHAMPION_GATES
-            }
-            if failed := [
-                f"{name}: {outcome.observed}" for name, outcome in outcomes.items() if not outcome.passed
-            ]:
+            outcomes = {gate.name: judge(con, gate, Days(day, day), platform.settings) for gate in CHAMPION_GATES}
+            if failed := [f"{name}: {outcome.observed}" for name, outcome in outcomes.items() if not outcome.passed]:
                 refused.append(f"{model_version} ({'; '.join(failed)})")
                 continue
             platform.artifacts.open("ann_index", index_version)
@@ -412,6 +396,5 @@ def _current_views(con: duckdb.DuckDBPyConnection) -> list[str]:
     row = con.execute("SELECT len(embedding) FROM staged_served_item_embeddings LIMIT 1").fetchone()
     dimensions = int(row[0]) if row else 1
     return [
-        read_query(f"analysts/current_{kind}_embeddings.sql").format(dimensions=dimensions)
-        for kind in ("item", "user")
+        read_query(f"analysts/current_{kind}_embeddings.sql").format(dimensions=dimensions) for kind in ("item", "user")
     ]

@@ -15,9 +15,7 @@ from twotower_assets.partitions import days_of
 from twotower_assets.platform import Platform
 
 NO_USERS = "SELECT NULL::VARCHAR AS user_id, NULL::MAP(VARCHAR, VARCHAR) AS features WHERE false"
-MOVIELENS_NOTE = (
-    "MovieLens has no exposures: a rating of 4 or 5 is a click, a lower one is shown and not liked."
-)
+MOVIELENS_NOTE = "MovieLens has no exposures: a rating of 4 or 5 is a click, a lower one is shown and not liked."
 
 
 def source_assets(platform: Platform, partitions: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
@@ -56,15 +54,11 @@ def source_assets(platform: Platform, partitions: dg.DailyPartitionsDefinition) 
         days = days_of(context)
         first_partition, _ = platform.days()
         with platform.lake.writer() as con:
-            rejects, ignored = stage_impressions(
-                con, platform.source, partition_bounds(*days, first_partition)
-            )
+            rejects, ignored = stage_impressions(con, platform.source, partition_bounds(*days, first_partition))
             rejects.refuse_above(platform.settings.maximum_rejected_share, "impressions")
             snapshot = commit_tables(context, platform, con, ["impressions", "rejected_impressions"], days)
             if ignored:
-                context.log.info(
-                    f"Columns that the data contract does not know were left out: {', '.join(ignored)}"
-                )
+                context.log.info(f"Columns that the data contract does not know were left out: {', '.join(ignored)}")
             yield table_result(
                 context,
                 con,
@@ -90,9 +84,7 @@ def source_assets(platform: Platform, partitions: dg.DailyPartitionsDefinition) 
             )
         ],
     )
-    def items(
-        context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]
-    ) -> dg.MaterializeResult:
+    def items(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
         return _catalogue(context, platform, "items")
 
     @dg.multi_asset(
@@ -109,9 +101,7 @@ def source_assets(platform: Platform, partitions: dg.DailyPartitionsDefinition) 
             )
         ],
     )
-    def users(
-        context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]
-    ) -> dg.MaterializeResult:
+    def users(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
         return _catalogue(context, platform, "users")
 
     return [impressions, items, users]
@@ -126,9 +116,7 @@ def _catalogue(context: dg.AssetExecutionContext, platform: Platform, table: str
         rejects = stage_catalogue(con, platform.source, table)
         rejects.refuse_above(platform.settings.maximum_rejected_share, table)
         snapshot = commit_tables(context, platform, con, [table], None)
-        return table_result(
-            context, con, table, snapshot, None, rows_read=rejects.rows, **_described(rejects)
-        )
+        return table_result(context, con, table, snapshot, None, rows_read=rejects.rows, **_described(rejects))
 
 
 def _described(rejects: Rejects) -> dict[str, object]:

@@ -38,10 +38,7 @@ class RefusedInputError(RuntimeError):
 
 def _with_range(description: str, field: Any) -> str:
     limits = {
-        name: getattr(one, name)
-        for one in field.metadata
-        for name in ("ge", "gt", "le", "lt")
-        if hasattr(one, name)
+        name: getattr(one, name) for one in field.metadata for name in ("ge", "gt", "le", "lt") if hasattr(one, name)
     }
     signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
     shown = ", ".join(f"{signs[name]} {value:g}" for name, value in limits.items())
@@ -130,15 +127,13 @@ def refuse_failed_inputs(instance: dg.DagsterInstance, checks: list[dg.AssetChec
             continue
         if evaluation.severity == dg.AssetCheckSeverity.ERROR:
             raise RefusedInputError(
-                f"{key.asset_key.to_user_string()} failed its check '{key.name}' ({evaluation.description}). Repair and "
-                "materialize it, so that the check passes, then train again"
+                f"{key.asset_key.to_user_string()} failed its check '{key.name}' ({evaluation.description}). Repair "
+                "and materialize it, so that the check passes, then train again"
             )
 
 
-def _train(
-    context: dg.AssetExecutionContext, platform: Platform, run_config: Any
-) -> Iterator[dg.MaterializeResult]:
-    from twotower_assets.reporting.charts import as_markdown_image, loss_curve
+def _train(context: dg.AssetExecutionContext, platform: Platform, run_config: Any) -> Iterator[dg.MaterializeResult]:
+    from twotower_assets.reporting.charts import as_markdown_image, loss_curve, sparkline
     from twotower_assets.two_tower.checkpoint import save_checkpoint
     from twotower_assets.two_tower.dataset import build_training_set
     from twotower_assets.two_tower.training import train
@@ -176,9 +171,7 @@ def _train(
     )
     artifact = platform.artifacts.publish(
         "tower_checkpoint",
-        lambda folder: save_checkpoint(
-            folder, result.towers, training_set, config, result.reports, made.details
-        ),
+        lambda folder: save_checkpoint(folder, result.towers, training_set, config, result.reports, made.details),
         made,
     )
     rows = [
@@ -205,6 +198,10 @@ def _train(
         asset_key=key_of("tower_checkpoint"),
         data_version=dg.DataVersion(artifact.content_hash),
         metadata={
+            "loss_by_epoch": dg.MetadataValue.md(
+                as_markdown_image(sparkline(curves["loss"].to_list()), "Loss by epoch")
+            ),
+            "loss_curve": dg.MetadataValue.md(as_markdown_image(loss_curve(curves), "Loss and recall by epoch")),
             "model_version": artifact.version,
             "path": dg.MetadataValue.path(str(artifact.folder)),
             "recipe": made.recipe,
@@ -219,9 +216,6 @@ def _train(
             "pairs_per_second": best.pairs_per_second,
             "repeat_share": best.repeat_share,
             "lake_snapshot": snapshot,
-            "loss_curve": dg.MetadataValue.md(
-                as_markdown_image(loss_curve(curves), "Loss and recall by epoch")
-            ),
         },
     )
     yield curve
@@ -273,11 +267,7 @@ def _validation(
 
 def _logged(log: logging.Logger, epochs: int) -> Callable[[Any], None]:
     def tell(report: Any) -> None:
-        recall = (
-            ""
-            if report.validation_metric is None
-            else f", validation recall@20 {report.validation_metric:.4f}"
-        )
+        recall = "" if report.validation_metric is None else f", validation recall@20 {report.validation_metric:.4f}"
         log.info(
             f"epoch {report.epoch} of at most {epochs}: loss {report.loss:.4f}{recall}, "
             f"{report.pairs_per_second:,.0f} pairs/s, at most {report.seconds_left:.0f} s left"

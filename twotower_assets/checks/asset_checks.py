@@ -1,9 +1,13 @@
 """The checks as Dagster runs them: one check per expectation and per gate, with what was observed and wanted.
 
-What is expected lives in `expectations` and `gates`; here it meets assets, partitions and severities.
+What is expected lives in `expectations` and `gates`; here it meets assets, days and severities. The checks have no
+partitions of their own: Dagster records the checks of a run over a range of days without a partition, and would show
+partitioned checks of such days as never run. The days that were checked are in the metadata.
 """
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
 
 import dagster as dg
 
@@ -22,28 +26,25 @@ CHECKED_TABLES = [
 ]
 
 
-def table_checks(partitions: dg.DailyPartitionsDefinition) -> list[dg.AssetChecksDefinition]:
+def table_checks() -> list[dg.AssetChecksDefinition]:
     """One multi-check per table, and one check per gate."""
     return [
-        *(_suite_checks(TABLES[name], partitions) for name in CHECKED_TABLES),
-        *(_gate_check(gate, partitions) for gate in GATES),
+        *(_suite_checks(TABLES[name]) for name in CHECKED_TABLES),
+        *(_gate_check(gate) for gate in GATES),
     ]
 
 
 def blocking_check_keys(names: list[str]) -> list[dg.AssetCheckKey]:
     """The checks of some assets whose failure means that nothing may be built on them."""
-    of_tables = [
-        dg.AssetCheckKey(key_of(name), one.name) for name in names for one in suite(TABLES[name]) if one.error
-    ]
+    of_tables = [dg.AssetCheckKey(key_of(name), one.name) for name in names for one in suite(TABLES[name]) if one.error]
     return [
         *of_tables,
         *(dg.AssetCheckKey(key_of(gate.asset), gate.name) for gate in GATES if gate.asset in names),
     ]
 
 
-def _suite_checks(table: Table, partitions: dg.DailyPartitionsDefinition) -> dg.AssetChecksDefinition:
+def _suite_checks(table: Table) -> dg.AssetChecksDefinition:
     expectations = suite(table)
-    partitioned = partitions if table.daily else None
 
     @dg.multi_asset_check(
         name=f"{table.name}_suite",
@@ -53,7 +54,6 @@ def _suite_checks(table: Table, partitions: dg.DailyPartitionsDefinition) -> dg.
                 asset=key_of(table.name),
                 description=one.description,
                 blocking=one.error,
-                partitions_def=partitioned,
             )
             for one in expectations
         ],
@@ -61,32 +61,40 @@ def _suite_checks(table: Table, partitions: dg.DailyPartitionsDefinition) -> dg.
     def checks(
         context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform]
     ) -> Iterator[dg.AssetCheckResult]:
-        frame = _frame(platform, table, expectations, days_of(context) if table.daily else None)
+        days = _checked_days(context, platform) if table.daily else None
+        frame = _frame(platform, table, expectations, days)
         for one, outcome in zip(expectations, validate(frame, expectations), strict=True):
-            yield _result(table.name, one.name, outcome, error=one.error)
+            yield _result(table.name, one.name, outcome, days, error=one.error)
 
     return checks
 
 
-def _gate_check(gate: Gate, partitions: dg.DailyPartitionsDefinition) -> dg.AssetChecksDefinition:
+def _gate_check(gate: Gate) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         name=gate.name,
         asset=key_of(gate.asset),
         description=gate.description,
         blocking=True,
-        partitions_def=partitions,
     )
-    def check(
-        context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform]
-    ) -> dg.AssetCheckResult:
+    def check(context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
+        days = _checked_days(context, platform)
         with platform.lake.reader() as con:
-            outcome = judge(con, gate, days_of(context), platform.settings)
-        return _result(gate.asset, gate.name, outcome, error=True)
+            outcome = judge(con, gate, days, platform.settings)
+        return _result(gate.asset, gate.name, outcome, days, error=True)
 
     return check
 
 
-def _frame(platform: Platform, table: Table, expectations: list[Expectation], days: Days | None):  # type: ignore[no-untyped-def]
+def _checked_days(context: dg.AssetCheckExecutionContext, platform: Platform) -> Days:
+    """The days of the run; every day where checks are run by themselves, without a partition."""
+    try:
+        return days_of(context)
+    except LookupError:
+        first, last = platform.days()
+        return Days(first, last or datetime.now(UTC).date())
+
+
+def _frame(platform: Platform, table: Table, expectations: list[Expectation], days: Days | None) -> Any:
     columns = sorted({name for one in expectations for name in one.columns}) or [table.column_names[0]]
     with platform.lake.reader() as con:
         relation = con.table(table.name)
@@ -95,7 +103,7 @@ def _frame(platform: Platform, table: Table, expectations: list[Expectation], da
         return relation.project(", ".join(columns)).df()
 
 
-def _result(asset: str, name: str, outcome: Outcome, *, error: bool) -> dg.AssetCheckResult:
+def _result(asset: str, name: str, outcome: Outcome, days: Days | None, *, error: bool) -> dg.AssetCheckResult:
     verdict = "holds" if outcome.passed else "does not hold"
     return dg.AssetCheckResult(
         passed=outcome.passed,
@@ -107,5 +115,6 @@ def _result(asset: str, name: str, outcome: Outcome, *, error: bool) -> dg.Asset
             "observed": outcome.observed,
             "threshold": outcome.wanted,
             "sample": outcome.sample,
+            **({"days": f"{days.first} to {days.last}"} if days else {}),
         },
     )

@@ -88,8 +88,7 @@ def suite(table: Table) -> list[Expectation]:
         expectations.append(
             Expectation(
                 "has_rows",
-                "There is at least one row."
-                + (" A day without rows is only a warning." if table.daily else ""),
+                "There is at least one row." + (" A day without rows is only a warning." if table.daily else ""),
                 "ExpectTableRowCountToBeBetween",
                 {"min_value": 1},
                 error=not table.daily,
@@ -103,7 +102,7 @@ def validate(frame: pd.DataFrame, expectations: list[Expectation]) -> list[Outco
     import great_expectations as gx
 
     context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False}
+    context.variables.progress_bars = {"globally": False}  # type: ignore[assignment]
     batch = (
         context.data_sources.add_pandas("lake")
         .add_dataframe_asset("table")
@@ -170,9 +169,7 @@ def _outcome(expectation: Expectation, result: Any) -> Outcome:
     if "unexpected_count" in details:
         rows, wrong = details["element_count"], details["unexpected_count"]
         sample = [str(value) for value in details.get("partial_unexpected_list", [])[:SAMPLE]]
-        return Outcome(
-            bool(result.success), f"{wrong} of {rows} rows are otherwise", expectation.description, sample
-        )
+        return Outcome(bool(result.success), f"{wrong} of {rows} rows are otherwise", expectation.description, sample)
     observed = details.get("observed_value")
     if observed is None:
         return Outcome(bool(result.success), "no value to look at", expectation.description)
@@ -183,6 +180,4 @@ def _outcome(expectation: Expectation, result: Any) -> Outcome:
 def _error(exception_info: dict[str, Any]) -> str | None:
     # Great Expectations gives one record, or one per metric that could not be computed.
     records = [exception_info, *(value for value in exception_info.values() if isinstance(value, dict))]
-    return next(
-        (str(record["exception_message"]) for record in records if record.get("raised_exception")), None
-    )
+    return next((str(record["exception_message"]) for record in records if record.get("raised_exception")), None)

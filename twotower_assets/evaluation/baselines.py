@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.linalg import lapack
 from scipy.sparse import csr_matrix
 
+from twotower_assets.evaluation.ranking import Ragged
 from twotower_assets.evaluation.scores import IntArray, ScoreBlock, Scores
 
 EASE_MAX_ITEMS = 20_000
@@ -28,7 +29,14 @@ def most_popular(counts: NDArray[Any]) -> ScoreBlock:
     return score
 
 
-def ease(user: NDArray[Any], item: NDArray[Any], n_users: int, n_items: int, l2: float = 200.0) -> ScoreBlock:
+def ease(
+    user: NDArray[Any],
+    item: NDArray[Any],
+    n_users: int,
+    n_items: int,
+    l2: float = 200.0,
+    profiles: Ragged | None = None,
+) -> ScoreBlock:
     """EASE: a linear model from a user's items to all items, with no item used to predict itself.
 
     Args:
@@ -37,6 +45,8 @@ def ease(user: NDArray[Any], item: NDArray[Any], n_users: int, n_items: int, l2:
         n_users: users, so that scores can be asked for rows 0 to n_users − 1.
         n_items: items, at most `EASE_MAX_ITEMS`.
         l2: λ, the weight of the squared norm. 200 suits MovieLens-100K; larger logs want more.
+        profiles: items to score from, one set per row that scores will be asked for, such as what users clicked
+            after the training clicks too; None scores from the training clicks.
 
     Raises:
         ValueError: more items than `EASE_MAX_ITEMS`, or λ not positive.
@@ -57,9 +67,13 @@ def ease(user: NDArray[Any], item: NDArray[Any], n_users: int, n_items: int, l2:
     weights = _inverse(weights)
     weights /= -np.diag(weights).copy()  # column j divided by −P_jj
     weights[np.diag_indices(n_items)] = 0.0
+    known = clicks
+    if profiles is not None:
+        shape = (len(profiles), n_items)
+        known = csr_matrix((np.ones(len(profiles.values)), profiles.values, profiles.offsets), shape=shape)
 
     def score(rows: IntArray) -> Scores:
-        scores: Scores = np.asarray(clicks[rows] @ weights)
+        scores: Scores = np.asarray(known[rows] @ weights)
         return scores
 
     return score

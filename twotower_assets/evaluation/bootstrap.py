@@ -34,9 +34,7 @@ def resampled_users(n_users: int, resamples: int, seed: int) -> Iterator[IntArra
         yield rng.integers(0, n_users, n_users)
 
 
-def bootstrap_interval(
-    values: FloatArray, level: float = 0.95, resamples: int = 1000, seed: int = 0
-) -> Interval:
+def bootstrap_interval(values: FloatArray, level: float = 0.95, resamples: int = 1000, seed: int = 0) -> Interval:
     """The mean over users and its percentile bootstrap interval.
 
     Args:
@@ -99,8 +97,6 @@ def bootstrap_ratio(
         spread = (above - ratio * below).std(ddof=1) / (abs(below.mean()) * np.sqrt(users))
         margin = float(ndtri(0.5 + level / 2) * spread)
         return Interval(ratio, ratio - margin, ratio + margin, users)
-    draws = np.array(
-        [above[drawn].sum() / below[drawn].sum() for drawn in resampled_users(users, resamples, seed)]
-    )
+    draws = np.array([above[drawn].sum() / below[drawn].sum() for drawn in resampled_users(users, resamples, seed)])
     low, high = np.nanquantile(draws, [(1 - level) / 2, (1 + level) / 2])
     return Interval(ratio, float(low), float(high), users)

@@ -174,9 +174,7 @@ def _centred(log_q: NDArray[Any]) -> FloatArray:
     """log q less its mean, which changes no softmax and keeps its powers small, float64 [n_items]."""
     popularity = np.asarray(log_q, dtype=np.float64)
     if popularity.ndim != 1 or not len(popularity) or not np.isfinite(popularity).all():
-        raise ValueError(
-            "log_q must be one finite number per item: clip it from below for items never clicked"
-        )
+        raise ValueError("log_q must be one finite number per item: clip it from below for items never clicked")
     centred: FloatArray = popularity - popularity.mean()
     return centred
 
@@ -188,8 +186,7 @@ def _click_order(relevant: Ragged, clicked_at: NDArray[Any] | None) -> IntArray 
     times = np.asarray(clicked_at)
     if times.shape != relevant.values.shape or np.isnan(times).any():
         raise ValueError(
-            f"clicked_at must be one time for each of the {len(relevant.values)} held-out clicks, "
-            "with none missing"
+            f"clicked_at must be one time for each of the {len(relevant.values)} held-out clicks, with none missing"
         )
     order = np.empty(len(times), dtype=np.int64)
     order[np.argsort(times, kind="stable")] = np.arange(len(times))
@@ -219,9 +216,7 @@ def _statistics(
         user, item = _clicks(relevant, order, block, len(popularity))  # (clicks,) each, by user and then time
         logits = weights[user, item]
         if np.isneginf(logits).any():
-            raise ValueError(
-                "a held-out click is on an excluded item: take it out with ranking.without first"
-            )
+            raise ValueError("a held-out click is on an excluded item: take it out with ranking.without first")
         moments = (np.exp(weights, out=weights) @ powers)[user]  # (clicks, 5)
         own = np.exp(logits)[:, None] * powers[item]
         if order is not None:
@@ -236,9 +231,7 @@ def _statistics(
     return _Statistics(derivatives, log_likelihood)
 
 
-def _clicks(
-    relevant: Ragged, order: IntArray | None, block: IntArray, n_items: int
-) -> tuple[IntArray, IntArray]:
+def _clicks(relevant: Ragged, order: IntArray | None, block: IntArray, n_items: int) -> tuple[IntArray, IntArray]:
     """User within the block and item of each click, by user and, where the order is known, by time."""
     clicked = relevant.take(block)
     user, item = clicked.rows(), clicked.values
@@ -290,15 +283,11 @@ def _maximum(at: Callable[[float], _Statistics]) -> tuple[float, _Statistics, _S
     return None
 
 
-def _interval(
-    delta: float, derivatives: FloatArray, level: float, resamples: int, seed: int
-) -> tuple[float, float]:
+def _interval(delta: float, derivatives: FloatArray, level: float, resamples: int, seed: int) -> tuple[float, float]:
     """Percentile bootstrap over users of the root δ + ε, from the users' derivatives, [users, 4]."""
     if len(derivatives) < 2:
         return np.nan, np.nan
-    sums = np.array(
-        [derivatives[drawn].sum(axis=0) for drawn in resampled_users(len(derivatives), resamples, seed)]
-    )
+    sums = np.array([derivatives[drawn].sum(axis=0) for drawn in resampled_users(len(derivatives), resamples, seed)])
     g, first, second, third = sums.T  # each (resamples,): 0 = g − first·ε − second·ε²/2 − third·ε³/6
     one_step = np.divide(g, first, out=np.full(len(g), np.nan), where=first > 0)
     shift = one_step.copy()

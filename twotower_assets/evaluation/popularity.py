@@ -174,9 +174,7 @@ def calibration(lists: IntArray, profile: Ragged, buckets: NDArray[np.int8], k: 
         float64 [n_users], NaN for users without a profile or with an empty list.
     """
     first = _first(lists, k)
-    shown = np.stack(
-        [((first >= 0) & (buckets[first] == b)).sum(axis=1) for b in range(len(BUCKET_NAMES))], 1
-    )
+    shown = np.stack([((first >= 0) & (buckets[first] == b)).sum(axis=1) for b in range(len(BUCKET_NAMES))], 1)
     chosen = np.stack(
         [
             np.bincount(profile.rows()[buckets[profile.values] == b], minlength=len(profile))

@@ -42,9 +42,7 @@ class Ragged:
             raise ValueError(f"item positions must not be negative, got {values.min()}")
         same_row = np.diff(self.rows()) == 0
         if (np.diff(values)[same_row] <= 0).any():
-            raise ValueError(
-                "values must ascend within a row without repeats: build it with from_pairs or from_lists"
-            )
+            raise ValueError("values must ascend within a row without repeats: build it with from_pairs or from_lists")
 
     @classmethod
     def from_lists(cls, lists: Iterable[Iterable[int]]) -> Ragged:
@@ -160,9 +158,7 @@ def without(relevant: Ragged, seen: Ragged) -> Ragged:
     return Ragged.from_pairs(rows[kept], values[kept], len(relevant))
 
 
-def top_k(
-    score_block: ScoreBlock, n_users: int, seen: Ragged | None, k: int, block_size: int = 1024
-) -> IntArray:
+def top_k(score_block: ScoreBlock, n_users: int, seen: Ragged | None, k: int, block_size: int = 1024) -> IntArray:
     """Each user's k best items of the catalogue, best first; of equal scores the lower position first.
 
     Args:
@@ -196,8 +192,7 @@ def without_items(scores: Scores, removed: Ragged | None, rows: IntArray) -> Sco
         block = removed.take(rows)
         if len(block.values) and block.values.max() >= scores.shape[1]:
             raise ValueError(
-                f"an item to leave out has position {block.values.max()}, "
-                f"but only {scores.shape[1]} items are scored"
+                f"an item to leave out has position {block.values.max()}, but only {scores.shape[1]} items are scored"
             )
         scores[block.rows(), block.values] = -np.inf
     return scores
@@ -208,9 +203,7 @@ def _best(scores: Scores, k: int) -> IntArray:
     n_items = scores.shape[1]
     width = min(k, n_items)
     chosen = np.argpartition(scores, n_items - width, axis=1)[:, n_items - width :]  # (b, width), any order
-    last = np.take_along_axis(scores, chosen, axis=1).min(
-        axis=1, keepdims=True
-    )  # (b, 1), the worst score let in
+    last = np.take_along_axis(scores, chosen, axis=1).min(axis=1, keepdims=True)  # (b, 1), the worst score let in
     ties = (scores == last).sum(axis=1)
     ties_in = (np.take_along_axis(scores, chosen, axis=1) == last).sum(axis=1)
     for row in np.flatnonzero((ties > ties_in) & np.isfinite(last[:, 0])):

@@ -23,9 +23,7 @@ MAX_SCORES_PER_BLOCK = 2**26
 """Scores held at once: 256 MiB in float32. A wide catalogue is walked with fewer users per block."""
 
 
-def score_blocks(
-    score_block: ScoreBlock, rows: IntArray, block_size: int = 1024
-) -> Iterator[tuple[IntArray, Scores]]:
+def score_blocks(score_block: ScoreBlock, rows: IntArray, block_size: int = 1024) -> Iterator[tuple[IntArray, Scores]]:
     """Walk over the users in blocks, with every block checked.
 
     Args:
@@ -66,9 +64,7 @@ def popularity_weighted(score_block: ScoreBlock, log_q: NDArray[Any], weight: fl
     """
     added = np.asarray(log_q, dtype=np.float64)
     if added.ndim != 1 or not np.isfinite(added).all():
-        raise ValueError(
-            "log_q must be one finite number per item: clip it from below for items never clicked"
-        )
+        raise ValueError("log_q must be one finite number per item: clip it from below for items never clicked")
     added = weight * added
 
     def weighted(rows: IntArray) -> Scores:
@@ -100,9 +96,7 @@ def _checked(scores: Scores, rows: IntArray, n_items: int | None) -> Scores:
     return scores
 
 
-def inner_products(
-    user_vectors: NDArray[Any], item_vectors: NDArray[Any], inverse_temperature: float
-) -> ScoreBlock:
+def inner_products(user_vectors: NDArray[Any], item_vectors: NDArray[Any], inverse_temperature: float) -> ScoreBlock:
     """A two-tower model's own scores, ⟨u, v⟩/τ, without bias or popularity.
 
     Args:

@@ -32,9 +32,7 @@ class SegmentPmi:
     segments: int
 
 
-def segment_pmi_correlation(
-    segment_scores: NDArray[Any], counts: NDArray[Any], min_clicks: int = 20
-) -> SegmentPmi:
+def segment_pmi_correlation(segment_scores: NDArray[Any], counts: NDArray[Any], min_clicks: int = 20) -> SegmentPmi:
     """Correlate mean scores with log(p(item | segment) / p(item)), over cells of enough clicks.
 
     Both are centred within each segment first, because training fixes scores up to a constant per user only.
@@ -48,9 +46,7 @@ def segment_pmi_correlation(
         ValueError: different shapes.
     """
     if segment_scores.shape != counts.shape or counts.ndim != 2:
-        raise ValueError(
-            f"scores and counts must both be [segments, items]: {segment_scores.shape}, {counts.shape}"
-        )
+        raise ValueError(f"scores and counts must both be [segments, items]: {segment_scores.shape}, {counts.shape}")
     used = counts >= max(min_clicks, 1)
     used &= used.sum(axis=1, keepdims=True) >= 2
     cells, segments = int(used.sum()), int(used.any(axis=1).sum())

@@ -87,19 +87,15 @@ class ArtifactStore:
         parent = self.folder / asset
         try:
             parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(
-                dir=parent, prefix=".writing-", ignore_cleanup_errors=True
-            ) as name:
+            with tempfile.TemporaryDirectory(dir=parent, prefix=".writing-", ignore_cleanup_errors=True) as name:
                 fresh = Path(name) / "content"
                 fresh.mkdir()
                 content_hash = build(fresh) or _folder_hash(fresh)
                 version = f"{made.model_day}-{content_hash[:VERSION_DIGITS]}"
                 manifest = _manifest(asset, version, content_hash, made)
-                (fresh / MANIFEST).write_text(
-                    json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", "utf-8"
-                )
+                (fresh / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", "utf-8")
                 if not (parent / version).exists():
-                    fresh.rename(parent / version)
+                    _put_in_place(fresh, parent / version)
         except OSError as error:
             raise ArtifactError(
                 f"cannot write a version of {asset} to {parent}: {error.strerror or error}. Nothing was left behind"
@@ -111,14 +107,14 @@ class ArtifactStore:
         folder = self.folder / asset / version
         try:
             manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
+            if not isinstance(manifest, dict):
+                raise ValueError("it is no JSON object")
         except FileNotFoundError as error:
             raise ArtifactError(
                 f"{asset} {version} is gone: {folder} is not there. Materialize {asset} again, or restore the folder"
             ) from error
         except (OSError, ValueError) as error:
-            raise ArtifactError(
-                f"the manifest in {folder} cannot be read ({error}). Restore the folder"
-            ) from error
+            raise ArtifactError(f"the manifest in {folder} cannot be read ({error}). Restore the folder") from error
         return Artifact(asset, version, folder, manifest)
 
     def scratch(self, asset: str, name: str) -> Path:
@@ -140,6 +136,14 @@ def _manifest(asset: str, version: str, content_hash: str, made: Provenance) -> 
         "created_at": datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="seconds"),
         **stated,
     }
+
+
+def _put_in_place(fresh: Path, folder: Path) -> None:
+    try:
+        fresh.rename(folder)
+    except OSError:
+        if not folder.is_dir():  # else another run published the same content a moment ago
+            raise
 
 
 def _folder_hash(folder: Path) -> str:

@@ -96,9 +96,7 @@ class Lake:
         return self.catalog.is_file()
 
     @contextmanager
-    def reader(
-        self, snapshot: int | None = None, *, transaction: bool = True
-    ) -> Iterator[duckdb.DuckDBPyConnection]:
+    def reader(self, snapshot: int | None = None, *, transaction: bool = True) -> Iterator[duckdb.DuckDBPyConnection]:
         """A read-only connection with the lake as default database, at `snapshot` or as it stands.
 
         It is one transaction, so that all its queries see the same; without `transaction`, each sees the newest rows.
@@ -106,9 +104,7 @@ class Lake:
         Raises `LakeError` where there is no lake yet, or one of another data set.
         """
         if not self.exists:
-            raise LakeError(
-                f"there is no lake in {self.folder} yet; materialize the sources first (`make demo`)"
-            )
+            raise LakeError(f"there is no lake in {self.folder} yet; materialize the sources first (`make demo`)")
         with self._connection() as con:
             at = f", SNAPSHOT_VERSION {int(snapshot)}" if snapshot is not None else ""
             self._attach(con, f"READ_ONLY{at}")
@@ -126,15 +122,11 @@ class Lake:
             raise LakeError(f"cannot create the lake folder {self.folder}: {error.strerror}") from error
         with self._connection() as con:
             with self._lock():
-                self._attach(
-                    con, "DATA_INLINING_ROW_LIMIT 0, META_JOURNAL_MODE 'WAL', META_BUSY_TIMEOUT 20000"
-                )
+                self._attach(con, "DATA_INLINING_ROW_LIMIT 0, META_JOURNAL_MODE 'WAL', META_BUSY_TIMEOUT 20000")
                 try:
                     self._create_missing_tables(con)
                 except duckdb.Error as error:
-                    raise LakeError(
-                        f"cannot create the tables of the lake in {self.folder}: {error}"
-                    ) from error
+                    raise LakeError(f"cannot create the tables of the lake in {self.folder}: {error}") from error
             yield con
 
     def commit(
@@ -228,9 +220,7 @@ class Lake:
                 "hanging run, or raise TWOTOWER_CATALOG_LOCK_SECONDS"
             ) from error
         except OSError as error:
-            raise LakeError(
-                f"cannot lock {self.folder / 'commit.lock'} for a commit: {error.strerror}"
-            ) from error
+            raise LakeError(f"cannot lock {self.folder / 'commit.lock'} for a commit: {error.strerror}") from error
         try:
             yield
         finally:
@@ -252,9 +242,7 @@ class Lake:
     def _create_missing_tables(self, con: duckdb.DuckDBPyConnection) -> None:
         present = {
             name
-            for (name,) in con.execute(
-                "SELECT table_name FROM duckdb_tables() WHERE database_name = 'lake'"
-            ).fetchall()
+            for (name,) in con.execute("SELECT table_name FROM duckdb_tables() WHERE database_name = 'lake'").fetchall()
         }
         if "lake_identity" in present:
             self._check_identity(con)
@@ -268,9 +256,7 @@ class Lake:
                     con.execute(statement)
             if "lake_identity" not in present:
                 con.execute("CREATE TABLE lake_identity (dataset VARCHAR, created_at TIMESTAMP)")
-                con.execute(
-                    "INSERT INTO lake_identity VALUES ($dataset, now()::TIMESTAMP)", {"dataset": self.dataset}
-                )
+                con.execute("INSERT INTO lake_identity VALUES ($dataset, now()::TIMESTAMP)", {"dataset": self.dataset})
             con.execute("COMMIT")
         except BaseException:
             _rollback(con)
@@ -304,9 +290,7 @@ def _replace(con: duckdb.DuckDBPyConnection, table: Table, replacement: Replacem
             {"first": first, "last": last},
         )
     elif replacement.matching:
-        on = " AND ".join(
-            f"old.{table[name].name} = fresh.{table[name].name}" for name in replacement.matching
-        )
+        on = " AND ".join(f"old.{table[name].name} = fresh.{table[name].name}" for name in replacement.matching)
         con.execute(
             f"DELETE FROM lake.{table.name} AS old WHERE EXISTS (FROM {replacement.staged} AS fresh WHERE {on})"
         )

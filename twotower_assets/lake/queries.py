@@ -38,14 +38,13 @@ def bound(con: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str, Any
     wanted = statements[0].named_parameters
     if unknown := sorted(set(wanted) - set(parameters)):
         raise QueryError(
-            f"the SQL names the parameter ${unknown[0]}; it may use {', '.join('$' + name for name in sorted(parameters))}"
+            f"the SQL names the parameter ${unknown[0]}; it may use "
+            + ", ".join(f"${name}" for name in sorted(parameters))
         )
     return {name: parameters[name] for name in wanted}
 
 
-def stage(
-    con: duckdb.DuckDBPyConnection, name: str, sql: str, parameters: Mapping[str, Any] | None = None
-) -> int:
+def stage(con: duckdb.DuckDBPyConnection, name: str, sql: str, parameters: Mapping[str, Any] | None = None) -> int:
     """Put the result of `sql` into the temporary table `name`; give its number of rows.
 
     Raises `QueryError` with DuckDB's message where the statement fails.

@@ -20,9 +20,7 @@ REQUIRED_COLUMNS = {
     "items": ("item_id",),
     "users": ("user_id",),
 }
-KNOWN_COLUMNS = {
-    "impressions": (*REQUIRED_COLUMNS["impressions"], "request_id", "context", "position", "weight")
-}
+KNOWN_COLUMNS = {"impressions": (*REQUIRED_COLUMNS["impressions"], "request_id", "context", "position", "weight")}
 CONTRACT = "The data contract is in docs/data-contract.md"
 
 
@@ -53,15 +51,11 @@ class Source:
         variants = {file.name.split(".")[1]: file for file in self.sql_folder.glob(f"{table}.*.sql")}
         return read_query(variants[self._format(sorted(variants))]) if variants else None
 
-    def stage(
-        self, con: duckdb.DuckDBPyConnection, table: str, parameters: dict[str, Any] | None = None
-    ) -> list[str]:
+    def stage(self, con: duckdb.DuckDBPyConnection, table: str, parameters: dict[str, Any] | None = None) -> list[str]:
         """Read `table` into the temporary table `source_rows`; give its columns. Raises `SourceError`."""
         sql = self.query(table)
         if sql is None:
-            raise SourceError(
-                f"the data set '{self.dataset}' has no {table}.sql in {self.sql_folder}. {CONTRACT}"
-            )
+            raise SourceError(f"the data set '{self.dataset}' has no {table}.sql in {self.sql_folder}. {CONTRACT}")
         self._require_path()
         try:
             stage(con, "source_rows", sql, {"path": str(self.path), **(parameters or {})})
@@ -72,9 +66,7 @@ class Source:
         columns = [column[0] for column in con.execute("FROM source_rows LIMIT 0").description or []]
         for column in REQUIRED_COLUMNS[table]:
             if column not in columns:
-                raise SourceError(
-                    f"{table}.sql gave no column '{column}' (it has: {', '.join(columns)}). {CONTRACT}"
-                )
+                raise SourceError(f"{table}.sql gave no column '{column}' (it has: {', '.join(columns)}). {CONTRACT}")
         return columns
 
     def days(self, con: duckdb.DuckDBPyConnection) -> tuple[date | None, date | None]:
@@ -83,14 +75,13 @@ class Source:
         if sql is None:
             return None, None
         try:
+            con.execute("SET TimeZone = 'UTC'")
             values = bound(con, sql, {"path": str(self.path)})
             if values:
                 self._require_path()
             row = con.execute(sql, values).fetchone()
         except (QueryError, duckdb.Error) as error:
-            raise SourceError(
-                f"days.sql of the data set '{self.dataset}' cannot read {self.path}: {error}"
-            ) from error
+            raise SourceError(f"days.sql of the data set '{self.dataset}' cannot read {self.path}: {error}") from error
         return (row[0], row[1]) if row else (None, None)
 
     def _require_path(self) -> None:
@@ -159,7 +150,7 @@ def stage_impressions(
     _clean(con, "impressions", {}, "staged_impressions")
     _clean(con, "rejected_impressions", {}, "staged_rejected_impressions")
     unknown = [column for column in columns if column not in KNOWN_COLUMNS["impressions"]]
-    return _rejects(con, "checked_impressions", ("user_id", "item_id", "shown_at_found")), unknown
+    return _rejects(con, "checked_impressions", ("user_id_found", "item_id_found", "shown_at_found")), unknown
 
 
 def stage_catalogue(con: duckdb.DuckDBPyConnection, source: Source, table: str) -> Rejects:
@@ -170,15 +161,11 @@ def stage_catalogue(con: duckdb.DuckDBPyConnection, source: Source, table: str) 
     return _rejects(con, f"checked_{table}", REQUIRED_COLUMNS[table])
 
 
-def _clean(
-    con: duckdb.DuckDBPyConnection, name: str, parameters: dict[str, Any], staged: str | None = None
-) -> None:
+def _clean(con: duckdb.DuckDBPyConnection, name: str, parameters: dict[str, Any], staged: str | None = None) -> None:
     try:
         stage(con, staged or name, read_query(f"cleaning/{name}.sql"), parameters)
     except QueryError as error:
-        raise SourceError(
-            f"the source has a column of a type that does not fit: {error}. {CONTRACT}"
-        ) from error
+        raise SourceError(f"the source has a column of a type that does not fit: {error}. {CONTRACT}") from error
 
 
 def _rejects(con: duckdb.DuckDBPyConnection, checked: str, shown: tuple[str, ...]) -> Rejects:
@@ -190,8 +177,9 @@ def _rejects(con: duckdb.DuckDBPyConnection, checked: str, shown: tuple[str, ...
     first = con.execute(
         f"SELECT reason, {', '.join(shown)} FROM {checked} WHERE reason IS NOT NULL ORDER BY ALL LIMIT 3"
     ).fetchall()
+    names = [name.removesuffix("_found") for name in shown]
     described = [
-        f"{reason} ({', '.join(f'{name}={value}' for name, value in zip(shown, values, strict=True))})"
+        f"{reason} ({', '.join(f'{name}={value}' for name, value in zip(names, values, strict=True))})"
         for reason, *values in first
     ]
     rows = int(scalar(con, f"SELECT count(*) FROM {checked}"))

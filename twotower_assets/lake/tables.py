@@ -98,15 +98,11 @@ _GAMMA = Column(
     maximum=1,
 )
 _BUCKET = Column("bucket", "VARCHAR", "Popularity bucket by cumulative share of clicks.", values=BUCKETS)
-_MODEL = Column(
-    "model", "VARCHAR", "`two_tower` or a baseline.", values=("two_tower", "most_popular", "ease")
-)
+_MODEL = Column("model", "VARCHAR", "`two_tower` or a baseline.", values=("two_tower", "most_popular", "ease"))
 
 
 def _share(name: str, description: str, *sources: str, nullable: bool = False) -> Column:
-    return Column(
-        name, "DOUBLE", description, nullable=nullable, minimum=0, maximum=1 + 1e-9, derived_from=sources
-    )
+    return Column(name, "DOUBLE", description, nullable=nullable, minimum=0, maximum=1 + 1e-9, derived_from=sources)
 
 
 def _count(name: str, description: str, *sources: str, type_: str = "BIGINT") -> Column:
@@ -321,12 +317,8 @@ FEATURES = (
                 nullable=True,
                 derived_from=("impressions.request_id",),
             ),
-            Column(
-                "context", "VARCHAR", "Where it was.", nullable=True, derived_from=("impressions.context",)
-            ),
-            Column(
-                "weight", "DOUBLE", "Weight in training.", minimum=0, derived_from=("impressions.weight",)
-            ),
+            Column("context", "VARCHAR", "Where it was.", nullable=True, derived_from=("impressions.context",)),
+            Column("weight", "DOUBLE", "Weight in training.", minimum=0, derived_from=("impressions.weight",)),
         ),
         ("user_id", "item_id", "clicked_at"),
     ),
@@ -397,12 +389,8 @@ SERVING = (
         ),
         ("day", "popularity_weight"),
     ),
-    Table(
-        "served_item_embeddings", "Item vectors of the champion: what is served.", _ITEM_VECTORS, ("item_id",)
-    ),
-    Table(
-        "served_user_embeddings", "User vectors of the champion: what is served.", _USER_VECTORS, ("user_id",)
-    ),
+    Table("served_item_embeddings", "Item vectors of the champion: what is served.", _ITEM_VECTORS, ("item_id",)),
+    Table("served_user_embeddings", "User vectors of the champion: what is served.", _USER_VECTORS, ("user_id",)),
     Table(
         "champion",
         "Which version is served: one row.",
@@ -436,9 +424,7 @@ REPORTS = (
                 "VARCHAR",
                 "`all`, a popularity bucket, or `beyond_head` (mid, tail and cold together).",
             ),
-            Column(
-                "value", "DOUBLE", "Mean over users, or the value for the whole catalogue.", nullable=True
-            ),
+            Column("value", "DOUBLE", "Mean over users, or the value for the whole catalogue.", nullable=True),
             Column("low", "DOUBLE", "Lower end of the 95 % bootstrap interval over users.", nullable=True),
             Column("high", "DOUBLE", "Upper end.", nullable=True),
             _count("users", "Users that the mean is over."),
@@ -484,13 +470,11 @@ REPORTS = (
             Column(
                 "delta",
                 "DOUBLE",
-                "Missing popularity δ, fitted on held-out clicks under softmax(s + δ·log q); null where the clicks do not "
-                "determine it.",
+                "Missing popularity δ, fitted on held-out clicks under softmax(s + δ·log q); null where the clicks do "
+                "not determine it.",
                 nullable=True,
             ),
-            Column(
-                "delta_low", "DOUBLE", "Lower end of its 95 % bootstrap interval over users.", nullable=True
-            ),
+            Column("delta_low", "DOUBLE", "Lower end of its 95 % bootstrap interval over users.", nullable=True),
             Column("delta_high", "DOUBLE", "Upper end.", nullable=True),
             Column("slope", "DOUBLE", "Mean over users of the slope of the score on log q.", nullable=True),
             Column(

@@ -66,25 +66,19 @@ def recall_by_bucket(metrics: pl.DataFrame, k: int = 20) -> str:
         return theme.nothing_to_show(f"Recall@{k} was not measured per bucket.")
     names, colours = theme.series_scale(rows)
     buckets = [theme.bucket_name(b) for b in _RECALL_BUCKETS if b in set(rows["bucket"])]
-    base = alt.Chart(
-        panels.values(panels.named_buckets(rows), "bucket", "series", "value", "low", "high")
-    ).encode(
+    base = alt.Chart(panels.values(panels.named_buckets(rows), "bucket", "series", "value", "low", "high")).encode(
         y=alt.Y("bucket:N", sort=buckets, title=None, axis=alt.Axis(grid=False)),
         yOffset=alt.YOffset("series:N", sort=names),
         color=alt.Color("series:N", sort=names, scale=alt.Scale(domain=names, range=colours)),
     )
     dots = base.mark_point(filled=True, size=64, opacity=1).encode(
         x=alt.X("value:Q", title=f"Recall@{k}", scale=alt.Scale(zero=True), axis=alt.Axis(tickCount=5)),
-        shape=alt.Shape(
-            "series:N", sort=names, scale=alt.Scale(domain=names, range=panels.cycle(theme.SHAPES, names))
-        ),
+        shape=alt.Shape("series:N", sort=names, scale=alt.Scale(domain=names, range=panels.cycle(theme.SHAPES, names))),
     )
     intervals = base.mark_rule(strokeWidth=2).encode(x="low:Q", x2="high:Q")
     height = len(buckets) * max(30, 15 * len(names) + 6)
     chart = (intervals + dots).properties(width=WIDTH, height=height)
-    return theme.to_svg(
-        chart, f"Dot chart of recall at {k} for {panels.listed(buckets)}, for {panels.listed(names)}."
-    )
+    return theme.to_svg(chart, f"Dot chart of recall at {k} for {panels.listed(buckets)}, for {panels.listed(names)}.")
 
 
 def lorenz_curve(points: pl.DataFrame) -> str:
@@ -96,15 +90,11 @@ def lorenz_curve(points: pl.DataFrame) -> str:
     """
     import altair as alt
 
-    rows = theme.with_series(
-        frames.LORENZ.conform(points).drop_nulls().sort("model", "item_share", "exposure_share")
-    )
+    rows = theme.with_series(frames.LORENZ.conform(points).drop_nulls().sort("model", "item_share", "exposure_share"))
     if rows.is_empty():
         return theme.nothing_to_show("Exposure per item was not measured.")
     names, colours = theme.series_scale(rows)
-    thinned = pl.concat(
-        [panels.thin(part, _LORENZ_POINTS) for part in rows.partition_by("model", maintain_order=True)]
-    )
+    thinned = pl.concat([panels.thin(part, _LORENZ_POINTS) for part in rows.partition_by("model", maintain_order=True)])
     legend = panels.stroke_legend()
     share = alt.Axis(format=".0%", tickCount=5)
     even = (
@@ -114,9 +104,7 @@ def lorenz_curve(points: pl.DataFrame) -> str:
     )
     curves = (
         alt.Chart(
-            panels.values(
-                thinned.with_columns(pl.col(pl.Float64).round(4)), "series", "item_share", "exposure_share"
-            )
+            panels.values(thinned.with_columns(pl.col(pl.Float64).round(4)), "series", "item_share", "exposure_share")
         )
         .mark_line(strokeWidth=2.2)
         .encode(
@@ -126,12 +114,8 @@ def lorenz_curve(points: pl.DataFrame) -> str:
                 axis=share,
                 scale=panels.unit_scale(),
             ),
-            y=alt.Y(
-                "exposure_share:Q", title="Share of places in lists", axis=share, scale=panels.unit_scale()
-            ),
-            color=alt.Color(
-                "series:N", sort=names, scale=alt.Scale(domain=names, range=colours), legend=legend
-            ),
+            y=alt.Y("exposure_share:Q", title="Share of places in lists", axis=share, scale=panels.unit_scale()),
+            color=alt.Color("series:N", sort=names, scale=alt.Scale(domain=names, range=colours), legend=legend),
             strokeDash=alt.StrokeDash(
                 "series:N",
                 sort=names,
@@ -158,9 +142,7 @@ def exposure_share(rows: pl.DataFrame) -> str:
     names, _ = theme.series_scale(shares)
     bars = pl.concat(
         [
-            shares.unique("bucket").select(
-                pl.lit("Catalogue").alias("series"), "bucket", share="catalogue_share"
-            ),
+            shares.unique("bucket").select(pl.lit("Catalogue").alias("series"), "bucket", share="catalogue_share"),
             shares.unique("bucket").select(pl.lit("Clicks").alias("series"), "bucket", share="click_share"),
             shares.select("series", "bucket", share="exposure_share"),
         ]
@@ -188,9 +170,7 @@ def exposure_share(rows: pl.DataFrame) -> str:
         x="middle:Q", text="text:N", color=alt.condition(on_dark, alt.value("#ffffff"), alt.value("#1c1d1f"))
     )
     chart = (blocks + labels).properties(width=WIDTH, height=34 * len(order))
-    return theme.to_svg(
-        chart, f"Stacked bars of the share of {panels.listed(domain)} in {panels.listed(order)}."
-    )
+    return theme.to_svg(chart, f"Stacked bars of the share of {panels.listed(domain)} in {panels.listed(order)}.")
 
 
 def popularity_tradeoff(metrics: pl.DataFrame, k: int = 20) -> str:
@@ -216,8 +196,7 @@ def popularity_tradeoff(metrics: pl.DataFrame, k: int = 20) -> str:
     ]
     found = [(panel, title) for panel, title in found if panel["weight"].count()]
     drawn = [
-        panels.tradeoff_panel(panel, title, last=place == len(found) - 1)
-        for place, (panel, title) in enumerate(found)
+        panels.tradeoff_panel(panel, title, last=place == len(found) - 1) for place, (panel, title) in enumerate(found)
     ]
     if not drawn:
         return theme.nothing_to_show("The popularity weight was not varied.")
@@ -253,9 +232,7 @@ def popularity_delta(diagnostics: pl.DataFrame) -> str:
     scale = alt.Scale(domain=["measured", "exact PMI + γ·log q"], range=["circle", "diamond"])
     coded = {"color": alt.Color("mark:N", scale=legend), "shape": alt.Shape("mark:N", scale=scale)}
     zero = alt.Chart(panels.inline([{"x": 0}])).mark_rule(color=INK, strokeWidth=1.2).encode(x="x:Q")
-    exact = base.transform_calculate(mark="'exact PMI + γ·log q'").mark_point(
-        filled=True, size=110, opacity=1
-    )
+    exact = base.transform_calculate(mark="'exact PMI + γ·log q'").mark_point(filled=True, size=110, opacity=1)
     dots = base.transform_calculate(mark="'measured'").mark_point(filled=True, size=70, opacity=1)
     chart = (
         zero
@@ -270,9 +247,7 @@ def popularity_delta(diagnostics: pl.DataFrame) -> str:
             **coded,
         )
     ).properties(width=WIDTH, height=40 * len(names))
-    return theme.to_svg(
-        chart, f"Dot chart of the missing popularity delta, with intervals, at {panels.listed(names)}."
-    )
+    return theme.to_svg(chart, f"Dot chart of the missing popularity delta, with intervals, at {panels.listed(names)}.")
 
 
 def index_quality(rows: pl.DataFrame) -> str:
@@ -347,9 +322,7 @@ def category_coverage(rows: pl.DataFrame) -> str:
     drawn = [(bars + counts).properties(width=120, **size)]
     if table["exposure_share"].count():
         drawn.append(
-            panels.dumbbells(base, alt.Y("name:N", sort=names, title=None, axis=None)).properties(
-                width=170, **size
-            )
+            panels.dumbbells(base, alt.Y("name:N", sort=names, title=None, axis=None)).properties(width=170, **size)
         )
     chart = alt.hconcat(*drawn, spacing=16)
     return theme.to_svg(chart, f"Coverage and exposure of the {len(names)} largest categories.")

@@ -51,8 +51,7 @@ class Contract:
         except pl.exceptions.PolarsError as error:
             expected = ", ".join(f"{name} {dtype}" for name, dtype in types.items())
             raise ValueError(
-                f"The report's table {self.name!r} has a column of the wrong type: {error}. "
-                f"Expected: {expected}."
+                f"The report's table {self.name!r} has a column of the wrong type: {error}. Expected: {expected}."
             ) from error
 
 

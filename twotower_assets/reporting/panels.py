@@ -47,9 +47,7 @@ def tradeoff_panel(rows: pl.DataFrame, title: str, *, last: bool) -> Any:
     import altair as alt
 
     names, colours = theme.series_scale(rows)
-    colour = alt.Color(
-        "series:N", sort=names, scale=alt.Scale(domain=names, range=colours), legend=stroke_legend()
-    )
+    colour = alt.Color("series:N", sort=names, scale=alt.Scale(domain=names, range=colours), legend=stroke_legend())
     dash = alt.StrokeDash(
         "series:N",
         sort=names,
@@ -86,9 +84,7 @@ def dumbbells(base: Any, y: Any) -> Any:
     lists = base.transform_calculate(mark="'lists'").mark_point(filled=True, size=60, opacity=1)
     colour = alt.Color("mark:N", scale=legend)
     shape = alt.Shape("mark:N", scale=alt.Scale(domain=["clicks", "lists"], range=["square", "circle"]))
-    x = alt.X(
-        "exposure_share:Q", title="Share of clicks and of places", axis=axis, scale=alt.Scale(zero=True)
-    )
+    x = alt.X("exposure_share:Q", title="Share of clicks and of places", axis=axis, scale=alt.Scale(zero=True))
     return (
         base.mark_rule(color=INK).encode(x=x, x2="click_share:Q", y=y)
         + clicks.encode(x="click_share:Q", y=y, color=colour, shape=shape)

@@ -86,13 +86,9 @@ def recall_by_bucket(data: ReportData) -> Table:
     """Give the numbers behind the chart of recall by bucket."""
     present = set(data.metrics.filter(pl.col("metric") == "recall")["bucket"])
     buckets = [bucket for bucket in (*theme.BUCKET_COLOURS, "beyond_head") if bucket in present]
-    columns = [
-        [_cell(data.metric(model, "recall", bucket=bucket), 3) for model in data.models] for bucket in buckets
-    ]
+    columns = [[_cell(data.metric(model, "recall", bucket=bucket), 3) for model in data.models] for bucket in buckets]
     names = [model_name(model) for model in data.models]
-    return Table(
-        f"Recall@{data.k} by bucket.", ["Model", *map(bucket_name, buckets)], _by_row(names, columns)
-    )
+    return Table(f"Recall@{data.k} by bucket.", ["Model", *map(bucket_name, buckets)], _by_row(names, columns))
 
 
 def exposure(data: ReportData) -> Table:
@@ -101,9 +97,7 @@ def exposure(data: ReportData) -> Table:
     buckets = [bucket for bucket in theme.BUCKET_COLOURS if bucket in set(rows["bucket"])]
 
     def share(column: str, series: str | None) -> list[Cell]:
-        held = dict(
-            rows.filter(pl.col("series") == series if series else True).select("bucket", column).iter_rows()
-        )
+        held = dict(rows.filter(pl.col("series") == series if series else True).select("bucket", column).iter_rows())
         return [Cell(words.percent(held.get(bucket))) for bucket in buckets]
 
     names, _ = theme.series_scale(rows)
@@ -153,17 +147,13 @@ def weights(data: ReportData) -> Table:
     )
     rows = []
     for weight in ours["popularity_weight"].unique().sort():
-        at = ours.filter(
-            (pl.col("popularity_weight") == weight) & (pl.col("k").is_null() | (pl.col("k") == data.k))
-        )
+        at = ours.filter((pl.col("popularity_weight") == weight) & (pl.col("k").is_null() | (pl.col("k") == data.k)))
         cells = [
             _cell(_first(at.filter((pl.col("metric") == metric) & (pl.col("bucket") == bucket))), 3)
             for _, metric, bucket in asked
         ]
         rows.append((_weight_head(data, weight), cells))
-    return Table(
-        "The same model at each popularity weight.", ["γ", *(head for head, *_ in asked)], _told(rows)
-    )
+    return Table("The same model at each popularity weight.", ["γ", *(head for head, *_ in asked)], _told(rows))
 
 
 def diagnostics(data: ReportData) -> Table:
@@ -178,9 +168,7 @@ def diagnostics(data: ReportData) -> Table:
                 Cell(words.signed(correlation)),
             ],
         )
-        for weight, delta, low, high, slope, correlation in data.popularity_diagnostics.drop_nulls(
-            "popularity_weight"
-        )
+        for weight, delta, low, high, slope, correlation in data.popularity_diagnostics.drop_nulls("popularity_weight")
         .sort("popularity_weight")
         .iter_rows()
     ]

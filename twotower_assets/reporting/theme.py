@@ -109,9 +109,7 @@ def bucket_name(bucket: str) -> str:
 
 def weight_text(weight: float) -> str:
     """Write a popularity weight as people say it: 0, ¼, ½, ¾, 1, otherwise up to two decimals."""
-    return {0.0: "0", 0.25: "¼", 0.5: "½", 0.75: "¾", 1.0: "1"}.get(
-        weight, f"{weight:.2f}".rstrip("0").rstrip(".")
-    )
+    return {0.0: "0", 0.25: "¼", 0.5: "½", 0.75: "¾", 1.0: "1"}.get(weight, f"{weight:.2f}".rstrip("0").rstrip("."))
 
 
 def with_series(frame: pl.DataFrame) -> pl.DataFrame:
@@ -223,9 +221,7 @@ def _distinct_ids(svg: str) -> str:
     ids = re.findall(r'\sid="([^"]+)"', svg)
     prefix = hashlib.sha256(re.sub(r"clip\d+|gradient_\d+", "", svg).encode()).hexdigest()[:8]
     for number, old in enumerate(ids):
-        svg = svg.replace(f'id="{old}"', f'id="{prefix}-{number}"').replace(
-            f"url(#{old})", f"url(#{prefix}-{number})"
-        )
+        svg = svg.replace(f'id="{old}"', f'id="{prefix}-{number}"').replace(f"url(#{old})", f"url(#{prefix}-{number})")
     return svg
 
 

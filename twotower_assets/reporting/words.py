@@ -185,16 +185,12 @@ def _missing_popularity(data: ReportData) -> Finding | None:
     sentence = delta_sentence(delta, low, high)
     if sentence is None:
         return None
-    return Finding(
-        f"δ{_NO_BREAK}{signed(delta)}", f"At γ = {weight_text(data.served_popularity_weight)}, {sentence}"
-    )
+    return Finding(f"δ{_NO_BREAK}{signed(delta)}", f"At γ = {weight_text(data.served_popularity_weight)}, {sentence}")
 
 
 def _beside(data: ReportData, verb: str, metric: str, bucket: str) -> str:
     """Continue a sentence with the baselines' values."""
-    values = [
-        (model, data.metric(model, metric, bucket=bucket)[0]) for model in data.models if model in _BASELINES
-    ]
+    values = [(model, data.metric(model, metric, bucket=bucket)[0]) for model in data.models if model in _BASELINES]
     known = [(_named(model), percent(value)) for model, value in values if value is not None]
     if not known:
         return ""

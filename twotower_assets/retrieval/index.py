@@ -248,9 +248,7 @@ def stored_vectors(
     """
     vectors = np.asarray(item_vectors, dtype=np.float32)
     if vectors.ndim != 2 or 0 in vectors.shape:
-        raise ItemIndexError(
-            f"expected item vectors of shape [n, d] with n and d at least 1, got {vectors.shape}"
-        )
+        raise ItemIndexError(f"expected item vectors of shape [n, d] with n and d at least 1, got {vectors.shape}")
     if not (np.isfinite(inverse_temperature) and inverse_temperature > 0):
         raise ItemIndexError(f"inverse_temperature must be positive and finite, got {inverse_temperature}")
     n, d = vectors.shape
@@ -325,9 +323,7 @@ def _distinct_ids(item_ids: Sequence[str], n: int) -> tuple[str, ...]:
         raise ItemIndexError(f"item ids must be strings, got {strangers[0]!r}")
     if len(set(ids)) < n:
         repeated = Counter(ids).most_common(1)[0][0]
-        raise ItemIndexError(
-            f"item id '{repeated}' occurs more than once; {n - len(set(ids))} ids are repeats"
-        )
+        raise ItemIndexError(f"item id '{repeated}' occurs more than once; {n - len(set(ids))} ids are repeats")
     return ids
 
 

@@ -99,9 +99,7 @@ def measure_index(
     exact = faiss.IndexFlatIP(stored.shape[1])
     exact.add(stored)
     with faiss_threads(threads) as used:
-        return [
-            _measure(index, stored, exact, users, k, name, weight, used) for name, weight in weights.items()
-        ]
+        return [_measure(index, stored, exact, users, k, name, weight, used) for name, weight in weights.items()]
 
 
 def _measure(

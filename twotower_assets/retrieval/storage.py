@@ -89,9 +89,7 @@ def load_index(folder: Path) -> ItemIndex:
     try:
         vectors = faiss.read_index(str(folder / VECTORS_FILE))
     except RuntimeError as error:
-        raise ItemIndexError(
-            f"FAISS {faiss.__version__} cannot read {folder / VECTORS_FILE}: {error}"
-        ) from error
+        raise ItemIndexError(f"FAISS {faiss.__version__} cannot read {folder / VECTORS_FILE}: {error}") from error
     item_ids = tuple(json.loads((folder / IDS_FILE).read_text(encoding="utf-8")))
     size, dimension = description["size"], description["dimension"]
     if not len(item_ids) == vectors.ntotal == size or vectors.d != dimension + 2:
@@ -117,9 +115,7 @@ def _description(folder: Path) -> dict[str, Any]:
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ItemIndexError(
-            f"{path} is missing: no index was written there, or not to the end. {_REBUILD}"
-        ) from None
+        raise ItemIndexError(f"{path} is missing: no index was written there, or not to the end. {_REBUILD}") from None
     except ValueError as error:
         raise ItemIndexError(f"{path} is not JSON ({error}). {_REBUILD}") from error
     if not isinstance(description, dict):
@@ -130,13 +126,9 @@ def _description(folder: Path) -> dict[str, Any]:
         if not isinstance(description.get(name), (int, float) if kind is float else kind)
     ]
     if wrong or set(description["sha256"]) != {VECTORS_FILE, IDS_FILE}:
-        raise ItemIndexError(
-            f"{path} lacks, or has the wrong kind of, {', '.join(wrong) or 'sha256'}. {_REBUILD}"
-        )
+        raise ItemIndexError(f"{path} lacks, or has the wrong kind of, {', '.join(wrong) or 'sha256'}. {_REBUILD}")
     if description["format"] != FORMAT:
-        raise ItemIndexError(
-            f"{path} has format {description['format']}, this version reads {FORMAT}. {_REBUILD}"
-        )
+        raise ItemIndexError(f"{path} has format {description['format']}, this version reads {FORMAT}. {_REBUILD}")
     return description
 
 

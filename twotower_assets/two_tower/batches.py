@@ -18,9 +18,7 @@ def epoch_generator(seed: int, epoch: int) -> np.random.Generator:
     return np.random.default_rng([seed, epoch])
 
 
-def epoch_batches(
-    user: Int64s, item: Int64s, batch_size: int, generator: np.random.Generator
-) -> list[Int64s]:
+def epoch_batches(user: Int64s, item: Int64s, batch_size: int, generator: np.random.Generator) -> list[Int64s]:
     """Cut the pairs into batches in which users repeat as little as possible.
 
     1. Each item spreads its c pairs evenly over the epoch: places (rank + phase) / c in [0, 1), any phase.

@@ -120,9 +120,7 @@ def save_checkpoint(
         pa.table({"item_id": encoder.items.ids.ids, "clicks": training_set.item_counts[1:]}),
         folder / "items.parquet",
     )
-    _write_json(
-        folder / "training.json", {"reports": [report.as_dict() for report in reports], "extra": extra or {}}
-    )
+    _write_json(folder / "training.json", {"reports": [report.as_dict() for report in reports], "extra": extra or {}})
     digests = {name: _file_digest(folder / name) for name in FILES}
     content_hash = _content_hash(digests)
     _write_json(

@@ -83,9 +83,7 @@ class TrainingSet:
         return digest.hexdigest()
 
 
-def build_training_set(
-    pairs: pa.Table, items: pa.Table, users: pa.Table, config: TrainingConfig
-) -> TrainingSet:
+def build_training_set(pairs: pa.Table, items: pa.Table, users: pa.Table, config: TrainingConfig) -> TrainingSet:
     """Encode the training pairs.
 
     Args:
@@ -183,9 +181,7 @@ def _side_encoder(
 def _with_unknown_row(inputs: SideInputs) -> SideInputs:
     """The inputs with a row of zeros (unknown id, unknown values, mean numbers) before the first."""
     arrays = (inputs.ids, inputs.categorical, inputs.numeric)
-    return SideInputs(
-        *(np.concatenate([np.zeros_like(array, shape=(1, *array.shape[1:])), array]) for array in arrays)
-    )
+    return SideInputs(*(np.concatenate([np.zeros_like(array, shape=(1, *array.shape[1:])), array]) for array in arrays))
 
 
 def _weights(pairs: pa.Table) -> npt.NDArray[np.float32]:

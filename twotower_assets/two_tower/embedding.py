@@ -74,15 +74,11 @@ class Embedder:
         history = self.encoder.encode_histories(histories)
 
         def block(rows: npt.NDArray[np.int64]) -> Tensor:
-            return self.towers.embed_users(
-                *side_tensors(inputs.take(rows)), *history_tensors(history.take(rows))
-            )
+            return self.towers.embed_users(*side_tensors(inputs.take(rows)), *history_tensors(history.take(rows)))
 
         return self._blocked(len(user_ids), block)
 
-    def _blocked(
-        self, rows: int, block: Callable[[npt.NDArray[np.int64]], Tensor]
-    ) -> npt.NDArray[np.float32]:
+    def _blocked(self, rows: int, block: Callable[[npt.NDArray[np.int64]], Tensor]) -> npt.NDArray[np.float32]:
         vectors = np.empty((rows, self.towers.history.embedding_dim), np.float32)
         with torch.no_grad():
             for part in _row_blocks(rows):

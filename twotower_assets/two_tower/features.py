@@ -74,9 +74,7 @@ def feature_strings(table: pa.Table, key: str) -> pa.Array:
         return pa.nulls(table.num_rows, pa.large_string())
     maps = table.column("features")
     if not pa.types.is_map(maps.type):
-        raise TrainingDataError(
-            f"Column 'features' must be a map of strings to strings, but it is {maps.type}."
-        )
+        raise TrainingDataError(f"Column 'features' must be a map of strings to strings, but it is {maps.type}.")
     return as_strings(pc.map_lookup(maps, pa.scalar(key, maps.type.key_type), "first"))
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 
 def false_negative_mask(user: Tensor, item: Tensor) -> Tensor:
@@ -54,11 +55,11 @@ def in_batch_softmax(
     Returns:
         Scalar. A row without negatives adds 0 and has no gradient; if all weights are 0, so is the loss.
     """
-    logits = user_vectors @ item_vectors.T / temperature  # (B, B)
-    if log_q is not None:
-        logits = logits - log_q[None, :]
-    logits = logits.masked_fill(false_negative_mask(user, item), float("-inf"))
-    losses = torch.logsumexp(logits, dim=1) - logits.diagonal()  # (B,)
+    correction = item_vectors.new_zeros(len(item)) if log_q is None else -log_q  # (B,)
+    logits = torch.addmm(correction[None, :], user_vectors / temperature, item_vectors.T)  # (B, B)
+    logits = logits.masked_fill_(false_negative_mask(user, item), float("-inf"))
+    positives = torch.arange(len(logits), device=logits.device)
+    losses = functional.cross_entropy(logits, positives, reduction="none")  # (B,)
     if weights is None:
         return losses.mean()
     return (losses * weights).sum() / weights.sum().clamp_min(torch.finfo(weights.dtype).tiny)

@@ -47,9 +47,7 @@ class SideEmbedding(nn.Module):
         self.categorical = nn.ModuleList(
             _table(values.size, config, unknown_is_zero=True) for values in encoder.categorical.values()
         )
-        self.numeric = (
-            nn.Linear(len(encoder.numeric), config.dimensions, bias=False) if encoder.numeric else None
-        )
+        self.numeric = nn.Linear(len(encoder.numeric), config.dimensions, bias=False) if encoder.numeric else None
 
     def forward(self, ids: Tensor, categorical: Tensor, numeric: Tensor) -> Tensor:
         """int64 [n], int64 [n, c], float [n, m] to float [n, d]."""
@@ -107,10 +105,7 @@ class Towers(nn.Module):
         """The tables, whose gradients are sparse."""
         tables = (nn.Embedding, nn.EmbeddingBag)
         return [
-            parameter
-            for module in self.modules()
-            if isinstance(module, tables)
-            for parameter in module.parameters()
+            parameter for module in self.modules() if isinstance(module, tables) for parameter in module.parameters()
         ]
 
     def dense_parameters(self) -> list[nn.Parameter]:

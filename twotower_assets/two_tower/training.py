@@ -150,18 +150,14 @@ def _validated(towers: Towers, validate: Callable[[Towers], float]) -> float:
     with torch.no_grad():
         metric = float(validate(towers))
     if math.isnan(metric):
-        raise ValueError(
-            "The validation metric is NaN. Is there any user with clicks in the validation part?"
-        )
+        raise ValueError("The validation metric is NaN. Is there any user with clicks in the validation part?")
     return metric
 
 
 class BatchSource:
     """Gathers the tensors of a batch, and replaces a share of ids by the unknown one."""
 
-    def __init__(
-        self, training_set: TrainingSet, config: TrainingConfig, generator: np.random.Generator
-    ) -> None:
+    def __init__(self, training_set: TrainingSet, config: TrainingConfig, generator: np.random.Generator) -> None:
         self.training_set = training_set
         self.config = config
         self.generator = generator
@@ -196,15 +192,11 @@ def _optimizers(towers: Towers, config: TrainingConfig) -> dict[str, torch.optim
         "tables": torch.optim.SparseAdam(towers.embedding_parameters(), lr=config.learning_rate)
     }
     if dense := towers.dense_parameters():
-        optimizers["dense"] = torch.optim.AdamW(
-            dense, lr=config.learning_rate, weight_decay=config.weight_decay
-        )
+        optimizers["dense"] = torch.optim.AdamW(dense, lr=config.learning_rate, weight_decay=config.weight_decay)
     return optimizers
 
 
-def _tell(
-    report: EpochReport, config: TrainingConfig, on_epoch: Callable[[EpochReport], None] | None
-) -> None:
+def _tell(report: EpochReport, config: TrainingConfig, on_epoch: Callable[[EpochReport], None] | None) -> None:
     metric = "" if report.validation_metric is None else f", validation {report.validation_metric:.4f}"
     logger.info(
         "Epoch %d of %d: loss %.4f%s, %.0f pairs/s, at most %.0f s left.",

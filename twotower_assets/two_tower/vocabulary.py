@@ -56,9 +56,7 @@ class Vocabulary:
         """The indices of each list's values as a Ragged [n rows]; a null list is an empty one."""
         column = column.cast(pa.large_list(pa.large_string()))
         chunks = column.chunks if _is_chunked(column) else [column]
-        blocks = [
-            chunk.slice(start, _LIST_BLOCK) for chunk in chunks for start in range(0, len(chunk), _LIST_BLOCK)
-        ]
+        blocks = [chunk.slice(start, _LIST_BLOCK) for chunk in chunks for start in range(0, len(chunk), _LIST_BLOCK)]
         return Ragged.concatenate([self._encode_list_block(block) for block in blocks])
 
     def _encode_list_block(self, lists: pa.Array) -> Ragged:

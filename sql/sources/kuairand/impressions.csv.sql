@@ -2,10 +2,10 @@
 SELECT
     user_id,
     video_id AS item_id,
-    epoch_ms(time_ms) AS shown_at,
-    is_click = 1 AS clicked,
+    epoch_ms(TRY_CAST(time_ms AS BIGINT)) AS shown_at,
+    TRY_CAST(is_click AS INTEGER) = 1 AS clicked,
     tab AS context
-FROM read_csv($path || '/log_standard_*.csv', header = true, union_by_name = true)
+FROM read_csv($path || '/log_standard_*.csv', header = true, union_by_name = true, all_varchar = true)
 WHERE
-    (time_ms >= epoch_ms($partition_start) AND time_ms < epoch_ms($partition_end))
-    OR (time_ms IS NULL AND $partition_start <= $first_partition_start)
+    (shown_at >= $partition_start AND shown_at < $partition_end)
+    OR (shown_at IS NULL AND $partition_start <= $first_partition_start)

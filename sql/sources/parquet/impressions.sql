@@ -1,6 +1,15 @@
 -- Your own files, already in the columns of the data contract (docs/data-contract.md).
-SELECT *
-FROM read_parquet($path || '/impressions*.parquet', union_by_name = true)
+-- Text is taken as a timestamp too, UTC where it names no offset.
+SELECT * EXCLUDE (moment)
+FROM (
+    SELECT
+        *,
+        CASE
+            WHEN typeof(shown_at) = 'VARCHAR' THEN TRY_CAST(shown_at AS TIMESTAMPTZ) AT TIME ZONE 'UTC'
+            ELSE TRY_CAST(shown_at AS TIMESTAMP)
+        END AS moment
+    FROM read_parquet($path || '/impressions*.parquet', union_by_name = true)
+)
 WHERE
-    (TRY_CAST(shown_at AS TIMESTAMP) >= $partition_start AND TRY_CAST(shown_at AS TIMESTAMP) < $partition_end)
-    OR (TRY_CAST(shown_at AS TIMESTAMP) IS NULL AND $partition_start <= $first_partition_start)
+    (moment >= $partition_start AND moment < $partition_end)
+    OR (moment IS NULL AND $partition_start <= $first_partition_start)
