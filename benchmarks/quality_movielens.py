@@ -21,9 +21,9 @@ Protocol:
   applied again within the training part (--tune shows every value tried). The final fit is on the whole
   training part, with the chosen number of epochs and no early stopping. No choice reads the test part.
 
-The two-tower rows are `TrainingConfig()` as it stands, but for epochs = EPOCHS, the middle of the plateau that the
-validation curve shows from epoch 5 to 9; mean ± standard deviation
-over seeds. EASE (λ = 200) sees no order, which is what the history adds here.
+The two-tower rows are `TrainingConfig()` as it stands, but for epochs = EPOCHS, the middle of the plateau from
+epoch 5 to 9 of the validation curve; mean ± standard deviation over seeds. EASE (λ = 200) sees no order, which
+is what the history adds here.
 """
 
 from __future__ import annotations

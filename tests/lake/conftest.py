@@ -12,7 +12,8 @@ from twotower_assets.lake.lake import CommitInfo, Lake, Replacement
 from twotower_assets.lake.queries import stage
 
 ONE_DAY = """
-SELECT $day AS day, $user AS user_id, 'i' || place AS item_id, $day + to_minutes(place) AS shown_at, place = 0 AS clicked,
+SELECT
+    $day AS day, $user AS user_id, 'i' || place AS item_id, $day + to_minutes(place) AS shown_at, place = 0 AS clicked,
     NULL AS request_id, NULL AS context, NULL AS position, NULL AS weight
 FROM (SELECT unnest(range($rows))::INTEGER AS place)
 """

@@ -103,6 +103,17 @@ def test_many_processes_replace_partitions_at_once_and_a_reader_sees_whole_ones_
     assert sorted(run for run in runs if run) == ["a"] * 3 + ["b"] * 3 + ["c"] * 3
 
 
+def test_processes_that_find_no_lake_may_create_it_at_once(tmp_path: Path) -> None:
+    opening = (
+        "import sys; from pathlib import Path; from twotower_assets.lake.lake import Lake; "
+        "Lake(Path(sys.argv[1]), 'tiny', threads=1).writer().__enter__()"
+    )
+    openers = [subprocess.Popen([sys.executable, "-c", opening, str(tmp_path)]) for _ in range(3)]
+    assert [opener.wait() for opener in openers] == [0, 0, 0]
+    with Lake(tmp_path, "tiny").reader() as con:
+        assert con.execute("SELECT dataset FROM lake_identity").fetchall() == [("tiny",)]
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 4 MiB; skips where it cannot be mounted."""
@@ -122,7 +133,7 @@ def test_on_a_full_disk_the_commit_fails_clearly_and_the_old_rows_stay(lake: Lak
         stage(con, "staged", "SELECT 'ann' AS user_id, NULL AS features")
         lake.commit(con, [Replacement("users", "staged")], CommitInfo("users"))
         stage(con, "staged", many)
-        with pytest.raises(LakeError, match="left the rows as they were: .*No space left"):
+        with pytest.raises(LakeError, match=r"left the rows as they were: .*No space left"):
             lake.commit(con, [Replacement("users", "staged")], CommitInfo("users"))
     with lake.reader() as con:
         assert con.execute("SELECT user_id FROM users").fetchall() == [("ann",)]
@@ -132,7 +143,7 @@ def test_a_lake_that_found_no_room_for_its_tables_is_finished_later(lake: Lake, 
     lake = replace(lake, folder=small_disk / "lake")
     ballast = small_disk / "ballast"
     ballast.write_bytes(bytes((4096 - 192) * 1024))
-    with pytest.raises(LakeError, match="cannot create the tables|cannot open the lake"), lake.writer():
+    with pytest.raises(LakeError, match=r"cannot create the tables|cannot open the lake"), lake.writer():
         pass
     with pytest.raises(LakeError), lake.reader():
         pass

@@ -73,9 +73,7 @@ def test_a_missing_file_is_named(con: duckdb.DuckDBPyConnection, own_sql: Sql) -
         stage_impressions(con, source, BOUNDS)
 
 
-def test_a_missing_column_is_named_with_those_that_were_found(
-    con: duckdb.DuckDBPyConnection, own_sql: Sql
-) -> None:
+def test_a_missing_column_is_named_with_those_that_were_found(con: duckdb.DuckDBPyConnection, own_sql: Sql) -> None:
     source = own_sql(impressions="SELECT 1 AS user, 2 AS item_id, now() AS ts, true AS clicked", items="SELECT 1 AS id")
     with pytest.raises(SourceError, match=r"no column 'user_id' \(it has: user, item_id, ts, clicked\)"):
         stage_impressions(con, source, BOUNDS)
@@ -127,7 +125,7 @@ def test_files_of_no_known_format_are_an_error(own_sql: Sql) -> None:
 
 
 def test_a_format_that_the_data_set_does_not_come_in_is_an_error(own_sql: Sql) -> None:
-    with pytest.raises(SourceError, match="TWOTOWER_SOURCE_FORMAT is 'json'.*csv, parquet"):
+    with pytest.raises(SourceError, match=r"TWOTOWER_SOURCE_FORMAT is 'json'.*csv, parquet"):
         in_two_formats(own_sql, "json", "log.csv").query("impressions")
 
 
@@ -136,6 +134,16 @@ def test_days_are_what_days_sql_says_and_nothing_without_it(con: duckdb.DuckDBPy
     source = own_sql(days="SELECT DATE '2024-01-01', NULL::DATE")
     source.path.rmdir()
     assert source.days(con) == (date(2024, 1, 1), None)
+
+
+@pytest.mark.parametrize("sql", ["SELECT DATE '2024-01-01'", "SELECT TIMESTAMP '2024-01-01', NULL", "SELECT 1, 2"])
+def test_days_that_are_not_two_dates_are_a_clear_error(con: duckdb.DuckDBPyConnection, own_sql: Sql, sql: str) -> None:
+    with pytest.raises(SourceError, match="two dates"):
+        own_sql(days=sql).days(con)
+
+
+def test_a_log_without_rows_has_no_days(con: duckdb.DuckDBPyConnection, own_sql: Sql) -> None:
+    assert own_sql(days="SELECT NULL::DATE, NULL::DATE WHERE false").days(con) == (None, None)
 
 
 def test_days_that_need_files_that_are_not_there_are_a_clear_error(
@@ -198,15 +206,16 @@ def test_text_that_is_no_timestamp_is_rejected_once_in_the_first_partition(
     con: duckdb.DuckDBPyConnection, tmp_path: Path
 ) -> None:
     log = "SELECT 1 AS user_id, i AS item_id, found AS shown_at, true AS clicked"
-    rows = "(VALUES (1, '2024-01-01 12:00'), (2, 'around noon'), (3, NULL), (4, '2024-01-02T12:00:00'), (5, '2024-01-01T23:00:00-02:00')) rows(i, found)"
+    found = ("'2024-01-01 12:00'", "'around noon'", "NULL", "'2024-01-02T12:00:00'", "'2024-01-01T23:00:00-02:00'")
+    rows = f"(VALUES {', '.join(f'({place}, {text})' for place, text in enumerate(found))}) rows(i, found)"
     source = parquet(con, tmp_path / "raw", impressions=f"{log} FROM {rows}")
     first = date(2024, 1, 1)
     assert source.days(con) == (first, None)
-    found = []
+    reads = []
     for day in (first, date(2024, 1, 2)):
         rejects, _ = stage_impressions(con, source, partition_bounds(day, day, first))
-        found.append((rejects.rows, rejects.reasons))
-    assert found == [(3, {"shown_at is missing or no timestamp": 2}), (2, {})]
+        reads.append((rejects.rows, rejects.reasons))
+    assert reads == [(3, {"shown_at is missing or no timestamp": 2}), (2, {})]
 
 
 def movielens(folder: Path) -> Source:

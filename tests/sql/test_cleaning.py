@@ -108,9 +108,7 @@ def test_numbers_and_words_are_click_flags(
     assert taken(con, "clicked") == [(clicked,)]
 
 
-def test_text_is_read_as_a_timestamp_and_an_offset_is_applied(
-    clean: Clean, con: duckdb.DuckDBPyConnection
-) -> None:
+def test_text_is_read_as_a_timestamp_and_an_offset_is_applied(clean: Clean, con: duckdb.DuckDBPyConnection) -> None:
     clean(rows("'u', 'a', '2024-01-02T01:00:00+02:00', true", "'u', 'b', '2024-01-03 01:00:00+02:00', true"))
     assert taken(con, "item_id, shown_at") == [("b", datetime(2024, 1, 2, 23))]
     assert rejected(con)[0][1:4] == ("shown_at lies outside the partition", "u", "a")
@@ -149,12 +147,16 @@ def test_a_bad_row_never_takes_the_place_of_a_good_repeat(clean: Clean, con: duc
     found = clean(rows(f"'u', 'a', {NOON}, NULL", f"'u', 'a', {NOON}, false", f"'u', 'a', {NOON}, NULL"))
     assert found.reasons == {"clicked is missing or neither true nor false": 2}
     assert taken(con, "clicked") == [(False,)]
+    columns = "user_id, item_id, shown_at, clicked, weight"
+    clean(rows(f"'u', 'a', {NOON}, true, -1", f"'u', 'a', {NOON}, false, 2", columns=columns))
+    assert taken(con, "clicked, weight") == [(False, 2)]
 
 
 def test_every_row_is_either_taken_or_rejected(clean: Clean, con: duckdb.DuckDBPyConnection) -> None:
     found = clean(
-        "SELECT nullif(i % 5, 0) AS user_id, nullif(i % 3, 0) AS item_id, TIMESTAMP '2024-01-01' + to_hours(i::INTEGER) "
-        "AS shown_at, nullif(i % 4, 0) = 1 AS clicked FROM range(200) numbers(i)"
+        "SELECT nullif(i % 5, 0) AS user_id, nullif(i % 3, 0) AS item_id, "
+        "TIMESTAMP '2024-01-01' + to_hours(i::INTEGER) AS shown_at, nullif(i % 4, 0) = 1 AS clicked "
+        "FROM range(200) numbers(i)"
     )
     assert found.rows == 200
     assert len(rejected(con)) == found.rejected == sum(found.reasons.values())
@@ -186,11 +188,9 @@ def catalogue(con: duckdb.DuckDBPyConnection, columns: str) -> list[tuple[Any, .
     return con.execute(f"SELECT {columns} FROM staged_items").fetchall()
 
 
-def test_further_columns_of_an_item_land_in_its_features_as_text(
-    clean: Clean, con: duckdb.DuckDBPyConnection
-) -> None:
+def test_further_columns_of_an_item_land_in_its_features_as_text(clean: Clean, con: duckdb.DuckDBPyConnection) -> None:
     clean(
-        "SELECT 1 AS item_id, 'news' AS category, 'T' AS title, 3.5::DOUBLE AS price, true AS \"on sale\", NULL AS brand",
+        "SELECT 1 AS item_id, 'news' AS category, 'T' AS title, 3.5 AS price, true AS \"on sale\", NULL AS brand",
         "items",
     )
     assert catalogue(con, "item_id, category, title, features") == [

@@ -52,7 +52,9 @@ def by(rows: list[dict[str, Any]], key: str, *values: str) -> dict[Any, Any]:
     return {row[key]: tuple(row[value] for value in values) if len(values) > 1 else row[values[0]] for row in rows}
 
 
-def test_daily_counts_hold_impressions_clicks_and_the_users_behind_them(shown: Show, feature: Feature, jan: Jan) -> None:
+def test_daily_counts_hold_impressions_clicks_and_the_users_behind_them(
+    shown: Show, feature: Feature, jan: Jan
+) -> None:
     shown("ann", "a", "2024-01-02 00:00", clicked=True)
     shown("ann", "a", "2024-01-02 10:00", clicked=True)
     shown("bob", "a", "2024-01-02 23:59:59", clicked=False)
@@ -88,7 +90,13 @@ def test_items_are_ranked_by_clicks_then_impressions_then_id(counts: Callable[..
     for item, clicks, impressions in (("d", 1, 1), ("c", 1, 1), ("b", 1, 9), ("a", 0, 99), ("e", 2, 2)):
         counts(3, item, clicks, impressions)
     rows = feature("item_frequency", 3)
-    assert [(row["popularity_rank"], row["item_id"]) for row in rows] == [(1, "e"), (2, "b"), (3, "c"), (4, "d"), (5, "a")]
+    assert [(row["popularity_rank"], row["item_id"]) for row in rows] == [
+        (1, "e"),
+        (2, "b"),
+        (3, "c"),
+        (4, "d"),
+        (5, "a"),
+    ]
     assert [row["cumulative_share"] for row in rows] == pytest.approx([0.4, 0.6, 0.8, 1, 1])
 
 
@@ -109,9 +117,7 @@ def test_buckets_hold_half_then_eighty_percent_then_the_rest_of_the_clicks(
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_buckets_are_those_of_the_evaluation(
-    tables: duckdb.DuckDBPyConnection, feature: Feature, seed: int
-) -> None:
+def test_buckets_are_those_of_the_evaluation(tables: duckdb.DuckDBPyConnection, feature: Feature, seed: int) -> None:
     rng = np.random.default_rng(seed)
     clicks = rng.choice([0, 1, 2, 3, 5, 7, 10, 30], size=int(rng.integers(10, 200)))
     order = np.arange(len(clicks))
@@ -154,9 +160,7 @@ def test_a_window_without_clicks_has_q_zero_and_only_cold_items(counts: Callable
     assert feature("item_frequency", 20) == []
 
 
-def test_a_later_day_changes_nothing_before_it(
-    shown: Show, feature: Feature, counts: Callable[..., None]
-) -> None:
+def test_a_later_day_changes_nothing_before_it(shown: Show, feature: Feature, counts: Callable[..., None]) -> None:
     names = ("item_frequency_daily", "item_frequency", "exposure_log", "training_pairs")
     for hour in range(6):
         shown("ann", f"i{hour % 4}", f"2024-01-03 1{hour}:00", clicked=hour % 2 == 0)
@@ -199,7 +203,8 @@ def test_a_range_of_days_gives_the_rows_of_the_days_one_by_one(
 
 def _comparable(rows: list[dict[str, Any]]) -> list[str]:
     return sorted(
-        repr({key: round(value, 9) if isinstance(value, float) else value for key, value in row.items()}) for row in rows
+        repr({key: round(value, 9) if isinstance(value, float) else value for key, value in row.items()})
+        for row in rows
     )
 
 
@@ -247,7 +252,9 @@ def test_categories_are_numbered_in_order_and_paths_end_where_they_are_given(ins
     insert("items", {"item_id": "1", "category": "sport"}, {"item_id": "2", "category": "arts"})
     insert("items", {"item_id": "3", "category": "sport", "categories": ["all", "sport"]})
     insert("items", {"item_id": "4", "category": "unknown"})
-    rows = by(query("features/category_map.sql"), "item_id", "category", "category_index", "category_items", "path", "depth")
+    rows = by(
+        query("features/category_map.sql"), "item_id", "category", "category_index", "category_items", "path", "depth"
+    )
     assert rows == {
         "1": ("sport", 1, 2, ["sport"], 1),
         "2": ("arts", 0, 1, ["arts"], 1),
@@ -284,7 +291,7 @@ def test_clicks_at_the_same_moment_do_not_see_each_other_and_one_microsecond_lat
     clicks: Callable[..., None], feature: Feature
 ) -> None:
     noon = "2024-01-05 12:00:00"
-    clicks("ann", ("a", noon), ("b", noon), ("c", f"{noon}.000001"))
+    clicks("ann", ("b", noon), ("a", noon), ("c", f"{noon}.000001"))
     assert histories(feature("training_pairs", 5)) == {"a": [], "b": [], "c": ["a", "b"]}
 
 

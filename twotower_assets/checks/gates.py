@@ -59,7 +59,10 @@ def judge(con: duckdb.DuckDBPyConnection, gate: Gate, days: Days, settings: Sett
         "popularity_weight": settings.popularity_weight,
         "minimum_index_recall": settings.minimum_index_recall,
     }
-    row = con.execute(sql, bound(con, sql, parameters)).fetchone()
+    try:
+        row = con.execute(sql, bound(con, sql, parameters)).fetchone()
+    except duckdb.Error as error:
+        return Outcome(False, f"could not be evaluated: {error}", gate.description)
     if row is None:
         return Outcome(False, "the gate's SQL gave no row", gate.description)
     passed, observed, wanted, sample = row

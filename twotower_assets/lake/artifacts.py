@@ -94,8 +94,7 @@ class ArtifactStore:
                 version = f"{made.model_day}-{content_hash[:VERSION_DIGITS]}"
                 manifest = _manifest(asset, version, content_hash, made)
                 (fresh / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", "utf-8")
-                if not (parent / version).exists():
-                    _put_in_place(fresh, parent / version)
+                _put_in_place(fresh, parent / version)
         except OSError as error:
             raise ArtifactError(
                 f"cannot write a version of {asset} to {parent}: {error.strerror or error}. Nothing was left behind"
@@ -142,7 +141,7 @@ def _put_in_place(fresh: Path, folder: Path) -> None:
     try:
         fresh.rename(folder)
     except OSError:
-        if not folder.is_dir():  # else another run published the same content a moment ago
+        if not folder.is_dir():  # else the same content was published before, and is kept as it is
             raise
 
 

@@ -181,7 +181,8 @@ class Lake:
         except BaseException:
             _rollback(con)
             raise
-        return int(scalar(con, "SELECT id FROM ducklake_last_committed_snapshot('lake')"))
+        committed = scalar(con, "SELECT id FROM ducklake_last_committed_snapshot('lake')")
+        return self.snapshot(con) if committed is None else int(committed)  # none: there was nothing to change
 
     @contextmanager
     def _connection(self) -> Iterator[duckdb.DuckDBPyConnection]:

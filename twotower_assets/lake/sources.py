@@ -82,7 +82,14 @@ class Source:
             row = con.execute(sql, values).fetchone()
         except (QueryError, duckdb.Error) as error:
             raise SourceError(f"days.sql of the data set '{self.dataset}' cannot read {self.path}: {error}") from error
-        return (row[0], row[1]) if row else (None, None)
+        if row is None:
+            return None, None
+        if len(row) != 2 or any(value is not None and type(value) is not date for value in row):
+            raise SourceError(
+                f"days.sql of the data set '{self.dataset}' gave {row}; it must give two dates, the first and the last "
+                f"day. {CONTRACT}"
+            )
+        return row
 
     def _require_path(self) -> None:
         if not self.path.exists():

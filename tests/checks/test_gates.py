@@ -1,0 +1,307 @@
+"""The gates: each passes on good data, and on planted bad data fails with a sample that a person can read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date
+from math import inf, nan
+from typing import Any
+
+import duckdb
+import pytest
+
+from twotower_assets.checks.expectations import Outcome
+from twotower_assets.checks.gates import CHAMPION_GATES, GATES, judge
+from twotower_assets.lake.tables import TABLES
+from twotower_assets.partitions import Days
+from twotower_assets.settings import Settings
+
+Insert = Callable[..., None]
+Show = Callable[..., None]
+Verdict = Callable[..., Outcome]
+DAYS = Days(date(2024, 1, 5), date(2024, 1, 5))
+
+
+@pytest.fixture
+def verdict(tables: duckdb.DuckDBPyConnection) -> Verdict:
+    """What a gate finds on 5 January, or on other days, with a window of 3 days."""
+
+    def run(name: str, days: Days = DAYS) -> Outcome:
+        (gate,) = (gate for gate in GATES if gate.name == name)
+        settings = Settings(window_days=3, popularity_weight=0.5, minimum_index_recall=0.9)
+        return judge(tables, gate, days, settings)
+
+    return run
+
+
+@pytest.mark.parametrize("gate", [gate.name for gate in GATES])
+def test_on_empty_tables_a_gate_gives_a_verdict_in_words(verdict: Verdict, gate: str) -> None:
+    outcome = verdict(gate)
+    assert outcome.passed is (gate not in ("index_recall", "model_beats_most_popular"))
+    assert "None" not in outcome.observed + outcome.wanted
+    assert outcome.sample == []
+
+
+@pytest.fixture
+def frequency(insert: Insert) -> Callable[..., None]:
+    """Put a row into `item_frequency`."""
+
+    def put(item: str, q: float, decayed_q: float, clicks: int = 1, day: str = "2024-01-05") -> None:
+        row = {column.name: 0 for column in TABLES["item_frequency"].columns}
+        given = {"day": day, "item_id": item, "q": q, "decayed_q": decayed_q, "clicks": clicks, "bucket": "head"}
+        insert("item_frequency", {**row, **given})
+
+    return put
+
+
+def test_sampling_probabilities_that_sum_to_one_pass(verdict: Verdict, frequency: Callable[..., None]) -> None:
+    frequency("a", 0.75, 0.5)
+    frequency("b", 0.25, 0.5)
+    frequency("quiet", 0, 0, clicks=0, day="2024-01-04")
+    assert verdict("q_sums_to_one", Days(date(2024, 1, 4), DAYS.last)).passed
+
+
+@pytest.mark.parametrize(("q", "decayed_q"), [(0.2, 0.5), (0.25, 0.4), (nan, 0.5), (0.25, nan)])
+def test_sampling_probabilities_that_do_not_sum_to_one_fail_with_the_day(
+    verdict: Verdict, frequency: Callable[..., None], q: float, decayed_q: float
+) -> None:
+    frequency("a", 0.75, 0.5)
+    frequency("b", q, decayed_q)
+    outcome = verdict("q_sums_to_one")
+    assert not outcome.passed
+    (line,) = outcome.sample
+    assert line.startswith("2024-01-05: ")
+
+
+@pytest.fixture
+def exposed(insert: Insert) -> Callable[[str, str], None]:
+    """Put a pair into `exposure_log` on 5 January."""
+
+    def put(user: str, item: str) -> None:
+        at = "2024-01-05 12:00"
+        row = {"day": "2024-01-05", "user_id": user, "item_id": item, "times_shown": 1}
+        insert("exposure_log", {**row, "first_shown_at": at, "last_shown_at": at})
+
+    return put
+
+
+def test_exposures_of_pairs_that_were_not_clicked_in_the_window_pass(
+    verdict: Verdict, exposed: Callable[[str, str], None], shown: Show
+) -> None:
+    exposed("ann", "a")
+    shown("ann", "a", "2024-01-02 12:00", clicked=True)
+    shown("ann", "a", "2024-01-06 12:00", clicked=True)
+    shown("bob", "a", "2024-01-05 12:00", clicked=True)
+    shown("ann", "a", "2024-01-05 12:00", clicked=False)
+    assert verdict("no_clicked_pair").passed
+
+
+@pytest.mark.parametrize("at", ["2024-01-03 00:00", "2024-01-05 23:59"])
+def test_an_exposure_of_a_clicked_pair_fails_and_names_the_pair(
+    verdict: Verdict, exposed: Callable[[str, str], None], shown: Show, at: str
+) -> None:
+    exposed("ann", "a")
+    shown("ann", "a", at, clicked=True)
+    outcome = verdict("no_clicked_pair")
+    assert (outcome.passed, outcome.sample) == (False, ["2024-01-05 user ann item a"])
+
+
+@pytest.fixture
+def claimed(insert: Insert, shown: Show) -> Callable[[str], Outcome]:
+    """A click at noon of 5 January with one item in its history; `past` was clicked before, the others not."""
+    shown("ann", "past", "2024-01-03 12:00", clicked=True)
+    shown("ann", "seen", "2024-01-03 12:00", clicked=False)
+    shown("bob", "bobs", "2024-01-03 12:00", clicked=True)
+    shown("ann", "same moment", "2024-01-05 12:00", clicked=True)
+    shown("ann", "future", "2024-01-05 12:01", clicked=True)
+    shown("ann", "too old", "2024-01-02 12:00", clicked=True)
+
+    def put(item: str) -> None:
+        row = {"day": "2024-01-05", "user_id": "ann", "item_id": "x", "clicked_at": "2024-01-05 12:00", "weight": 1}
+        insert("training_pairs", {**row, "history": [item]})
+
+    return put
+
+
+def test_a_history_of_past_clicks_passes(verdict: Verdict, claimed: Callable[[str], None]) -> None:
+    claimed("past")
+    assert verdict("history_is_past").passed
+
+
+@pytest.mark.parametrize("item", ["future", "same moment", "seen", "bobs", "too old", "never shown"])
+def test_a_history_with_anything_else_fails_and_names_it(
+    verdict: Verdict, claimed: Callable[[str], None], item: str
+) -> None:
+    claimed(item)
+    outcome = verdict("history_is_past")
+    assert not outcome.passed
+    (line,) = outcome.sample
+    assert "user ann" in line
+    assert item in line
+
+
+@pytest.fixture
+def vectors(insert: Insert) -> Callable[..., None]:
+    """Put a vector into `item_embeddings` or `user_embeddings` on 5 January."""
+
+    def put(kind: str, name: str, embedding: list[float | None], **more: Any) -> None:
+        # As text: DuckDB binds a NaN inside a Python list as null.
+        vector = [None if number is None else str(number) for number in embedding]
+        row = {"day": "2024-01-05", f"{kind}_id": name, "embedding": vector, "model_version": "m"}
+        numbers = {"inverse_temperature": 5.0, **({"bias": 0.0, "log_q": -1.0} if kind == "item" else {})}
+        insert(f"{kind}_embeddings", {**row, **numbers, **more})
+
+    return put
+
+
+@pytest.mark.parametrize("kind", ["item", "user"])
+def test_finite_vectors_of_length_one_pass(verdict: Verdict, vectors: Callable[..., None], kind: str) -> None:
+    vectors(kind, "a", [1.0, 0.0])
+    vectors(kind, "b", [0.6, 0.8])
+    assert verdict(f"{kind}_embeddings_are_sound").passed
+
+
+@pytest.mark.parametrize("kind", ["item", "user"])
+@pytest.mark.parametrize(
+    "embedding", [[nan, 0.0], [inf, 0.0], [0.5, 0.0], [0.0, 0.0], [2.0, 0.0], [1.0], [0.0, 0.0, 1.0], []]
+)
+def test_a_vector_that_is_not_sound_fails_and_is_named(
+    verdict: Verdict, vectors: Callable[..., None], kind: str, embedding: list[float]
+) -> None:
+    for name in ("a", "b"):
+        vectors(kind, name, [1.0, 0.0])
+    vectors(kind, "bad", embedding)
+    outcome = verdict(f"{kind}_embeddings_are_sound")
+    assert (outcome.passed, outcome.observed) == (False, "1 unsound vectors of 3")
+    assert outcome.sample[0].startswith(f"{kind} bad: {len(embedding)} dimensions, norm ")
+
+
+def test_vectors_of_different_models_may_differ_in_dimension(verdict: Verdict, vectors: Callable[..., None]) -> None:
+    vectors("item", "a", [1.0, 0.0])
+    vectors("item", "a", [1.0], day="2024-01-04", model_version="smaller")
+    assert verdict("item_embeddings_are_sound", Days(date(2024, 1, 4), DAYS.last)).passed
+
+
+def test_what_a_gate_cannot_evaluate_fails_and_says_why(verdict: Verdict, vectors: Callable[..., None]) -> None:
+    vectors("item", "hole", [1.0, None])
+    outcome = verdict("item_embeddings_are_sound")
+    assert not outcome.passed
+    assert "NULL" in outcome.observed
+
+
+@pytest.mark.parametrize(
+    ("kind", "column"),
+    [("item", "bias"), ("item", "log_q"), ("item", "inverse_temperature"), ("user", "inverse_temperature")],
+)
+@pytest.mark.parametrize("value", [nan, -inf])
+def test_a_number_of_the_score_that_is_not_finite_fails_and_is_named(
+    verdict: Verdict, vectors: Callable[..., None], kind: str, column: str, value: float
+) -> None:
+    vectors(kind, "a", [1.0, 0.0])
+    vectors(kind, "bad", [1.0, 0.0], **{column: value})
+    outcome = verdict(f"{kind}_embeddings_are_sound")
+    assert not outcome.passed
+    assert f"{kind} bad" in outcome.sample[0]
+    assert f"{column} {value}" in outcome.sample[0]
+
+
+@pytest.fixture
+def measured(insert: Insert) -> Callable[[float, float], None]:
+    """Put the recall of an index at a popularity weight into `ann_index_quality`."""
+
+    def put(weight: float, recall: float) -> None:
+        row = {"day": "2024-01-05", "index_version": "i", "model_version": "m", "factory": "HNSW32", "k": 100}
+        numbers = {"popularity_weight": weight, "recall_at_k": recall, "queries_per_second": 1.0, "queries": 10}
+        insert("ann_index_quality", {**row, **numbers})
+
+    return put
+
+
+def test_an_index_that_finds_enough_at_every_weight_passes(
+    verdict: Verdict, measured: Callable[[float, float], None]
+) -> None:
+    for weight, recall in ((0, 1.0), (0.5, 0.95), (1, 0.9)):
+        measured(weight, recall)
+    outcome = verdict("index_recall")
+    assert outcome.passed
+    assert "0.9" in outcome.observed
+
+
+@pytest.mark.parametrize("recall", [0.89, 0.0, nan])
+def test_an_index_that_finds_too_little_at_one_weight_fails_and_names_the_weight(
+    verdict: Verdict, measured: Callable[[float, float], None], recall: float
+) -> None:
+    measured(0, 1.0)
+    measured(0.5, recall)
+    outcome = verdict("index_recall")
+    assert not outcome.passed
+    (line,) = outcome.sample
+    assert "0.5" in line
+    assert "0.9" in outcome.wanted
+
+
+@pytest.fixture
+def recall(insert: Insert) -> Callable[..., None]:
+    """Put a recall@20 of the whole hold-out into `model_metrics`."""
+
+    def put(model: str, value: float | None, weight: float | None = None, **more: Any) -> None:
+        row = {"day": "2024-01-05", "model_version": "m", "model": model, "popularity_weight": weight, "users": 9}
+        insert("model_metrics", {**row, "metric": "recall", "k": 20, "bucket": "all", "value": value, **more})
+
+    return put
+
+
+def test_a_model_above_most_popular_at_the_served_weight_passes(verdict: Verdict, recall: Callable[..., None]) -> None:
+    recall("most_popular", 0.1)
+    recall("two_tower", 0.11, 0.5)
+    recall("two_tower", 0.01, 0.0)
+    assert verdict("model_beats_most_popular").passed
+
+
+@pytest.mark.parametrize("value", [0.1, 0.05, nan, None])
+def test_a_model_not_above_most_popular_fails_whatever_it_does_at_other_weights(
+    verdict: Verdict, recall: Callable[..., None], value: float | None
+) -> None:
+    recall("most_popular", 0.1)
+    recall("two_tower", value, 0.5)
+    recall("two_tower", 0.9, 1.0)
+    recall("two_tower", 0.9, 0.5, bucket="tail")
+    recall("two_tower", 0.9, 0.5, k=100)
+    recall("two_tower", 0.9, 0.5, metric="ndcg")
+    outcome = verdict("model_beats_most_popular")
+    assert not outcome.passed
+    (line,) = outcome.sample
+    assert line.startswith("2024-01-05: ")
+    assert "0.1" in line
+
+
+def test_a_model_without_a_baseline_to_compare_with_fails(verdict: Verdict, recall: Callable[..., None]) -> None:
+    recall("two_tower", 0.9, 0.5)
+    assert not verdict("model_beats_most_popular").passed
+
+
+def test_a_gate_looks_at_the_days_that_it_is_asked_about_only(
+    verdict: Verdict, frequency: Callable[..., None], vectors: Callable[..., None]
+) -> None:
+    frequency("a", 0.1, 0.1)
+    vectors("item", "bad", [0.0])
+    other = Days(date(2024, 1, 4), date(2024, 1, 4))
+    for gate in ("q_sums_to_one", "item_embeddings_are_sound"):
+        assert not verdict(gate).passed
+        assert verdict(gate, other).passed
+
+
+def test_no_more_than_a_few_offenders_are_shown(verdict: Verdict, vectors: Callable[..., None]) -> None:
+    for place in range(9):
+        vectors("item", f"i{place}", [0.1])
+    outcome = verdict("item_embeddings_are_sound")
+    assert (outcome.observed, len(outcome.sample)) == ("9 unsound vectors of 9", 5)
+
+
+def test_the_champion_passes_every_gate_on_what_is_served_and_how_it_was_measured() -> None:
+    assert {gate.asset for gate in CHAMPION_GATES} == {
+        "item_embeddings",
+        "user_embeddings",
+        "ann_index",
+        "popularity_bias_report",
+    }
