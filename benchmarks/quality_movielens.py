@@ -251,7 +251,7 @@ GRID: dict[str, list[Any]] = {
     "batch_size": [512, 2048],
     "learning_rate": [0.005, 0.02],
     "unknown_id_share": [0.0, 0.02, 0.15],
-    "initial_scale": [0.03, 0.3],
+    "initial_scale": [0.01, 0.1],
     "correction": ["none"],
 }
 

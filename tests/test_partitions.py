@@ -68,3 +68,17 @@ def test_a_run_over_a_range_covers_it_with_both_ends() -> None:
         "dagster/asset_partition_range_end": "2024-01-05",
     }
     assert seen_days(tags=tags) == Days(date(2024, 1, 2), date(2024, 1, 5))
+
+
+def test_a_run_of_no_partition_is_told_to_choose_one() -> None:
+    seen: list[str] = []
+
+    @dg.asset
+    def whole(context: dg.AssetExecutionContext) -> None:
+        with pytest.raises(LookupError, match="choose one"):
+            days_of(context)
+        seen.append("refused")
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert dg.materialize([whole], instance=instance).success
+    assert seen == ["refused"]

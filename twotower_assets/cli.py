@@ -91,20 +91,30 @@ def fetch() -> None:
 def materialize(
     job: Annotated[str, typer.Argument(help="features_job, training_job or everything_job.")],
     days: Annotated[
-        str, typer.Option(help="A day, or a range such as 2022-04-24..2022-04-30. Default: all days.")
+        str,
+        typer.Option(
+            help="A day, or for features_job a range such as 2022-04-24..2022-04-30. Default: the last day, and for "
+            "features_job all days."
+        ),
     ] = "",
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="A training setting, as in the launchpad; may be repeated."),
+    ] = None,
 ) -> None:
-    """Run a job here and now, for one day or for a range of days in one run.
+    """Run a job here and now, for one day, or features for a range of days in one run.
 
     Examples: `twotower materialize features_job --days 2022-04-24..2022-04-30`,
-    `twotower materialize training_job --days 2022-04-30`
+    `twotower materialize training_job --days 2022-04-30 --set temperature=0.5 --set correction=none`
     """
     from twotower_assets.runs import dagster_instance, run_job
 
     platform = _platform()
     first, last = _day_range(platform, days)
+    if not days and job != "features_job":
+        first = last
     with dagster_instance(platform) as instance:
-        result = run_job(platform, instance, job, first, last)
+        result = run_job(platform, instance, job, first, last, training=_training_changes(changes or []))
     print(f"{job} succeeded for {first} to {last}: run {result.run_id}")
 
 
@@ -226,6 +236,15 @@ def doctor(as_json: AsJson = False) -> None:
             out.print(finding.text, markup=False, highlight=False)
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)
+
+
+def _training_changes(changes: list[str]) -> dict[str, Any]:
+    import yaml
+
+    pairs = [change.partition("=") for change in changes]
+    if wrong := [name for name, equals, _ in pairs if not equals]:
+        raise ValueError(f"--set takes NAME=VALUE, not '{wrong[0]}'")
+    return {name: yaml.safe_load(value) for name, _, value in pairs}
 
 
 def _day_range(platform: Platform, days: str) -> tuple[date, date]:

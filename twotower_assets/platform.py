@@ -57,6 +57,10 @@ class Platform:
             raise SettingsError(
                 f"the data set '{self.source.dataset}' has no days.sql (or an empty log); set TWOTOWER_FIRST_DAY"
             )
+        if last is not None and last < first:
+            raise SettingsError(
+                f"the first daily partition, {first}, lies after the last, {last}; see TWOTOWER_FIRST_DAY"
+            )
         return first, last
 
 

@@ -5,7 +5,7 @@ The Dagster UI shows these runs like any other.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
 from typing import Any
@@ -38,10 +38,16 @@ def run_job(
     first: date,
     last: date,
     log_level: str = "INFO",
+    training: Mapping[str, Any] | None = None,
 ) -> dg.ExecuteInProcessResult:
-    """Run a job for one day, or for a range of days as one run. Raises `RunFailedError`."""
+    """Run a job for one day, or for a range of days as one run; `training` changes settings of the training.
+
+    Raises `RunFailedError`.
+    """
     definitions = build_definitions(platform.settings)
     config: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": log_level}}}}
+    if training:
+        config["ops"] = {"tower_checkpoint": {"config": dict(training)}}
     where: dict[str, Any] = (
         {"partition_key": first.isoformat()}
         if first == last
@@ -52,9 +58,12 @@ def run_job(
             }
         }
     )
-    result = definitions.resolve_job_def(job).execute_in_process(
-        instance=instance, run_config=config, raise_on_error=False, **where
-    )
+    try:
+        result = definitions.resolve_job_def(job).execute_in_process(
+            instance=instance, run_config=config, raise_on_error=False, **where
+        )
+    except dg.DagsterError as error:
+        raise RunFailedError(f"{job} for {first} to {last} cannot start: {error}") from error
     if not result.success:
         raise RunFailedError(f"{job} for {first} to {last} failed: " + "; ".join(_reasons(result)))
     return result

@@ -17,7 +17,7 @@ from twotower_assets.assets.records import artifact_rows, stage_rows
 from twotower_assets.assets.serving import checkpoint_of
 from twotower_assets.lake.artifacts import Artifact, ArtifactInput, Provenance, TableInput
 from twotower_assets.lake.tables import REPORTS, names
-from twotower_assets.partitions import days_of
+from twotower_assets.partitions import Days, day_of
 from twotower_assets.platform import Platform
 
 REPORT_FILE = "report.html"
@@ -70,7 +70,7 @@ def _report(context: dg.AssetExecutionContext, platform: Platform) -> dg.Materia
     from twotower_assets.reporting.report import render_report
     from twotower_assets.two_tower.checkpoint import load_checkpoint
 
-    day, served_weight = days_of(context).last, platform.settings.popularity_weight
+    day, served_weight = day_of(context), platform.settings.popularity_weight
     with platform.lake.reader() as con:
         artifact = checkpoint_of(con, platform, day)
     snapshot = artifact.manifest["lake_snapshot"]
@@ -104,7 +104,7 @@ def _report(context: dg.AssetExecutionContext, platform: Platform) -> dg.Materia
             ),
         )
         stage_rows(con, "artifacts", artifact_rows(published, platform))
-        written = commit_tables(context, platform, con, [*names(REPORTS), "artifacts"], days_of(context))
+        written = commit_tables(context, platform, con, [*names(REPORTS), "artifacts"], Days(day, day))
     return dg.MaterializeResult(
         asset_key=key_of("popularity_bias_report"),
         data_version=dg.DataVersion(published.content_hash),

@@ -24,7 +24,7 @@ from twotower_assets.checks.gates import CHAMPION_GATES, judge
 from twotower_assets.lake.artifacts import Artifact, ArtifactInput, Provenance, TableInput
 from twotower_assets.lake.lake import LakeError
 from twotower_assets.lake.queries import bound, read_query, stage
-from twotower_assets.partitions import Days, days_of, trailing_window
+from twotower_assets.partitions import Days, day_of, trailing_window
 from twotower_assets.platform import Platform
 
 SERVED_WEIGHTS = {"γ = 0": 0.0, "γ = ½": 0.5, "γ = 1": 1.0}
@@ -124,13 +124,13 @@ def _embed(
 
     from twotower_assets.two_tower.checkpoint import load_checkpoint
 
-    days = days_of(context)
+    day = day_of(context)
     with platform.lake.reader() as con:
-        artifact = checkpoint_of(con, platform, days.last)
+        artifact = checkpoint_of(con, platform, day)
         checkpoint = load_checkpoint(artifact.folder)
         sql = read_query(sql_file)
         parameters = {
-            "as_of": days.last,
+            "as_of": day,
             "window_days": artifact.manifest["details"]["window_days"],
             "history_length": checkpoint.config.history_length,
         }
@@ -139,7 +139,7 @@ def _embed(
     size = rows.num_rows
     table = pa.table(
         {
-            "day": pa.array([days.last] * size, pa.date32()),
+            "day": pa.array([day] * size, pa.date32()),
             **columns,
             "model_version": [artifact.version] * size,
             "inverse_temperature": pa.array([checkpoint.inverse_temperature] * size, pa.float32()),
@@ -148,13 +148,13 @@ def _embed(
     )
     with platform.lake.writer() as con:
         stage_frame(con, name, table)
-        snapshot = commit_tables(context, platform, con, [name], days)
+        snapshot = commit_tables(context, platform, con, [name], Days(day, day))
         return table_result(
             context,
             con,
             name,
             snapshot,
-            days,
+            Days(day, day),
             model_version=artifact.version,
             dimensions=checkpoint.config.dimensions,
         )
@@ -229,11 +229,11 @@ def _build_index(context: dg.AssetExecutionContext, platform: Platform) -> dg.Ma
     from twotower_assets.retrieval.quality import measure_index
     from twotower_assets.retrieval.storage import save_index
 
-    days, settings = days_of(context), platform.settings
+    day, settings = day_of(context), platform.settings
     with platform.lake.reader() as con:
         snapshot = platform.lake.snapshot(con)
-        items, users = (read_vectors(con, table, days.last) for table in ("item_embeddings", "user_embeddings"))
-    model_version = _one_model(items, users, days.last)
+        items, users = (read_vectors(con, table, day) for table in ("item_embeddings", "user_embeddings"))
+    model_version = _one_model(items, users, day)
     vectors, log_q, bias = as_matrix(items["embedding"]), items["log_q"].to_numpy(), items["bias"].to_numpy()
     trained_weight = items["trained_popularity_weight"][0].as_py()
     index = build_index(
@@ -260,13 +260,13 @@ def _build_index(context: dg.AssetExecutionContext, platform: Platform) -> dg.Ma
         "ann_index",
         lambda folder: save_index(index, folder),
         Provenance(
-            model_day=days.last,
+            model_day=day,
             lake_snapshot=snapshot,
             code_version=context.assets_def.code_versions_by_key[key_of("ann_index")] or "",
             run_id=context.run_id,
             tables=(
-                TableInput("item_embeddings", snapshot, days.last.isoformat(), days.last.isoformat()),
-                TableInput("user_embeddings", snapshot, days.last.isoformat(), days.last.isoformat()),
+                TableInput("item_embeddings", snapshot, day.isoformat(), day.isoformat()),
+                TableInput("user_embeddings", snapshot, day.isoformat(), day.isoformat()),
             ),
             artifacts=(ArtifactInput("tower_checkpoint", model_version),),
             details={"factory": index.factory},
@@ -274,7 +274,7 @@ def _build_index(context: dg.AssetExecutionContext, platform: Platform) -> dg.Ma
     )
     rows = [
         {
-            "day": days.last,
+            "day": day,
             "index_version": artifact.version,
             "model_version": model_version,
             "factory": index.factory,
@@ -289,7 +289,7 @@ def _build_index(context: dg.AssetExecutionContext, platform: Platform) -> dg.Ma
     with platform.lake.writer() as con:
         frame: pl.DataFrame = stage_rows(con, "ann_index_quality", rows)
         stage_rows(con, "artifacts", artifact_rows(artifact, platform))
-        commit_tables(context, platform, con, ["ann_index_quality", "artifacts"], days)
+        commit_tables(context, platform, con, ["ann_index_quality", "artifacts"], Days(day, day))
     return dg.MaterializeResult(
         asset_key=key_of("ann_index"),
         data_version=dg.DataVersion(artifact.content_hash),

@@ -7,7 +7,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import dagster as dg
@@ -25,7 +25,7 @@ from twotower_assets.assets.hold_out import HoldOut, HoldOutRule, read_hold_out
 from twotower_assets.assets.materialization import commit_tables, table_result
 from twotower_assets.assets.records import artifact_rows, stage_rows
 from twotower_assets.lake.artifacts import Provenance, TableInput
-from twotower_assets.partitions import Days, days_of, trailing_window
+from twotower_assets.partitions import Days, day_of, trailing_window
 from twotower_assets.platform import Platform
 from twotower_assets.two_tower.config import TrainingConfig
 
@@ -138,14 +138,14 @@ def _train(context: dg.AssetExecutionContext, platform: Platform, run_config: An
     from twotower_assets.two_tower.dataset import build_training_set
     from twotower_assets.two_tower.training import train
 
-    days = days_of(context)
+    day = day_of(context)
     config, window_days = split_config(run_config, platform.settings.window_days)
     rule = HoldOutRule.of(platform.settings, window_days)
     with platform.lake.reader() as con:
         snapshot = platform.lake.snapshot(con)
-        hold_out = read_hold_out(con, rule, days.last, snapshot)
+        hold_out = read_hold_out(con, rule, day, snapshot)
     training_set = build_training_set(hold_out.pairs_of("train"), hold_out.items, hold_out.users, config)
-    scratch = f"{days.last}-{platform.settings.hold_out}"
+    scratch = f"{day}-{platform.settings.hold_out}"
     result = train(
         training_set,
         config,
@@ -154,14 +154,14 @@ def _train(context: dg.AssetExecutionContext, platform: Platform, run_config: An
         resume_dir=platform.artifacts.scratch("tower_checkpoint", scratch),
         progress=sys.stderr.isatty(),
     )
-    first_day = window_start(days, window_days)
+    first_day = window_start(day, window_days)
     made = Provenance(
-        model_day=days.last,
+        model_day=day,
         lake_snapshot=snapshot,
         code_version=context.assets_def.code_versions_by_key[key_of("tower_checkpoint")] or "",
         run_id=context.run_id,
         tables=(
-            TableInput("training_pairs", snapshot, first_day, days.last.isoformat()),
+            TableInput("training_pairs", snapshot, first_day, day.isoformat()),
             TableInput("items", snapshot),
             TableInput("users", snapshot),
         ),
@@ -176,7 +176,7 @@ def _train(context: dg.AssetExecutionContext, platform: Platform, run_config: An
     )
     rows = [
         {
-            "day": days.last,
+            "day": day,
             "model_version": artifact.version,
             "epoch": report.epoch,
             "loss": report.loss,
@@ -190,8 +190,8 @@ def _train(context: dg.AssetExecutionContext, platform: Platform, run_config: An
     with platform.lake.writer() as con:
         curves = stage_rows(con, "training_curves", rows)
         stage_rows(con, "artifacts", artifact_rows(artifact, platform))
-        written = commit_tables(context, platform, con, ["training_curves", "artifacts"], days)
-        curve = table_result(context, con, "training_curves", written, days)
+        written = commit_tables(context, platform, con, ["training_curves", "artifacts"], Days(day, day))
+        curve = table_result(context, con, "training_curves", written, Days(day, day))
     platform.artifacts.discard_scratch("tower_checkpoint", scratch)
     best = result.reports[result.best_epoch - 1]
     yield dg.MaterializeResult(
@@ -233,9 +233,9 @@ def split_config(run_config: Any, largest_window: int) -> tuple[TrainingConfig, 
     return TrainingConfig(**values), window_days
 
 
-def window_start(days: Days, window_days: int) -> str:
-    """The first day of the trailing window that ends with `days`, as an ISO date."""
-    return (days.last - timedelta(days=window_days - 1)).isoformat()
+def window_start(day: date, window_days: int) -> str:
+    """The first day of the trailing window that ends with `day`, as an ISO date."""
+    return (day - timedelta(days=window_days - 1)).isoformat()
 
 
 def _validation(

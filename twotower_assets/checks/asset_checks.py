@@ -5,6 +5,7 @@ partitions of their own: Dagster records the checks of a run over a range of day
 partitioned checks of such days as never run. The days that were checked are in the metadata.
 """
 
+import math
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -100,7 +101,9 @@ def _frame(platform: Platform, table: Table, expectations: list[Expectation], da
         relation = con.table(table.name)
         if days:
             relation = relation.filter(f"day BETWEEN DATE '{days.first}' AND DATE '{days.last}'")
-        return relation.project(", ".join(columns)).df()
+        frame = relation.project(", ".join(columns)).df()
+    # Great Expectations passes over NaN as over a missing value; where none may be missing it is out of every range.
+    return frame.fillna({name: math.inf for name in frame.select_dtypes("floating") if not table[name].nullable})
 
 
 def _result(asset: str, name: str, outcome: Outcome, days: Days | None, *, error: bool) -> dg.AssetCheckResult:

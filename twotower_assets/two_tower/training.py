@@ -163,14 +163,15 @@ class BatchSource:
         self.generator = generator
         log_q = np.log(np.maximum(training_set.q, np.finfo(np.float64).tiny)).astype(np.float32)
         self.log_q = log_q if config.correction == "logq" else None
+        self.item_replaced = replaced_item_share(training_set.item_counts, config.unknown_id_share)
 
     def loss(self, towers: Towers, batch: npt.NDArray[np.int64]) -> Tensor:
         """The loss, a scalar, of the pairs at the positions `batch` int64 [B]."""
         data = self.training_set
         user, item = data.user[batch], data.item[batch]
         user_inputs, item_inputs = data.user_inputs.take(user), data.item_inputs.take(item)
-        user_inputs.ids[self._unknown(len(batch))] = UNKNOWN
-        item_inputs.ids[self._unknown(len(batch))] = UNKNOWN
+        user_inputs.ids[self.generator.random(len(batch)) < self.config.unknown_id_share] = UNKNOWN
+        item_inputs.ids[self.generator.random(len(batch)) < self.item_replaced[item]] = UNKNOWN
         history = history_tensors(data.history.take(batch))
         return in_batch_softmax(
             towers.embed_users(*side_tensors(user_inputs), *history),  # (B, d)
@@ -182,8 +183,18 @@ class BatchSource:
             weights=torch.from_numpy(data.weights[batch]),
         )
 
-    def _unknown(self, size: int) -> npt.NDArray[np.bool_]:
-        return self.generator.random(size) < self.config.unknown_id_share
+
+def replaced_item_share(item_counts: npt.NDArray[np.int64], share: float) -> npt.NDArray[np.float64]:
+    """How often a pair's item id is replaced by the unknown one, float64 [items], at most half of the time.
+
+    Every item gives equally many pairs, `share` of all pairs together, so that the unknown id stands for the average
+    item. With the same share of every pair it would stand for the average click, which is a popular item, and items
+    never clicked would be recommended above most of those that were.
+    """
+    clicked = np.maximum(item_counts, 1)
+    share_of_item = share * item_counts.sum() / max(np.count_nonzero(item_counts), 1) / clicked
+    replaced: npt.NDArray[np.float64] = np.minimum(share_of_item, 0.5)
+    return replaced
 
 
 def _optimizers(towers: Towers, config: TrainingConfig) -> dict[str, torch.optim.Optimizer]:
