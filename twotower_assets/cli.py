@@ -248,9 +248,10 @@ def _training_changes(changes: list[str]) -> dict[str, Any]:
 
 
 def _day_range(platform: Platform, days: str) -> tuple[date, date]:
+    from twotower_assets.runs import partition_days
+
     if not days:
-        first, last = platform.days()
-        return first, last or date.today()
+        return partition_days(platform)
     ends = days.split("..")
     try:
         found = [date.fromisoformat(end) for end in ends]

@@ -5,6 +5,7 @@ The Dagster UI shows these runs like any other.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
@@ -12,9 +13,11 @@ from typing import Any
 
 import dagster as dg
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
+from dagster_shared.error import SerializableErrorInfo
 
 from twotower_assets.definitions import build_definitions
 from twotower_assets.event_log import speed_up_sqlite_event_log
+from twotower_assets.partitions import daily_partitions
 from twotower_assets.platform import Platform, prepare_dagster_home
 
 
@@ -44,7 +47,9 @@ def run_job(
 
     Raises `RunFailedError`.
     """
-    definitions = build_definitions(platform.settings)
+    _require_partitions(platform, first, last)
+    loggers = dg.Definitions(loggers={"console": _console})
+    definitions = dg.Definitions.merge(build_definitions(platform.settings), loggers)
     config: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": log_level}}}}
     if training:
         config["ops"] = {"tower_checkpoint": {"config": dict(training)}}
@@ -69,13 +74,48 @@ def run_job(
     return result
 
 
+def partition_days(platform: Platform) -> tuple[date, date]:
+    """The first daily partition and the last that has ended. Raises `RunFailedError` where none has ended yet."""
+    partitions = daily_partitions(*platform.days())
+    keys = partitions.get_first_partition_key(), partitions.get_last_partition_key()
+    if not all(keys):
+        raise RunFailedError(f"no daily partition has ended yet; the first is {platform.days()[0]}")
+    first, last = (date.fromisoformat(str(key)) for key in keys)
+    return first, last
+
+
+def _require_partitions(platform: Platform, *days: date) -> None:
+    first, last = partition_days(platform)
+    for day in days:
+        if not first <= day <= last:
+            raise RunFailedError(f"{day} is no daily partition; they reach from {first} to {last}")
+
+
+@dg.logger(config_schema={"log_level": str}, description="What goes on; why a run fails is in `RunFailedError`.")
+def _console(context: dg.InitLoggerContext) -> logging.Logger:
+    """Everything below an error: the stack traces of errors are in the Dagster UI."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+    handler.addFilter(lambda record: record.levelno < logging.ERROR)
+    logger = logging.Logger("twotower", context.logger_config["log_level"])
+    logger.addHandler(handler)
+    return logger
+
+
 def _reasons(result: dg.ExecuteInProcessResult) -> Iterator[str]:
     for event in result.all_events:
         if event.is_step_failure:
             error = event.step_failure_data.error
             while error and error.cause:
                 error = error.cause
-            yield f"step {event.step_key}: {error.message.strip() if error else 'no reason given'}"
+            yield f"step {event.step_key}: {_said(error) if error else 'no reason given'}"
     for evaluation in result.get_asset_check_evaluations():
         if not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR:
             yield f"check {evaluation.check_name} of {evaluation.asset_key.to_user_string()}: {evaluation.description}"
+
+
+def _said(error: SerializableErrorInfo) -> str:
+    """The message without the name of its class, which Dagster puts before it, and without Pydantic's links."""
+    name, _, message = error.message.strip().partition(": ")
+    said = message if error.cls_name and name.endswith(error.cls_name) else error.message
+    return "\n".join(line for line in said.strip().splitlines() if "errors.pydantic.dev" not in line)

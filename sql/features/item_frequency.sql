@@ -1,4 +1,5 @@
 -- For each day, the trailing window that ends with it, from the daily counts.
+-- Decayed counts are summed as decimals: sums of floats depend on the order in which threads meet the rows.
 WITH
 days AS (
     SELECT unnest(generate_series($first_day, $last_day, INTERVAL 1 DAY))::DATE AS day
@@ -9,8 +10,8 @@ windowed AS (
         daily.item_id,
         sum(daily.impressions)::BIGINT AS impressions,
         sum(daily.clicks)::BIGINT AS clicks,
-        sum(daily.impressions * 0.5 ** ((days.day - daily.day) / $half_life_days)) AS decayed_impressions,
-        sum(daily.clicks * 0.5 ** ((days.day - daily.day) / $half_life_days)) AS decayed_clicks
+        sum((daily.impressions * 0.5 ** ((days.day - daily.day) / $half_life_days))::DECIMAL(24, 9)) AS decayed_impressions,
+        sum((daily.clicks * 0.5 ** ((days.day - daily.day) / $half_life_days))::DECIMAL(24, 9)) AS decayed_clicks
     FROM days
     JOIN item_frequency_daily AS daily
         ON daily.day BETWEEN days.day - ($window_days - 1) AND days.day
@@ -21,7 +22,7 @@ shares AS (
     SELECT
         *,
         coalesce(clicks / nullif(sum(clicks) OVER whole_day, 0), 0) AS q,
-        coalesce(decayed_clicks / nullif(sum(decayed_clicks) OVER whole_day, 0), 0) AS decayed_q,
+        coalesce(decayed_clicks::DOUBLE / nullif(sum(decayed_clicks) OVER whole_day, 0)::DOUBLE, 0) AS decayed_q,
         row_number() OVER by_popularity AS popularity_rank,
         coalesce(sum(clicks) OVER by_popularity / nullif(sum(clicks) OVER whole_day, 0), 0) AS cumulative_share,
         -- Counts, not shares: a difference of shares rounds, and an item on the boundary falls to either side.
@@ -37,7 +38,8 @@ shares AS (
         )
 )
 SELECT
-    * EXCLUDE (clicks_before, all_clicks),
+    * EXCLUDE (clicks_before, all_clicks)
+        REPLACE (decayed_impressions::DOUBLE AS decayed_impressions, decayed_clicks::DOUBLE AS decayed_clicks),
     CASE
         WHEN clicks = 0 THEN 'cold'
         WHEN clicks_before < $head_share * all_clicks THEN 'head'

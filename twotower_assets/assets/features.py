@@ -6,6 +6,7 @@ import dagster as dg
 
 from twotower_assets.assets.declaration import code_version, key_of, sql_files, table_spec
 from twotower_assets.assets.materialization import commit_tables, table_result
+from twotower_assets.assets.windows import require_whole_window
 from twotower_assets.evaluation.buckets import HEAD_PERCENT, MID_PERCENT
 from twotower_assets.lake.queries import read_query, stage
 from twotower_assets.lake.tables import TABLES
@@ -16,48 +17,44 @@ from twotower_assets.settings import Settings
 
 def feature_assets(platform: Platform, partitions: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
     """The five feature assets."""
-    window = trailing_window(platform.settings.window_days)
-    days = platform.settings.window_days
-    impressions, counts = key_of("impressions"), key_of("item_frequency_daily")
-    looking_back = f"The trailing window is {days} days, this day included; later days are never read."
     return [
         _feature(
             "item_frequency_daily",
             platform,
             partitions,
-            deps=[dg.AssetDep(impressions)],
+            upstream="impressions",
             used_for="`item_frequency`, and any question about a day's popularity.",
         ),
         _feature(
             "item_frequency",
             platform,
             partitions,
-            deps=[dg.AssetDep(counts, partition_mapping=window)],
+            upstream="item_frequency_daily",
+            looks_back=True,
             used_for="popularity corrections from the table, buckets, and following concentration over time.",
-            note=looking_back,
         ),
         _feature(
             "exposure_log",
             platform,
             partitions,
-            deps=[dg.AssetDep(impressions, partition_mapping=window)],
+            upstream="impressions",
+            looks_back=True,
             used_for="hard negatives: what this user saw and did not click.",
-            note=looking_back,
         ),
         _feature(
             "category_map",
             platform,
             None,
-            deps=[dg.AssetDep(key_of("items"))],
+            upstream="items",
             used_for="category negatives and coverage by category.",
         ),
         _feature(
             "training_pairs",
             platform,
             partitions,
-            deps=[dg.AssetDep(impressions, partition_mapping=window)],
+            upstream="impressions",
+            looks_back=True,
             used_for="training; the trailing window of pairs is put together there.",
-            note=looking_back,
         ),
     ]
 
@@ -79,10 +76,13 @@ def _feature(
     platform: Platform,
     partitions: dg.DailyPartitionsDefinition | None,
     *,
-    deps: list[dg.AssetDep],
+    upstream: str,
     used_for: str,
-    note: str = "",
+    looks_back: bool = False,
 ) -> dg.AssetsDefinition:
+    window_days = platform.settings.window_days
+    note = f"The trailing window is {window_days} days, this day included; later days are never read."
+
     @dg.multi_asset(
         name=name,
         specs=[
@@ -90,10 +90,14 @@ def _feature(
                 name,
                 platform,
                 used_for=used_for,
-                deps=deps,
+                deps=[
+                    dg.AssetDep(
+                        key_of(upstream), partition_mapping=trailing_window(window_days) if looks_back else None
+                    )
+                ],
                 kinds={"duckdb", "sql"},
                 version=code_version(sql_files(f"features/{name}.sql")),
-                note=note,
+                note=note if looks_back else "",
                 sql=f"features/{name}.sql",
             )
         ],
@@ -102,6 +106,8 @@ def _feature(
     )
     def feature(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
         days = days_of(context) if TABLES[name].daily else None
+        if days and looks_back:
+            require_whole_window(context, key_of(upstream), days, window_days, platform.days()[0])
         with platform.lake.writer() as con:
             stage(
                 con,

@@ -24,6 +24,7 @@ from twotower_assets.assets.declaration import (
 from twotower_assets.assets.hold_out import HoldOut, HoldOutRule, read_hold_out
 from twotower_assets.assets.materialization import commit_tables, table_result
 from twotower_assets.assets.records import artifact_rows, stage_rows
+from twotower_assets.assets.windows import require_whole_window
 from twotower_assets.lake.artifacts import Provenance, TableInput
 from twotower_assets.partitions import Days, day_of, trailing_window
 from twotower_assets.platform import Platform
@@ -141,6 +142,7 @@ def _train(context: dg.AssetExecutionContext, platform: Platform, run_config: An
     day = day_of(context)
     config, window_days = split_config(run_config, platform.settings.window_days)
     rule = HoldOutRule.of(platform.settings, window_days)
+    require_whole_window(context, key_of("training_pairs"), Days(day, day), window_days, platform.days()[0])
     with platform.lake.reader() as con:
         snapshot = platform.lake.snapshot(con)
         hold_out = read_hold_out(con, rule, day, snapshot)

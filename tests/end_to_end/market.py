@@ -1,0 +1,202 @@
+"""A small market in Parquet files, its platform, and running parts of the graph on it.
+
+60 users with four tastes are shown items on six days, one of them without a row. The trained home is built once per
+process, through the command line; a test that changes something takes a copy.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from twotower_assets.assets.declaration import key_of
+from twotower_assets.cli import app
+from twotower_assets.definitions import build_definitions
+from twotower_assets.platform import Platform, open_platform
+from twotower_assets.runs import dagster_instance
+from twotower_assets.settings import ENV_PREFIX, load_settings
+
+FIRST, LAST = date(2024, 1, 1), date(2024, 1, 6)
+DAYS = [date(2024, 1, day) for day in range(1, 7)]
+EMPTY_DAY = date(2024, 1, 3)
+USERS, ITEMS, TASTES = 60, 40, 4
+UNLISTED = "unlisted"
+TRAINING = {"dimensions": 8, "batch_size": 64, "epochs": 3, "history_length": 5, "learning_rate": 0.05}
+MADE_TOGETHER = {"impressions": "rejected_impressions", "tower_checkpoint": "training_curves"}
+SETTINGS = {"dataset": "parquet", "first_day": FIRST, "last_day": LAST, "window_days": 6, "threads": 1}
+
+
+def shown(rows: list[tuple[Any, ...]]) -> pl.DataFrame:
+    """Rows of a log: user, item, moment, clicked."""
+    return pl.DataFrame(rows, schema=["user_id", "item_id", "shown_at", "clicked"], orient="row")
+
+
+def log_of_the_market() -> pl.DataFrame:
+    """The log: users click most of what is to their taste; one item is in no catalogue, one row has no user."""
+    generator = np.random.default_rng(5)
+    rows: list[tuple[Any, ...]] = []
+    for user in range(USERS):
+        for day in DAYS:
+            own = generator.choice(ITEMS // TASTES, 3, replace=False) * TASTES + user % TASTES
+            any_item = generator.choice(ITEMS, 2, replace=False)
+            if day == EMPTY_DAY:
+                continue
+            for place, item in enumerate(dict.fromkeys([*own.tolist(), *any_item.tolist()])):
+                clicked = bool(item % TASTES == user % TASTES and generator.random() < 0.8)
+                rows.append((f"u{user}", f"i{item}", datetime(2024, 1, day.day, 8, place, user), clicked))
+    rows += [(f"u{user}", UNLISTED, datetime(2024, 1, 2, 9), True) for user in range(4)]
+    rows.append((None, "i0", datetime(2024, 1, 2, 10), True))
+    return shown(rows)
+
+
+def catalogue() -> pl.DataFrame:
+    """The items; the last one has no category."""
+    return pl.DataFrame(
+        {
+            "item_id": [f"i{item}" for item in range(ITEMS)],
+            "category": [*(f"c{item % TASTES}" for item in range(ITEMS - 1)), None],
+            "title": [f"Item {item}" for item in range(ITEMS)],
+        }
+    )
+
+
+def write_raw(folder: Path, log: pl.DataFrame, items: pl.DataFrame | None = None) -> Path:
+    """The raw files of a data set; the last of the users has never been shown anything."""
+    folder.mkdir(parents=True, exist_ok=True)
+    log.write_parquet(folder / "impressions.parquet")
+    (catalogue() if items is None else items).write_parquet(folder / "items.parquet")
+    pl.DataFrame({"user_id": [f"u{user}" for user in range(USERS + 1)]}).write_parquet(folder / "users.parquet")
+    return folder
+
+
+def write_settings(home: Path, **settings: Any) -> None:
+    """`twotower.env` of a home folder."""
+    home.mkdir(parents=True, exist_ok=True)
+    lines = [f"{ENV_PREFIX}{name.upper()}={value}" for name, value in {**SETTINGS, **settings}.items()]
+    (home / "twotower.env").write_text("\n".join(lines), encoding="utf-8")
+
+
+@contextmanager
+def only_home(home: Path) -> Iterator[None]:
+    """The environment of a person who has set nothing but the home folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith(ENV_PREFIX):
+                patch.delenv(name)
+        patch.setenv(f"{ENV_PREFIX}HOME", str(home))
+        patch.setenv("DAGSTER_HOME", str(home / "dagster"))
+        yield
+
+
+def platform_in(home: Path, **changes: Any) -> Platform:
+    """The platform of a home folder."""
+    with only_home(home):
+        return open_platform(load_settings(home=home, **changes))
+
+
+@dataclass(frozen=True)
+class Built:
+    """The trained home, and what the commands that built it printed."""
+
+    home: Path
+    features: str
+    training: str
+
+
+@functools.cache
+def build(folder: Path) -> Built:
+    """All days of features as one range, then a model of the last day, through the command line."""
+    home = folder / "trained" / "home"
+    write_settings(home, source_path=write_raw(home.parent / "raw", log_of_the_market()))
+    changes = [text for name, value in TRAINING.items() for text in ("--set", f"{name}={value}")]
+    torch.set_num_threads(1)
+    return Built(
+        home,
+        twotower(home, "materialize", "features_job", "--days", f"{FIRST}..{LAST}"),
+        twotower(home, "materialize", "training_job", "--days", str(LAST), *changes),
+    )
+
+
+def twotower(home: Path, *arguments: str, exit_code: int = 0, stdin: str | None = None) -> str:
+    """What a command prints to standard output, or, where it must fail, to standard error."""
+    with only_home(home):
+        result = CliRunner().invoke(app, list(arguments), input=stdin)
+    assert result.exit_code == exit_code, result.output
+    return result.stdout if exit_code == 0 else result.stderr
+
+
+def copy_of(home: Path, folder: Path) -> Path:
+    """A copy of a home folder, to change."""
+    return Path(shutil.copytree(home, folder / "home"))
+
+
+def materialize(
+    platform: Platform,
+    *names: str,
+    day: date | None = None,
+    checks: bool = False,
+    instance: dg.DagsterInstance | None = None,
+    succeeds: bool = True,
+    **training: Any,
+) -> dg.ExecuteInProcessResult:
+    """Materialize some assets of a day (of the last, if not said); `training` changes settings of the training."""
+    wanted = {*names, *(MADE_TOGETHER[name] for name in names if name in MADE_TOGETHER)}
+    selection = dg.AssetSelection.assets(*(key_of(name) for name in wanted))
+    job = dg.define_asset_job("part_of_the_graph", selection if checks else selection.without_checks())
+    definitions = dg.Definitions.merge(build_definitions(platform.settings), dg.Definitions(jobs=[job]))
+    config: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+    if "tower_checkpoint" in names:
+        config["ops"] = {"tower_checkpoint": {"config": {**TRAINING, **training}}}
+    partitioned = wanted - {"items", "users", "category_map", "champion"}
+    result = definitions.resolve_job_def("part_of_the_graph").execute_in_process(
+        instance=instance,
+        partition_key=str(day or platform.settings.last_day) if partitioned else None,
+        run_config=config,
+        raise_on_error=succeeds,
+    )
+    assert result.success == succeeds
+    return result
+
+
+def why(result: dg.ExecuteInProcessResult) -> str:
+    """The reasons why steps of a run failed."""
+    reasons = []
+    for event in result.all_events:
+        if event.is_step_failure:
+            error = event.step_failure_data.error
+            while error and error.cause:
+                error = error.cause
+            reasons.append(error.message if error else "")
+    return "; ".join(reasons)
+
+
+def metadata(event: Any) -> dict[str, Any]:
+    """The metadata of a materialization, as plain values."""
+    return {name: getattr(value, "value", value) for name, value in event.metadata.items()}
+
+
+def rows(platform: Platform, query: str, snapshot: int | None = None) -> list[tuple[Any, ...]]:
+    """The rows of a query on the lake."""
+    with platform.lake.reader(snapshot) as con:
+        return con.execute(query).fetchall()
+
+
+@contextmanager
+def instance_of(platform: Platform) -> Iterator[dg.DagsterInstance]:
+    """The persistent Dagster instance of a home folder."""
+    with only_home(platform.settings.home), dagster_instance(platform) as instance:
+        yield instance

@@ -1,0 +1,84 @@
+"""The declared tables as the Markdown of `docs/tables.md`; `tables.py` says what they are, nothing is added here.
+
+`python -m twotower_assets.lake.documentation > docs/tables.md` writes the page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from twotower_assets.lake.tables import ARTIFACTS, FEATURES, REPORTS, SERVING, SOURCES, TRAINING, Column, Table
+
+SECTIONS = {
+    "Sources": SOURCES,
+    "Features": FEATURES,
+    "Training": TRAINING,
+    "Serving": SERVING,
+    "Reports": REPORTS,
+    "Artifacts": (ARTIFACTS,),
+}
+INTRODUCTION = """\
+# The tables of the lake
+
+<!-- Written by `python -m twotower_assets.lake.documentation > docs/tables.md`. -->
+
+Every table that the platform keeps, as declared in `twotower_assets/lake/tables.py`. The same declarations create the
+tables, comment them in the lake, and give the Great Expectations suites and the columns that Dagster shows. Two views
+stand beside them, `current_item_embeddings` and `current_user_embeddings`: what is served, with the embedding as
+`FLOAT[n]`, so that `array_inner_product` and `array_cosine_similarity` take it.
+
+What the platform expects of raw data is in [data-contract.md](data-contract.md).
+"""
+
+
+def markdown() -> str:
+    """The page: a section per layer, a heading per table, a row per column."""
+    return "\n".join(_lines())
+
+
+def _lines() -> Iterator[str]:
+    yield INTRODUCTION
+    for title, tables in SECTIONS.items():
+        yield f"## {title}\n"
+        for table in tables:
+            yield from _table(table)
+
+
+def _table(table: Table) -> Iterator[str]:
+    yield f"### `{table.name}`\n"
+    yield table.description
+    identified = f"Identified by {', '.join(f'`{name}`' for name in table.grain)}." if table.grain else ""
+    replaced = "Partitioned by `day`." if table.daily else ""
+    if facts := " ".join(fact for fact in (identified, replaced) if fact):
+        yield f"\n{facts}"
+    yield "\n| column | type | meaning | null | values | derived from |"
+    yield "| --- | --- | --- | --- | --- | --- |"
+    for column in table.columns:
+        cells = (
+            f"`{column.name}`",
+            f"`{column.type}`",
+            column.description,
+            "may be" if column.nullable else "never",
+            _values(column),
+            ", ".join(f"`{source}`" for source in column.derived_from),
+        )
+        yield "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
+    yield ""
+
+
+def _values(column: Column) -> str:
+    if column.values:
+        return ", ".join(f"`{value}`" for value in column.values)
+    match column.minimum, column.maximum:
+        case None, None:
+            return ""
+        case minimum, None:
+            return f"≥ {minimum:g}"
+        case None, maximum:
+            return f"≤ {maximum:g}"
+        case minimum, maximum:
+            return f"{minimum:g} to {maximum:g}"
+
+
+if __name__ == "__main__":
+    print(markdown(), end="")
