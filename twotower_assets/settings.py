@@ -117,7 +117,12 @@ class Settings(BaseSettings):
         pattern=r"^\d+(\.\d+)?\s?[KMGT]i?B$",
         description="DuckDB's memory limit, such as `4GiB`; beyond it, it spills.",
     )
-    threads: int | None = Field(None, ge=1, le=1024, description="Threads of DuckDB and FAISS. Default: all cores.")
+    threads: int | None = Field(
+        None,
+        ge=1,
+        le=1024,
+        description="Threads of DuckDB, FAISS and torch. Default: all cores; of torch half, as two runs may train at once.",
+    )
     catalog_lock_seconds: float = Field(
         120.0, gt=0, description="How long a commit waits for another process's commit before it fails."
     )
@@ -146,6 +151,11 @@ class Settings(BaseSettings):
                 "to leave something to train on"
             )
         return self
+
+    @property
+    def training_threads(self) -> int:
+        """Threads of torch."""
+        return self.threads or max(1, (os.cpu_count() or 1) // 2)
 
     @property
     def lake_folder(self) -> Path:

@@ -11,7 +11,7 @@ import torch
 from twotower_assets.two_tower.embedding import Embedder
 from twotower_assets.two_tower.losses import in_batch_softmax
 from twotower_assets.two_tower.resume import FILE_NAME, discard_state
-from twotower_assets.two_tower.training import train
+from twotower_assets.two_tower.training import replaced_item_share, train
 
 
 class Interruption(KeyboardInterrupt):
@@ -268,3 +268,24 @@ def test_one_user_trains_without_a_single_negative(make_pairs, market) -> None:
     result = train(alone.training_set(), alone.config)
     assert result.reports[-1].loss == 0
     assert all(tensor.isfinite().all() for tensor in weights(result).values())
+
+
+def test_the_number_of_threads_is_given_back_after_training(market) -> None:
+    before = torch.get_num_threads()
+    seen = []
+    market = market.configured(epochs=1)
+    train(
+        market.training_set(),
+        market.config,
+        on_epoch=lambda _: seen.append(torch.get_num_threads()),
+        threads=before + 1,
+    )
+    assert set(seen) == {before + 1}
+    assert torch.get_num_threads() == before
+
+
+def test_every_item_gives_equally_many_pairs_to_the_unknown_id() -> None:
+    counts = np.array([0, 100, 10, 10, 1])
+    replaced = replaced_item_share(counts, 0.1)
+    assert np.allclose((replaced * counts)[1:4], 0.1 * counts.sum() / 4)
+    assert replaced[4] == 0.5, "an item with few clicks keeps its own id at least half of the time"

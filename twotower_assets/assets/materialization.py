@@ -40,7 +40,7 @@ def commit_tables(
         )
         for name in names
     ]
-    info = CommitInfo(names[0], context.run_id, days)
+    info = CommitInfo(names[0], context.run.run_id, days)
     return platform.lake.commit(con, replacements, info, views)
 
 

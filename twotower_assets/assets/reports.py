@@ -98,7 +98,7 @@ def _report(context: dg.AssetExecutionContext, platform: Platform) -> dg.Materia
                 model_day=day,
                 lake_snapshot=snapshot,
                 code_version=context.assets_def.code_versions_by_key[key_of("popularity_bias_report")] or "",
-                run_id=context.run_id,
+                run_id=context.run.run_id,
                 tables=(TableInput("training_pairs", snapshot, *_window(artifact)),),
                 artifacts=(ArtifactInput("tower_checkpoint", artifact.version),),
             ),

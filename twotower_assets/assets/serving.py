@@ -263,7 +263,7 @@ def _build_index(context: dg.AssetExecutionContext, platform: Platform) -> dg.Ma
             model_day=day,
             lake_snapshot=snapshot,
             code_version=context.assets_def.code_versions_by_key[key_of("ann_index")] or "",
-            run_id=context.run_id,
+            run_id=context.run.run_id,
             tables=(
                 TableInput("item_embeddings", snapshot, day.isoformat(), day.isoformat()),
                 TableInput("user_embeddings", snapshot, day.isoformat(), day.isoformat()),

@@ -155,13 +155,14 @@ def _train(context: dg.AssetExecutionContext, platform: Platform, run_config: An
         on_epoch=_logged(context.log, config.epochs),
         resume_dir=platform.artifacts.scratch("tower_checkpoint", scratch),
         progress=sys.stderr.isatty(),
+        threads=platform.settings.training_threads,
     )
     first_day = window_start(day, window_days)
     made = Provenance(
         model_day=day,
         lake_snapshot=snapshot,
         code_version=context.assets_def.code_versions_by_key[key_of("tower_checkpoint")] or "",
-        run_id=context.run_id,
+        run_id=context.run.run_id,
         tables=(
             TableInput("training_pairs", snapshot, first_day, day.isoformat()),
             TableInput("items", snapshot),

@@ -48,4 +48,4 @@ def require_whole_window(
 
 def _others_unfinished(context: dg.AssetExecutionContext) -> bool:
     unfinished = context.instance.get_runs(dg.RunsFilter(statuses=UNFINISHED), limit=2)
-    return any(run.run_id != context.run_id for run in unfinished)
+    return any(run.run_id != context.run.run_id for run in unfinished)

@@ -50,6 +50,7 @@ def train(
     on_epoch: Callable[[EpochReport], None] | None = None,
     resume_dir: Path | None = None,
     progress: bool = False,
+    threads: int | None = None,
 ) -> TrainingResult:
     """Train towers on the pairs; bit for bit the same weights on the same machine and threads.
 
@@ -63,6 +64,8 @@ def train(
         resume_dir: Where the state after each epoch is kept, and continued from if it is of this very run; it
             stays there at the end, for the caller to discard once the result is saved.
         progress: Show a bar on standard error.
+        threads: Of torch; None leaves it as it is. Trainings side by side that ask for more than there are cores
+            take each other's time many times over.
 
     Raises:
         FloatingPointError: the loss is no longer finite. Whatever else is raised inside passes through at
@@ -75,7 +78,7 @@ def train(
     if resume_dir is not None and (found := load_state(resume_dir, fingerprint, towers, optimizers)):
         done = found
         logger.info("Continuing after epoch %d of %d.", len(done.reports), config.epochs)
-    with _deterministic_algorithms():
+    with _reproducible(threads):
         while not _finished(done, config):
             report = _one_epoch(training_set, config, towers, optimizers, done, validate, progress)
             done.reports.append(report)
@@ -223,11 +226,15 @@ def _tell(report: EpochReport, config: TrainingConfig, on_epoch: Callable[[Epoch
 
 
 @contextmanager
-def _deterministic_algorithms() -> Iterator[None]:
+def _reproducible(threads: int | None) -> Iterator[None]:
+    """Deterministic algorithms on a fixed number of threads; as before afterwards."""
     before = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    threads_before = torch.get_num_threads()
     torch.use_deterministic_algorithms(True)
+    torch.set_num_threads(threads or threads_before)
     try:
         yield
     finally:
+        torch.set_num_threads(threads_before)
         torch.use_deterministic_algorithms(before, warn_only=warn_only)

@@ -1,0 +1,114 @@
+"""What is served: the newest version that passes the gates, whatever is rebuilt, the same in SQL and from the index."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+
+from end_to_end.market import LAST, TRAINING, materialize, metadata, rows, why
+from twotower_assets.platform import Platform
+from twotower_assets.recommendations import recommend
+
+SERVED = "SELECT model_day, model_version FROM champion"
+RECALL = "metric = 'recall' AND k = 20 AND bucket = 'all'"
+BY_HAND = """
+SELECT
+    item.item_id,
+    item.inverse_temperature * array_inner_product(item.embedding, person.embedding) + item.bias
+    + ($gamma - item.trained_popularity_weight) * item.log_q AS score
+FROM current_item_embeddings AS item, current_user_embeddings AS person
+WHERE
+    person.user_id = $user
+    AND item.item_id NOT IN (SELECT item_id FROM impressions WHERE clicked AND user_id = $user)
+ORDER BY score DESC
+LIMIT 10
+"""
+
+
+def plant(platform: Platform, day: date, change: str = "") -> str:
+    """A model of another day, with all that the last one has, and one change to what was measured of it."""
+    version = f"{day}-planted"
+    with platform.lake.writer() as con:
+        for table in ("item_embeddings", "user_embeddings", "ann_index_quality", "model_metrics"):
+            con.execute(
+                f"INSERT INTO {table} SELECT * REPLACE ($day AS day, $version AS model_version) FROM {table} "
+                "WHERE day = $last",
+                {"day": day, "version": version, "last": LAST},
+            )
+        if change:
+            con.execute(change, {"day": day})
+    return version
+
+
+def promote(platform: Platform) -> dict[str, Any]:
+    """What the materialization of the champion says."""
+    (event,) = materialize(platform, "champion").asset_materializations_for_node("champion")
+    return metadata(event)
+
+
+def test_the_newest_version_that_passes_the_gates_is_served(changeable: Platform) -> None:
+    version = plant(changeable, LAST + timedelta(days=1))
+    plant(changeable, LAST - timedelta(days=1))
+    assert promote(changeable)["refused"] == []
+    assert rows(changeable, SERVED) == [(LAST + timedelta(days=1), version)]
+
+
+@pytest.mark.parametrize(
+    ("change", "gate"),
+    [
+        (
+            f"UPDATE model_metrics SET value = 0.01 WHERE day = $day AND model = 'two_tower' AND {RECALL}",
+            "most_popular",
+        ),
+        ("UPDATE ann_index_quality SET recall_at_k = 0.5 WHERE day = $day AND popularity_weight = 0.5", "index_recall"),
+        ("UPDATE item_embeddings SET embedding = [2.0] WHERE day = $day AND item_id = 'i7'", "item_embeddings"),
+    ],
+)
+def test_a_newer_version_that_fails_a_gate_is_not_served(changeable: Platform, change: str, gate: str) -> None:
+    before = rows(changeable, SERVED)
+    version = plant(changeable, LAST + timedelta(days=1), change)
+    (refused,) = promote(changeable)["refused"]
+    assert version in refused
+    assert gate in refused
+    assert rows(changeable, SERVED) == before
+
+
+def test_what_is_served_stays_where_no_version_passes(changeable: Platform) -> None:
+    before = rows(changeable, SERVED)
+    with changeable.lake.writer() as con:
+        con.execute(f"UPDATE model_metrics SET value = 0.01 WHERE model = 'two_tower' AND {RECALL}")
+    reason = why(materialize(changeable, "champion", succeeds=False))
+    assert "No version passes the gates; what is served stays as it is" in reason
+    assert before[0][1] in reason
+    assert rows(changeable, SERVED) == before
+
+
+def test_rebuilding_a_partition_does_not_change_what_is_served(changeable: Platform) -> None:
+    served = "FROM current_item_embeddings ORDER BY item_id"
+    before, listed = rows(changeable, served), recommend(changeable, "u1", 5)
+    materialize(changeable, "tower_checkpoint", "item_embeddings", "user_embeddings", seed=1)
+    assert rows(changeable, f"SELECT model_version FROM item_embeddings WHERE day = '{LAST}'") != [
+        row[:1] for row in rows(changeable, "SELECT model_version FROM current_item_embeddings")
+    ]
+    assert rows(changeable, served) == before
+    assert recommend(changeable, "u1", 5) == listed
+
+
+def test_analysts_get_vectors_of_a_fixed_length(trained: Platform) -> None:
+    types = {row[0]: row[1] for row in rows(trained, "DESCRIBE current_item_embeddings")}
+    assert types["embedding"] == f"FLOAT[{TRAINING['dimensions']}]"
+    lengths = rows(trained, "SELECT array_inner_product(embedding, embedding) FROM current_item_embeddings")
+    assert [length for (length,) in lengths] == pytest.approx([1.0] * len(lengths), abs=1e-5)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("user", ["u3", "u60"])
+def test_scores_by_hand_in_sql_give_the_list_of_the_index(trained: Platform, user: str, gamma: float) -> None:
+    with trained.lake.reader() as con:
+        by_hand = con.execute(BY_HAND, {"user": user, "gamma": gamma}).fetchall()
+    listed = recommend(trained, user, 10, gamma)
+    assert [one.item_id for one in listed] == [item for item, _ in by_hand]
+    distances = [one.score - score for one, (_, score) in zip(listed, by_hand, strict=True)]
+    assert distances == pytest.approx([distances[0]] * len(distances), abs=1e-4)

@@ -1,0 +1,104 @@
+"""Runs that are killed without warning: what was there stays readable, and the next run goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from end_to_end.market import LAST, Built, copy_of, materialize, only_home, platform_in, rows
+from twotower_assets.platform import Platform
+from twotower_assets.two_tower.tensor_file import read_tensors
+
+COMMAND = [sys.executable, "-c", "from twotower_assets.cli import app; app()"]
+LONG = {"epochs": 40, "patience": 40, "batch_size": 16}
+PATIENCE = 60.0
+
+
+@contextmanager
+def running(home: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A command in a process of its own, which is killed at the end at the latest."""
+    with only_home(home):
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        process = subprocess.Popen(
+            [*COMMAND, *arguments], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def wait_for(happened: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not happened():
+        assert process.poll() is None, "the command ended by itself"
+        assert time.monotonic() < deadline, "what the test waits for did not happen"
+        time.sleep(0.002)
+
+
+def test_a_run_killed_in_the_middle_of_a_write_leaves_the_rows_and_the_next_run_succeeds(changeable: Platform) -> None:
+    log = "FROM impressions ORDER BY ALL"
+    before = rows(changeable, log)
+    files = changeable.lake.folder / "data"
+    there = set(files.rglob("*.parquet"))
+    # While another holds the catalogue, the rows of a commit get written, and the commit waits.
+    blocker = sqlite3.connect(changeable.lake.catalog, isolation_level=None)
+    try:
+        with running(changeable.settings.home, "materialize", "features_job", "--days", str(LAST)) as process:
+            blocker.execute("BEGIN IMMEDIATE")
+            wait_for(lambda: set(files.rglob("*.parquet")) > there, process)
+            os.kill(process.pid, signal.SIGKILL)
+            assert process.wait() == -signal.SIGKILL
+        assert rows(changeable, log) == before
+    finally:
+        blocker.close()
+    assert rows(changeable, log) == before
+    materialize(changeable, "impressions", "items", "users")
+    assert rows(changeable, log) == before
+
+
+@pytest.fixture
+def uninterrupted(built: Built, tmp_path: Path) -> tuple[str, ...]:
+    """Version and content hash of a long training."""
+    platform = platform_in(copy_of(built.home, tmp_path / "uninterrupted"))
+    materialize(platform, "tower_checkpoint", **LONG)
+    return newest_checkpoint(platform)
+
+
+def newest_checkpoint(platform: Platform) -> tuple[str, ...]:
+    query = (
+        "SELECT version, content_hash FROM artifacts WHERE asset = 'tower_checkpoint' ORDER BY created_at DESC LIMIT 1"
+    )
+    return rows(platform, query)[0]
+
+
+def test_a_training_killed_between_epochs_goes_on_and_gives_the_same_model(
+    changeable: Platform, uninterrupted: tuple[str, ...]
+) -> None:
+    state = changeable.artifacts.scratch("tower_checkpoint", f"{LAST}-by_day") / "training_state.safetensors"
+    versions = newest_checkpoint(changeable)
+    settings = {"dimensions": 8, "history_length": 5, "learning_rate": 0.05, **LONG}
+    changes = [text for name, value in settings.items() for text in ("--set", f"{name}={value}")]
+    with running(changeable.settings.home, "materialize", "training_job", "--days", str(LAST), *changes) as process:
+        wait_for(state.is_file, process)
+        os.kill(process.pid, signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+    assert newest_checkpoint(changeable) == versions
+    done = [report["seconds"] for report in read_tensors(state)[1]["reports"]]
+    assert 0 < len(done) < LONG["epochs"]
+
+    materialize(changeable, "tower_checkpoint", **LONG)
+    assert newest_checkpoint(changeable) == uninterrupted
+    seconds = [row[0] for row in rows(changeable, "SELECT seconds FROM training_curves ORDER BY epoch")]
+    assert seconds[: len(done)] == done
+    assert not state.exists()
