@@ -121,7 +121,7 @@ class Settings(BaseSettings):
         None,
         ge=1,
         le=1024,
-        description="Threads of DuckDB, FAISS and torch. Default: all cores; of torch half, as two runs may train at once.",
+        description="Threads of DuckDB, FAISS and torch. Default: all cores; of torch half, as two runs may train.",
     )
     catalog_lock_seconds: float = Field(
         120.0, gt=0, description="How long a commit waits for another process's commit before it fails."

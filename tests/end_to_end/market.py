@@ -132,12 +132,14 @@ def build(folder: Path) -> Built:
     )
 
 
-def twotower(home: Path, *arguments: str, exit_code: int = 0, stdin: str | None = None) -> str:
-    """What a command prints to standard output, or, where it must fail, to standard error."""
+def twotower(
+    home: Path, *arguments: str, exit_code: int = 0, stdin: str | None = None, output: str | None = None
+) -> str:
+    """What a command prints to `output`: to standard output, or, where it must fail, to standard error."""
     with only_home(home):
         result = CliRunner().invoke(app, list(arguments), input=stdin)
     assert result.exit_code == exit_code, result.output
-    return result.stdout if exit_code == 0 else result.stderr
+    return str(getattr(result, output or ("stderr" if exit_code else "stdout")))
 
 
 def copy_of(home: Path, folder: Path) -> Path:

@@ -37,6 +37,11 @@ def plant(platform: Platform, day: date, change: str = "") -> str:
                 "WHERE day = $last",
                 {"day": day, "version": version, "last": LAST},
             )
+        con.execute(
+            "INSERT INTO artifacts SELECT * REPLACE ($day AS model_day) FROM artifacts "
+            "WHERE asset = 'popularity_bias_report'",
+            {"day": day},
+        )
         if change:
             con.execute(change, {"day": day})
     return version

@@ -19,7 +19,7 @@ from twotower_assets.platform import Platform
 from twotower_assets.two_tower.tensor_file import read_tensors
 
 COMMAND = [sys.executable, "-c", "from twotower_assets.cli import app; app()"]
-LONG = {"epochs": 40, "patience": 40, "batch_size": 16}
+LONG = {"epochs": 25, "patience": 25, "batch_size": 16}
 PATIENCE = 60.0
 
 

@@ -202,7 +202,7 @@ def _headline(data: Any) -> dict[str, Any]:
     delta = data.served(data.popularity_diagnostics)["delta"].to_list()
     numbers["delta"] = delta[0] if delta else None
     measured = {name: value for name, value in numbers.items() if value is not None}
-    return {"summary": " ".join(summary_sentences(data)), **measured}
+    return {"summary": dg.MetadataValue.md("\n\n".join(summary_sentences(data))), **measured}
 
 
 def _charts(data: Any) -> dict[str, dg.MetadataValue]:
