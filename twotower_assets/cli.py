@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable
 from datetime import date
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -129,10 +130,9 @@ def ui(port: Annotated[int, typer.Option(min=1, max=65535)] = 3000) -> None:
     from twotower_assets.settings import PROJECT_ROOT
 
     prepare_dagster_home(_platform().settings.dagster_home)
-    workspace = str(PROJECT_ROOT / "workspace.yaml")
-    command = ["-m", "dagster", "dev", "--workspace", workspace, "--host", "127.0.0.1", "--port", str(port)]
+    dg_command = str(Path(sys.executable).with_name("dg"))  # beside the interpreter, as pip puts it
     os.chdir(PROJECT_ROOT)
-    os.execv(sys.executable, [sys.executable, *command])
+    os.execv(dg_command, [dg_command, "dev", "--host", "127.0.0.1", "--port", str(port)])
 
 
 @app.command()

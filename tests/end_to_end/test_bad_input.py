@@ -1,0 +1,179 @@
+"""Wrong, missing and odd input: one message that says what to do, and nothing half-written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from end_to_end.market import (
+    EMPTY_DAY,
+    FIRST,
+    LAST,
+    UNLISTED,
+    catalogue,
+    log_of_the_market,
+    materialize,
+    platform_in,
+    rows,
+    twotower,
+    why,
+    write_raw,
+    write_settings,
+)
+from twotower_assets.lake import lake as lake_module
+from twotower_assets.platform import Platform
+from twotower_assets.recommendations import recommend
+
+MakeHome = Callable[..., Path]
+LOG = log_of_the_market()
+TOMORROW = datetime.now() + timedelta(days=2)
+
+
+@pytest.fixture
+def make_home(tmp_path: Path) -> MakeHome:
+    """A home folder with its own raw files, before the first run."""
+
+    def make(log: pl.DataFrame = LOG, items: pl.DataFrame | None = None, **settings: object) -> Path:
+        raw = write_raw(tmp_path / "raw", log, items)
+        write_settings(tmp_path / "home", **{"source_path": raw, **settings})
+        return tmp_path / "home"
+
+    return make
+
+
+def refused(platform: Platform, *names: str) -> str:
+    """Why the assets cannot be made."""
+    return why(materialize(platform, *names, succeeds=False))
+
+
+def test_a_failing_command_prints_one_error_and_writes_nothing(make_home: MakeHome) -> None:
+    home = make_home(LOG.rename({"shown_at": "ts"}), first_day=FIRST)
+    said = twotower(home, "materialize", "features_job", "--days", str(FIRST), exit_code=1)
+    assert said.count("error:") == 1
+    assert "impressions.sql" in said
+    assert "shown_at" in said
+    assert "Traceback" not in said
+    assert "Stack Trace" not in said
+    platform = platform_in(home)
+    assert rows(platform, "FROM impressions") == rows(platform, "FROM training_pairs") == []
+    assert not list(platform.artifacts.folder.rglob("*"))
+
+
+def test_a_missing_column_is_named(make_home: MakeHome) -> None:
+    reason = refused(platform_in(make_home(LOG.drop("clicked"))), "impressions")
+    assert "impressions.sql gave no column 'clicked' (it has: user_id, item_id, shown_at" in reason
+
+
+def test_missing_files_are_named(make_home: MakeHome, tmp_path: Path) -> None:
+    home = make_home(source_path=tmp_path / "nowhere")
+    assert "nowhere does not exist. Set TWOTOWER_SOURCE_PATH" in refused(platform_in(home), "impressions")
+
+
+def test_a_log_with_moments_in_the_future_is_refused(make_home: MakeHome) -> None:
+    log = LOG.with_columns(shown_at=pl.lit(TOMORROW))
+    home = make_home(log, last_day=TOMORROW.date())
+    reason = why(materialize(platform_in(home), "impressions", day=FIRST, succeeds=False)) if False else ""
+    platform = platform_in(home, first_day=TOMORROW.date() - timedelta(days=3))
+    result = materialize(platform, "impressions", day=TOMORROW.date(), succeeds=False)
+    reason = why(result)
+    assert "shown_at lies in the future" in reason
+    assert "TWOTOWER_MAXIMUM_REJECTED_SHARE" in reason
+
+
+def test_items_without_a_category_are_of_an_unknown_one(make_home: MakeHome) -> None:
+    platform = platform_in(make_home(items=catalogue().drop("category")))
+    materialize(platform, "items")
+    assert rows(platform, "SELECT DISTINCT category FROM items") == [("unknown",)]
+
+
+def test_a_model_cannot_be_judged_on_a_day_without_rows(changeable: Platform) -> None:
+    materialize(changeable, "tower_checkpoint", day=EMPTY_DAY)
+    reason = why(materialize(changeable, "popularity_bias_report", day=EMPTY_DAY, succeeds=False))
+    assert "no test click is left to evaluate with" in reason
+
+
+def of_all_days(platform: Platform, *names: str) -> None:
+    for offset in range((LAST - FIRST).days + 1):
+        materialize(platform, *names, day=FIRST + timedelta(days=offset))
+
+
+def test_a_log_of_one_user_goes_through_the_graph(make_home: MakeHome) -> None:
+    platform = platform_in(make_home(LOG.filter(pl.col("user_id") == "u1")), first_day=LAST - timedelta(days=2))
+    of = [LAST - timedelta(days=back) for back in (2, 1, 0)]
+    for day in of:
+        materialize(platform, "impressions", "items", "users", "training_pairs", day=day)
+    materialize(platform, "tower_checkpoint", "item_embeddings", "user_embeddings", "ann_index")
+    assert rows(platform, "SELECT count(*) FROM item_embeddings")[0][0] >= 40
+
+
+def test_a_log_of_one_item_is_refused(make_home: MakeHome) -> None:
+    log = LOG.with_columns(item_id=pl.lit("i1")).unique(["user_id", "shown_at"])
+    platform = platform_in(make_home(log), first_day=LAST - timedelta(days=2))
+    for back in (2, 1, 0):
+        materialize(platform, "impressions", "items", "users", "training_pairs", day=LAST - timedelta(days=back))
+    assert "have the same item, 'i1'" in refused(platform, "tower_checkpoint")
+
+
+def test_a_checkpoint_with_a_flipped_byte_is_refused(changeable: Platform) -> None:
+    (version,) = rows(changeable, "SELECT model_version FROM champion")[0]
+    file = changeable.artifacts.open("tower_checkpoint", version).folder / "weights.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    reason = refused(changeable, "item_embeddings")
+    assert str(file) in reason
+    assert "materialize tower_checkpoint again" in reason
+
+
+def test_a_damaged_index_is_refused(changeable: Platform) -> None:
+    (version,) = rows(changeable, "SELECT index_version FROM champion")[0]
+    folder = changeable.artifacts.open("ann_index", version).folder
+    ids = next(folder.glob("*ids*"))
+    ids.write_text(ids.read_text(encoding="utf-8").replace(UNLISTED, "another"), encoding="utf-8")
+    said = twotower(changeable.settings.home, "recommend", "--user", "u1", exit_code=1)
+    assert said.startswith("error: ")
+    assert str(ids) in said
+
+
+@pytest.mark.parametrize("asset", ["ann_index", "tower_checkpoint"])
+def test_an_artifact_whose_folder_is_gone_is_named(changeable: Platform, asset: str) -> None:
+    column = {"ann_index": "index_version", "tower_checkpoint": "model_version"}[asset]
+    (version,) = rows(changeable, f"SELECT {column} FROM champion")[0]
+    folder = changeable.artifacts.open(asset, version).folder
+    folder.rename(folder.with_name("moved"))
+    home = changeable.settings.home
+    if asset == "ann_index":
+        assert f"{version} is gone" in twotower(home, "recommend", "--user", "u1", exit_code=1)
+    else:
+        assert f"{version} is gone" in refused(changeable, "user_embeddings")
+        assert recommend(changeable, "u1", 3)
+    assert f"{version} is gone" in twotower(home, "lineage", "ann_index", exit_code=1)
+
+
+def test_a_setting_out_of_range_is_named(make_home: MakeHome) -> None:
+    said = twotower(make_home(window_days=0), "sql", "SELECT 1", exit_code=1)
+    assert "TWOTOWER_WINDOW_DAYS: Input should be greater than or equal to 1 (found: '0')" in said
+
+
+def test_a_training_setting_out_of_range_is_named(changeable: Platform) -> None:
+    said = twotower(changeable.settings.home, "materialize", "training_job", "--set", "temperature=0", exit_code=1)
+    assert "temperature" in said
+    assert "greater than 0" in said
+    assert "pydantic.dev" not in said
+
+
+def test_a_lake_of_another_data_set_is_refused(changeable: Platform) -> None:
+    write_settings(changeable.settings.home, dataset="kuairand", source_path=changeable.source.path)
+    said = twotower(changeable.settings.home, "sql", "FROM impressions", exit_code=1)
+    assert "belongs to the data set 'parquet', not to 'kuairand'" in said
+
+
+def test_a_missing_duckdb_extension_is_named(changeable: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lake_module, "EXTENSIONS", {"no_such_extension": "duckdb_extension_no_such"})
+    said = twotower(changeable.settings.home, "sql", "FROM impressions", exit_code=1)
+    assert "cannot load its extension 'no_such_extension'" in said
+    assert "pip install duckdb-extension-no-such" in said
