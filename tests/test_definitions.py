@@ -52,11 +52,7 @@ def test_the_jobs_hold_their_groups_and_the_checks_of_these(build: Build) -> Non
     assert keys_of(definitions, "features_job") == features
     assert keys_of(definitions, "training_job") == set(KEYS.split()) - features
     assert keys_of(definitions, "everything_job") == set(KEYS.split())
-    checks = (
-        definitions.resolve_job_def("features_job").asset_layer.executable_asset_check_keys
-        if hasattr(definitions.resolve_job_def("features_job").asset_layer, "executable_asset_check_keys")
-        else definitions.resolve_job_def("features_job").asset_layer.asset_graph.asset_check_keys
-    )
+    checks = definitions.resolve_job_def("features_job").asset_layer.asset_graph.asset_check_keys
     assert {key.asset_key.path[0] for key in checks} == {"sources", "features"}
 
 
@@ -64,6 +60,14 @@ def test_a_resource_can_be_replaced(build: Build, tmp_path: Path) -> None:
     settings = Settings(home=tmp_path, dataset="parquet", first_day=date(2024, 1, 1))
     other = replace(open_platform(settings), settings=settings.model_copy(update={"window_days": 3}))
     assert build_definitions(settings, resources={"platform": other}).resources["platform"] is other
+
+
+def tick(definitions: dg.Definitions, moment: datetime) -> Any:
+    """What the schedule does at a moment."""
+    context = dg.build_schedule_context(
+        scheduled_execution_time=moment, repository_def=definitions.get_repository_def()
+    )
+    return definitions.resolve_schedule_def("daily_schedule").evaluate_tick(context)
 
 
 @pytest.mark.parametrize(
@@ -78,22 +82,15 @@ def test_the_schedule_asks_for_the_utc_day_that_ended_last(
     build: Build, time_zone: str, moment: datetime, day: str
 ) -> None:
     definitions = build(time_zone=time_zone)
-    schedule = (
-        definitions.get_schedule_def("daily_schedule")
-        if hasattr(definitions, "get_schedule_def")
-        else definitions.resolve_schedule_def("daily_schedule")
-    )
-    assert schedule.execution_timezone == time_zone
-    (request,) = schedule.evaluate_tick(dg.build_schedule_context(scheduled_execution_time=moment)).run_requests
+    assert definitions.resolve_schedule_def("daily_schedule").execution_timezone == time_zone
+    (request,) = tick(definitions, moment).run_requests or []
     assert request.partition_key == day
 
 
 def test_the_schedule_waits_for_the_first_day_to_end(build: Build) -> None:
-    schedule = build(first_day=date(2024, 1, 5)).resolve_schedule_def("daily_schedule")
-    moment = datetime(2024, 1, 5, 3, tzinfo=UTC)
-    tick = schedule.evaluate_tick(dg.build_schedule_context(scheduled_execution_time=moment))
-    assert not tick.run_requests
-    assert "No daily partition has ended yet" in str(tick.skip_message)
+    found = tick(build(first_day=date(2024, 1, 5)), datetime(2024, 1, 5, 3, tzinfo=UTC))
+    assert not found.run_requests
+    assert "No daily partition has ended yet" in str(found.skip_message)
 
 
 @pytest.mark.parametrize(

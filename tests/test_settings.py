@@ -134,3 +134,13 @@ def test_a_tilde_is_the_users_own_folder(home: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("TWOTOWER_HOME", "~/state")
     settings = load_settings()
     assert (settings.home, settings.window_days) == (home / "state", 4)
+
+
+@pytest.mark.parametrize("where", ["environment", "file"])
+def test_a_name_that_is_no_setting_is_refused(where: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if where == "environment":
+        monkeypatch.setenv("TWOTOWER_WINOW_DAYS", "7")
+    else:
+        (home / "twotower.env").write_text("TWOTOWER_WINOW_DAYS=7\n")
+    with pytest.raises(SettingsError, match="TWOTOWER_WINDOW_DAYS"):
+        load_settings()

@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 
+from twotower_assets.assets.champion import champion_asset
 from twotower_assets.assets.features import feature_assets
 from twotower_assets.assets.reports import report_assets
 from twotower_assets.assets.serving import serving_assets
@@ -50,6 +51,7 @@ def _definitions(platform: Platform, resources: Mapping[str, Any]) -> dg.Definit
             *feature_assets(platform, partitions),
             *training_assets(platform, partitions, blocking_check_keys(TRAINING_INPUTS)),
             *serving_assets(platform, partitions),
+            champion_asset(platform),
             *report_assets(partitions),
         ],
         asset_checks=table_checks(),

@@ -70,7 +70,7 @@ def run_job(
     except dg.DagsterError as error:
         raise RunFailedError(f"{job} for {first} to {last} cannot start: {error}") from error
     if not result.success:
-        raise RunFailedError(f"{job} for {first} to {last} failed: " + "; ".join(_reasons(result)))
+        raise RunFailedError(f"{job} for {first} to {last} failed: " + "; ".join(reasons(result)))
     return result
 
 
@@ -102,12 +102,13 @@ def _console(context: dg.InitLoggerContext) -> logging.Logger:
     return logger
 
 
-def _reasons(result: dg.ExecuteInProcessResult) -> Iterator[str]:
+def reasons(result: dg.ExecuteInProcessResult) -> Iterator[str]:
+    """Why a run failed: the steps with what they said, then the failing checks."""
     for event in result.all_events:
         if event.is_step_failure:
             error = event.step_failure_data.error
-            while error and error.cause:
-                error = error.cause
+            while error and error.cause and str(error.cls_name).startswith("Dagster"):
+                error = error.cause  # what the platform said; its own causes are in the UI
             yield f"step {event.step_key}: {_said(error) if error else 'no reason given'}"
     for evaluation in result.get_asset_check_evaluations():
         if not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR:

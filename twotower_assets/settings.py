@@ -7,12 +7,15 @@ defaults here. What a single training run may vary (batch size, temperature, …
 
 from __future__ import annotations
 
+import difflib
 import os
+from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
 from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from dotenv import dotenv_values
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -191,10 +194,11 @@ class Settings(BaseSettings):
 def load_settings(**overrides: object) -> Settings:
     """Settings from `overrides`, the environment and `<home>/twotower.env`, in that order.
 
-    Raises `SettingsError` with one line per wrong setting.
+    Raises `SettingsError` with one line per wrong setting, or for a name that is none.
     """
     home = overrides.get("home") or os.environ.get(f"{ENV_PREFIX}HOME") or Settings.model_fields["home"].default
     env_file = Path(str(home)).expanduser() / "twotower.env"
+    _refuse_unknown([*os.environ, *dotenv_values(env_file)], env_file)
     try:
         return Settings(_env_file=env_file if env_file.is_file() else None, **overrides)  # type: ignore[arg-type, call-arg]
     except ValidationError as error:
@@ -206,3 +210,12 @@ def load_settings(**overrides: object) -> Settings:
                 message = f"{name}: {message} (found: {problem['input']!r})"
             lines.append(message)
         raise SettingsError("\n".join(lines)) from error
+
+
+def _refuse_unknown(names: Iterable[str], env_file: Path) -> None:
+    known = [ENV_PREFIX + name.upper() for name in Settings.model_fields]
+    for name in names:
+        if name.startswith(ENV_PREFIX) and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise SettingsError(f"{name} is no setting of the platform (in the environment or {env_file}){hint}")

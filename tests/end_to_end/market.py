@@ -22,13 +22,14 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 from typer.testing import CliRunner
 
 from twotower_assets.assets.declaration import key_of
 from twotower_assets.cli import app
 from twotower_assets.definitions import build_definitions
 from twotower_assets.platform import Platform, open_platform
-from twotower_assets.runs import dagster_instance
+from twotower_assets.runs import dagster_instance, reasons
 from twotower_assets.settings import ENV_PREFIX, load_settings
 
 FIRST, LAST = date(2024, 1, 1), date(2024, 1, 6)
@@ -151,12 +152,16 @@ def materialize(
     platform: Platform,
     *names: str,
     day: date | None = None,
+    since: date | None = None,
     checks: bool = False,
     instance: dg.DagsterInstance | None = None,
     succeeds: bool = True,
     **training: Any,
 ) -> dg.ExecuteInProcessResult:
-    """Materialize some assets of a day (of the last, if not said); `training` changes settings of the training."""
+    """Materialize some assets of a day (of the last, if not said), or of the days `since` one in one run.
+
+    `training` changes settings of the training.
+    """
     wanted = {*names, *(MADE_TOGETHER[name] for name in names if name in MADE_TOGETHER)}
     selection = dg.AssetSelection.assets(*(key_of(name) for name in wanted))
     job = dg.define_asset_job("part_of_the_graph", selection if checks else selection.without_checks())
@@ -164,29 +169,26 @@ def materialize(
     config: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     if "tower_checkpoint" in names:
         config["ops"] = {"tower_checkpoint": {"config": {**TRAINING, **training}}}
-    partitioned = wanted - {"items", "users", "category_map", "champion"}
+    where: dict[str, Any] = {}
+    if since:
+        where["tags"] = {
+            ASSET_PARTITION_RANGE_START_TAG: str(since),
+            ASSET_PARTITION_RANGE_END_TAG: str(platform.settings.last_day),
+        }
+    elif wanted - {"items", "users", "category_map", "champion"}:
+        where["partition_key"] = str(day or platform.settings.last_day)
     with nullcontext(instance) if instance else instance_of(platform) as used, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="\\s*Found multiple backfill policies")
         result = definitions.resolve_job_def("part_of_the_graph").execute_in_process(
-            instance=used,
-            partition_key=str(day or platform.settings.last_day) if partitioned else None,
-            run_config=config,
-            raise_on_error=succeeds,
+            instance=used, run_config=config, raise_on_error=succeeds, **where
         )
     assert result.success == succeeds
     return result
 
 
 def why(result: dg.ExecuteInProcessResult) -> str:
-    """The reasons why steps of a run failed."""
-    reasons = []
-    for event in result.all_events:
-        if event.is_step_failure:
-            error = event.step_failure_data.error
-            while error and error.cause:
-                error = error.cause
-            reasons.append(error.message if error else "")
-    return "; ".join(reasons)
+    """The reasons why steps of a run failed, as the command line gives them."""
+    return "; ".join(reasons(result))
 
 
 def metadata(event: Any) -> dict[str, Any]:

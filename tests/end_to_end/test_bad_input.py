@@ -12,7 +12,6 @@ import pytest
 from end_to_end.market import (
     EMPTY_DAY,
     FIRST,
-    LAST,
     UNLISTED,
     catalogue,
     log_of_the_market,
@@ -30,7 +29,7 @@ from twotower_assets.recommendations import recommend
 
 MakeHome = Callable[..., Path]
 LOG = log_of_the_market()
-TOMORROW = datetime.now() + timedelta(days=2)
+FEATURES = ("impressions", "items", "users", "training_pairs")
 
 
 @pytest.fixture
@@ -51,7 +50,7 @@ def refused(platform: Platform, *names: str) -> str:
 
 
 def test_a_failing_command_prints_one_error_and_writes_nothing(make_home: MakeHome) -> None:
-    home = make_home(LOG.rename({"shown_at": "ts"}), first_day=FIRST)
+    home = make_home(LOG.rename({"shown_at": "ts"}))
     said = twotower(home, "materialize", "features_job", "--days", str(FIRST), exit_code=1)
     assert said.count("error:") == 1
     assert "impressions.sql" in said
@@ -73,15 +72,10 @@ def test_missing_files_are_named(make_home: MakeHome, tmp_path: Path) -> None:
     assert "nowhere does not exist. Set TWOTOWER_SOURCE_PATH" in refused(platform_in(home), "impressions")
 
 
-def test_a_log_with_moments_in_the_future_is_refused(make_home: MakeHome) -> None:
-    log = LOG.with_columns(shown_at=pl.lit(TOMORROW))
-    home = make_home(log, last_day=TOMORROW.date())
-    reason = why(materialize(platform_in(home), "impressions", day=FIRST, succeeds=False)) if False else ""
-    platform = platform_in(home, first_day=TOMORROW.date() - timedelta(days=3))
-    result = materialize(platform, "impressions", day=TOMORROW.date(), succeeds=False)
-    reason = why(result)
-    assert "shown_at lies in the future" in reason
-    assert "TWOTOWER_MAXIMUM_REJECTED_SHARE" in reason
+def test_a_log_that_starts_in_the_future_has_no_day_to_read_yet(make_home: MakeHome) -> None:
+    log = LOG.with_columns(shown_at=pl.lit(datetime.now() + timedelta(days=2)))
+    home = make_home(log, first_day="", last_day="")
+    assert "no daily partition has ended yet" in twotower(home, "materialize", "features_job", exit_code=1)
 
 
 def test_items_without_a_category_are_of_an_unknown_one(make_home: MakeHome) -> None:
@@ -96,25 +90,16 @@ def test_a_model_cannot_be_judged_on_a_day_without_rows(changeable: Platform) ->
     assert "no test click is left to evaluate with" in reason
 
 
-def of_all_days(platform: Platform, *names: str) -> None:
-    for offset in range((LAST - FIRST).days + 1):
-        materialize(platform, *names, day=FIRST + timedelta(days=offset))
-
-
 def test_a_log_of_one_user_goes_through_the_graph(make_home: MakeHome) -> None:
-    platform = platform_in(make_home(LOG.filter(pl.col("user_id") == "u1")), first_day=LAST - timedelta(days=2))
-    of = [LAST - timedelta(days=back) for back in (2, 1, 0)]
-    for day in of:
-        materialize(platform, "impressions", "items", "users", "training_pairs", day=day)
+    platform = platform_in(make_home(LOG.filter(pl.col("user_id") == "u1")))
+    materialize(platform, *FEATURES, since=FIRST)
     materialize(platform, "tower_checkpoint", "item_embeddings", "user_embeddings", "ann_index")
-    assert rows(platform, "SELECT count(*) FROM item_embeddings")[0][0] >= 40
+    assert rows(platform, "SELECT count(*) FROM item_embeddings") == [(40,)]
 
 
 def test_a_log_of_one_item_is_refused(make_home: MakeHome) -> None:
-    log = LOG.with_columns(item_id=pl.lit("i1")).unique(["user_id", "shown_at"])
-    platform = platform_in(make_home(log), first_day=LAST - timedelta(days=2))
-    for back in (2, 1, 0):
-        materialize(platform, "impressions", "items", "users", "training_pairs", day=LAST - timedelta(days=back))
+    platform = platform_in(make_home(LOG.with_columns(item_id=pl.lit("i1"))))
+    materialize(platform, *FEATURES, since=FIRST)
     assert "have the same item, 'i1'" in refused(platform, "tower_checkpoint")
 
 

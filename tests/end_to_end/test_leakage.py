@@ -51,11 +51,10 @@ def all_that_training_reads(data: TrainingSet) -> tuple[Any, ...]:
     )
 
 
-def planted(built: Built, folder: Path, log: pl.DataFrame, days: list[int]) -> Platform:
-    """A copy of the trained home whose log is another one, with the features of some days made again."""
+def planted(built: Built, folder: Path, log: pl.DataFrame) -> Platform:
+    """A copy of the trained home whose log is another one, with the features of all days made again."""
     platform = platform_in(copy_of(built.home, folder), source_path=write_raw(folder / "raw", log))
-    for day in days:
-        materialize(platform, "impressions", "training_pairs", day=LAST.replace(day=day))
+    materialize(platform, "impressions", "training_pairs", since=FIRST)
     return platform
 
 
@@ -75,7 +74,7 @@ def test_clicks_of_the_last_two_days_change_nothing_that_is_trained_on(
 ) -> None:
     before = all_that_training_reads(trained_on(trained, "by_day"))
     log = pl.concat([log_of_the_market(), clicks(5), clicks(6)])
-    platform = planted(built, tmp_path, log, [5, 6])
+    platform = planted(built, tmp_path, log)
     parts = hold_out_of(platform, "by_day").pairs.filter(pl.col("item_id") == "never seen before")["part"]
     assert sorted(parts.unique()) == ["test", "validation"]
     assert all_that_training_reads(trained_on(platform, "by_day")) == before
@@ -83,7 +82,7 @@ def test_clicks_of_the_last_two_days_change_nothing_that_is_trained_on(
 
 def test_a_click_on_a_day_of_training_is_seen(built: Built, trained: Platform, tmp_path: Path) -> None:
     before = all_that_training_reads(trained_on(trained, "by_day"))
-    platform = planted(built, tmp_path, pl.concat([log_of_the_market(), clicks(4)]), [4])
+    platform = planted(built, tmp_path, pl.concat([log_of_the_market(), clicks(4)]))
     after = all_that_training_reads(trained_on(platform, "by_day"))
     assert all(now != then for now, then in zip((after[0], *after[2:]), (before[0], *before[2:]), strict=True))
 
@@ -102,9 +101,8 @@ def test_other_items_in_each_users_last_clicks_change_nothing_that_is_trained_on
         maintain_order="left",
     )
     log = changed.with_columns(item_id=pl.coalesce("other", "item_id")).drop("other")
-    platform = planted(built, tmp_path, log, sorted({day.day for day in chosen["clicked_at"].dt.date()}))
+    platform = planted(built, tmp_path, log)
     other = hold_out_of(platform, "per_user_last").pairs.filter(pl.col("item_id") == "never seen before")
     assert len(other) == len(chosen) > 50
     then, now = (all_that_training_reads(trained_on(one, "per_user_last")) for one in (trained, platform))
     assert (now != then) is seen
-    assert min(chosen["clicked_at"].dt.date()) >= FIRST

@@ -1,10 +1,10 @@
-"""Serving: a checkpoint becomes vectors in the lake and an index, and the version that passes the gates is served.
+"""Serving: a checkpoint becomes vectors in the lake and an index over them.
 
-How vectors are made lives in `two_tower`, how they are searched in `retrieval`.
+How vectors are made lives in `two_tower`, how they are searched in `retrieval`; which version is served, in `champion`.
 """
 
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Any
 
 import dagster as dg
@@ -20,10 +20,9 @@ from twotower_assets.assets.declaration import (
 )
 from twotower_assets.assets.materialization import commit_tables, table_result
 from twotower_assets.assets.records import artifact_rows, stage_frame, stage_rows
-from twotower_assets.checks.gates import CHAMPION_GATES, judge
 from twotower_assets.lake.artifacts import Artifact, ArtifactInput, Provenance, TableInput
 from twotower_assets.lake.lake import LakeError
-from twotower_assets.lake.queries import bound, read_query, stage
+from twotower_assets.lake.queries import bound, read_query
 from twotower_assets.partitions import Days, day_of, trailing_window
 from twotower_assets.platform import Platform
 
@@ -32,12 +31,11 @@ INDEX_RECALL_K = 100
 
 
 def serving_assets(platform: Platform, partitions: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
-    """`item_embeddings`, `user_embeddings`, `ann_index` and `champion`."""
+    """`item_embeddings`, `user_embeddings` and `ann_index`."""
     return [
         _item_embeddings(platform, partitions),
         _user_embeddings(platform, partitions),
         _ann_index(partitions),
-        _champion(platform),
     ]
 
 
@@ -315,86 +313,3 @@ def _one_model(items: Any, users: Any, day: date) -> str:
             "serving/item_embeddings and serving/user_embeddings for that partition again"
         )
     return str(versions.pop())
-
-
-def _champion(platform: Platform) -> dg.AssetsDefinition:
-    @dg.multi_asset(
-        name="champion",
-        specs=[
-            table_spec(
-                "champion",
-                platform,
-                used_for="what `twotower recommend` and the views `current_item_embeddings` and "
-                "`current_user_embeddings` serve.",
-                deps=[
-                    dg.AssetDep(key_of(name))
-                    for name in ("item_embeddings", "user_embeddings", "ann_index", "popularity_bias_report")
-                ],
-                kinds={"duckdb"},
-                version=code_version(sql_files("serving/*.sql", "checks/*.sql", "analysts/*.sql")),
-                note="The newest version that passes the gates. Its rows are published to `served_item_embeddings` and "
-                "`served_user_embeddings` in the same commit, so rebuilding a partition never changes what is served.",
-            )
-        ],
-    )
-    def champion(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
-        return _promote(context, platform)
-
-    return champion
-
-
-def _promote(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
-    refused: list[str] = []
-    with platform.lake.writer() as con:
-        for day, model_version, index_version, report_version in con.execute(
-            read_query("serving/candidates.sql")
-        ).fetchall():
-            outcomes = {gate.name: judge(con, gate, Days(day, day), platform.settings) for gate in CHAMPION_GATES}
-            if failed := [f"{name}: {outcome.observed}" for name, outcome in outcomes.items() if not outcome.passed]:
-                refused.append(f"{model_version} ({'; '.join(failed)})")
-                continue
-            platform.artifacts.open("ann_index", index_version)
-            row = {
-                "model_day": day,
-                "model_version": model_version,
-                "index_version": index_version,
-                "report_version": report_version,
-                "promoted_at": datetime.now(UTC).replace(tzinfo=None),
-                "reason": f"newest version that passes {', '.join(outcomes)}",
-            }
-            stage_rows(con, "champion", [row])
-            for kind in ("item", "user"):
-                name = f"served_{kind}_embeddings"
-                stage(con, f"staged_{name}", read_query(f"serving/{name}.sql"), {"day": day})
-            snapshot = commit_tables(
-                context,
-                platform,
-                con,
-                ["champion", "served_item_embeddings", "served_user_embeddings"],
-                None,
-                views=_current_views(con),
-            )
-            return table_result(
-                context,
-                con,
-                "champion",
-                snapshot,
-                None,
-                model_version=model_version,
-                index_version=index_version,
-                model_day=str(day),
-                refused=refused,
-            )
-    raise dg.Failure(
-        "No version passes the gates; what is served stays as it is. "
-        + (f"Refused: {' | '.join(refused)}" if refused else "There is no complete version yet."),
-        allow_retries=False,
-    )
-
-
-def _current_views(con: duckdb.DuckDBPyConnection) -> list[str]:
-    row = con.execute("SELECT len(embedding) FROM staged_served_item_embeddings LIMIT 1").fetchone()
-    dimensions = int(row[0]) if row else 1
-    return [
-        read_query(f"analysts/current_{kind}_embeddings.sql").format(dimensions=dimensions) for kind in ("item", "user")
-    ]
