@@ -40,6 +40,8 @@ def _told_in_one_line(command: Callable[..., Any]) -> Callable[..., Any]:
 
         try:
             return command(*args, **kwargs)
+        except typer.Exit:  # a RuntimeError too, but no failure: it only carries the exit code
+            raise
         except (RuntimeError, ValueError, LookupError, OSError, duckdb.Error) as error:
             _fail(str(error) or type(error).__name__)
 
