@@ -6,6 +6,8 @@ The Dagster UI shows these runs like any other.
 from __future__ import annotations
 
 import logging
+import os
+import platform as platform_module
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
@@ -20,6 +22,8 @@ from twotower_assets.event_log import speed_up_sqlite_event_log
 from twotower_assets.partitions import daily_partitions
 from twotower_assets.platform import Platform, prepare_dagster_home
 
+PROCESS_TAG = "twotower/process"
+
 
 class RunFailedError(RuntimeError):
     """A run failed; the message names the step, its cause, and failing checks."""
@@ -31,7 +35,27 @@ def dagster_instance(platform: Platform) -> Iterator[dg.DagsterInstance]:
     prepare_dagster_home(platform.settings.dagster_home)
     speed_up_sqlite_event_log()
     with dg.DagsterInstance.get() as instance:
+        end_killed_runs(instance)
         yield instance
+
+
+def end_killed_runs(instance: dg.DagsterInstance) -> None:
+    """Report runs of `run_job` whose process is gone as failed; else they would hold a place in the queue for ever."""
+    host = platform_module.node()
+    for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])):
+        where, _, process = run.tags.get(PROCESS_TAG, "").rpartition(":")
+        if where == host and not _alive(int(process)):
+            instance.report_run_failed(run, f"Process {process}, which this run went on in, was killed.")
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # there, and another user's
+    return True
 
 
 def run_job(
@@ -53,19 +77,13 @@ def run_job(
     config: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": log_level}}}}
     if training:
         config["ops"] = {"tower_checkpoint": {"config": dict(training)}}
-    where: dict[str, Any] = (
-        {"partition_key": first.isoformat()}
-        if first == last
-        else {
-            "tags": {
-                ASSET_PARTITION_RANGE_START_TAG: first.isoformat(),
-                ASSET_PARTITION_RANGE_END_TAG: last.isoformat(),
-            }
-        }
-    )
+    tags = {PROCESS_TAG: f"{platform_module.node()}:{os.getpid()}"}
+    partition_key = first.isoformat() if first == last else None
+    if partition_key is None:
+        tags |= {ASSET_PARTITION_RANGE_START_TAG: first.isoformat(), ASSET_PARTITION_RANGE_END_TAG: last.isoformat()}
     try:
         result = definitions.resolve_job_def(job).execute_in_process(
-            instance=instance, run_config=config, raise_on_error=False, **where
+            instance=instance, run_config=config, raise_on_error=False, partition_key=partition_key, tags=tags
         )
     except dg.DagsterError as error:
         raise RunFailedError(f"{job} for {first} to {last} cannot start: {error}") from error

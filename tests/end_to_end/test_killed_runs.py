@@ -12,14 +12,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
-from end_to_end.market import LAST, Built, copy_of, materialize, only_home, platform_in, rows
+from end_to_end.market import LAST, Built, copy_of, instance_of, materialize, only_home, platform_in, rows
 from twotower_assets.platform import Platform
 from twotower_assets.two_tower.tensor_file import read_tensors
 
 COMMAND = [sys.executable, "-c", "from twotower_assets.cli import app; app()"]
-LONG = {"epochs": 25, "patience": 25, "batch_size": 16}
+LONG = {"epochs": 15, "patience": 15, "batch_size": 16}
 PATIENCE = 60.0
 
 
@@ -63,7 +64,10 @@ def test_a_run_killed_in_the_middle_of_a_write_leaves_the_rows_and_the_next_run_
     finally:
         blocker.close()
     assert rows(changeable, log) == before
-    materialize(changeable, "impressions", "items", "users")
+    with instance_of(changeable) as instance:
+        (killed,) = instance.get_runs(limit=1)
+        assert killed.status == dg.DagsterRunStatus.FAILURE
+        materialize(changeable, "impressions", "items", "users", instance=instance)
     assert rows(changeable, log) == before
 
 
