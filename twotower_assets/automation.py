@@ -10,25 +10,22 @@ FEATURES = dg.AssetSelection.groups("sources", "features")
 TRAINING = dg.AssetSelection.groups("training", "serving", "reports")
 
 
-def jobs(partitions: dg.DailyPartitionsDefinition) -> list[Any]:
+def jobs() -> list[Any]:
     """`features_job`, `training_job` and `everything_job`, each with the checks of its assets."""
     return [
         dg.define_asset_job(
             "features_job",
             FEATURES,
-            partitions_def=partitions,
             description="Read the sources of a day, or of a range of days, and make every feature.",
         ),
         dg.define_asset_job(
             "training_job",
             TRAINING,
-            partitions_def=partitions,
             description="Train as of a day, embed, index, report, and serve the newest version that passes the gates.",
         ),
         dg.define_asset_job(
             "everything_job",
             FEATURES | TRAINING,
-            partitions_def=partitions,
             description="A day from its raw log to what is served.",
         ),
     ]

@@ -35,6 +35,9 @@ def build_definitions(
         SettingsError: a setting is out of range.
         SourceError: the data set's SQL or files are needed to know its days, and are not there.
     """
+    # Features are materialized as ranges, models day by day; a job of both takes the smaller step, as it should.
+    # Dagster warns of it when it resolves the job, which is after this function.
+    warnings.filterwarnings("ignore", message="Asset job everything_job materializes assets with varying")
     platform = open_platform(settings or load_settings())
     with warnings.catch_warnings():
         # Windows that reach before the first partition are a beta in Dagster 1.13.
@@ -44,7 +47,7 @@ def build_definitions(
 
 def _definitions(platform: Platform, resources: Mapping[str, Any]) -> dg.Definitions:
     partitions = daily_partitions(*platform.days())
-    every_job = jobs(partitions)
+    every_job = jobs()
     return dg.Definitions(
         assets=[
             *source_assets(platform, partitions),
@@ -66,6 +69,4 @@ def _definitions(platform: Platform, resources: Mapping[str, Any]) -> dg.Definit
 def definitions() -> dg.Definitions:
     """What Dagster loads."""
     speed_up_sqlite_event_log()
-    # Features are materialized as ranges, models day by day; a job of both takes the smaller step, as it should.
-    warnings.filterwarnings("ignore", message="Asset job everything_job materializes assets with varying")
     return build_definitions()
