@@ -170,7 +170,7 @@ def recommend(
     k: Count = 10,
     popularity_weight: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="γ: 1 = click probability, 0 = PMI, the long tail's best case."),
+        typer.Option(min=0, max=1, help="γ: 1 = click probability, 0 = PMI, affinity alone."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

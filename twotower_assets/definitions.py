@@ -55,7 +55,7 @@ def _definitions(platform: Platform, resources: Mapping[str, Any]) -> dg.Definit
             *training_assets(platform, partitions, blocking_check_keys(TRAINING_INPUTS)),
             *serving_assets(platform, partitions),
             champion_asset(platform),
-            *report_assets(partitions),
+            *report_assets(platform, partitions),
         ],
         asset_checks=table_checks(),
         jobs=every_job,

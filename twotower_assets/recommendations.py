@@ -90,7 +90,8 @@ def _champion_index(con: duckdb.DuckDBPyConnection, platform: Platform) -> tuple
     row = con.execute("SELECT index_version FROM champion").fetchone()
     if row is None:
         raise NothingServedError(
-            "nothing is served yet; materialize serving/champion (`make demo`, or training_job in the Dagster UI)"
+            "nothing is served yet: no model was trained, or none passed its gates. The checks and the report of the "
+            "last run of training_job say which; `make demo` or `twotower materialize training_job` runs it"
         )
     index = load_index(platform.artifacts.open("ann_index", row[0]).folder)
     return index, float(index.extra["trained_popularity_weight"])

@@ -125,6 +125,8 @@ def reasons(result: dg.ExecuteInProcessResult) -> Iterator[str]:
     for event in result.all_events:
         if event.is_step_failure:
             error = event.step_failure_data.error
+            if error and error.cls_name == "DagsterAssetCheckFailedError":
+                continue  # told by the check below
             while error and error.cause and str(error.cls_name).startswith("Dagster"):
                 error = error.cause  # what the platform said; its own causes are in the UI
             yield f"step {event.step_key}: {_said(error) if error else 'no reason given'}"

@@ -103,7 +103,7 @@ class Settings(BaseSettings):
         1.0,
         ge=0,
         le=1,
-        description="γ served by default: 1 = click probability, 0 = PMI, the long tail's best case.",
+        description="γ served by default: 1 = click probability, 0 = PMI, affinity alone.",
     )
     index_factory: str | None = Field(
         None, description="FAISS index-factory string. Default: chosen by catalogue size (flat, HNSW, IVF)."

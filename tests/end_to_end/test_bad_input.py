@@ -51,11 +51,10 @@ def refused(platform: Platform, *names: str) -> str:
 
 def test_a_failing_command_prints_one_error_and_writes_nothing(make_home: MakeHome) -> None:
     home = make_home(LOG.rename({"shown_at": "ts"}))
-    for name in ("items", "users"):
-        (home.parent / "raw" / f"{name}.parquet").unlink()
+    (home.parent / "raw" / "items.parquet").unlink()
     said = twotower(home, "materialize", "features_job", "--days", str(FIRST), exit_code=1)
     assert said.count("error:") == 1
-    for name in ("impressions", "items", "users"):
+    for name in ("impressions", "items"):
         assert f"step {name}: {name}.sql of the data set 'parquet' cannot read" in said
     assert "shown_at" in said
     assert "Traceback" not in said
@@ -73,6 +72,16 @@ def test_a_missing_column_is_named(make_home: MakeHome) -> None:
 def test_missing_files_are_named(make_home: MakeHome, tmp_path: Path) -> None:
     home = make_home(source_path=tmp_path / "nowhere")
     assert "nowhere does not exist. Set TWOTOWER_SOURCE_PATH" in refused(platform_in(home), "impressions")
+
+
+def test_users_are_optional(make_home: MakeHome) -> None:
+    home = make_home()
+    (home.parent / "raw" / "users.parquet").unlink()
+    platform = platform_in(home)
+    result = materialize(platform, "users")
+    assert rows(platform, "FROM users") == []
+    (event,) = result.asset_materializations_for_node("users")
+    assert "no file of users" in event.metadata["note"].value
 
 
 def test_a_log_that_starts_in_the_future_has_no_day_to_read_yet(make_home: MakeHome) -> None:

@@ -31,7 +31,7 @@ def feature_assets(platform: Platform, partitions: dg.DailyPartitionsDefinition)
             partitions,
             upstream="item_frequency_daily",
             looks_back=True,
-            used_for="popularity corrections from the table, buckets, and following concentration over time.",
+            used_for="the buckets shown with recommendations, and following concentration over time.",
         ),
         _feature(
             "exposure_log",
@@ -39,14 +39,14 @@ def feature_assets(platform: Platform, partitions: dg.DailyPartitionsDefinition)
             partitions,
             upstream="impressions",
             looks_back=True,
-            used_for="hard negatives: what this user saw and did not click.",
+            used_for="what is shown in vain, by user and item; these are the negatives that users themselves gave.",
         ),
         _feature(
             "category_map",
             platform,
             None,
             upstream="items",
-            used_for="category negatives and coverage by category.",
+            used_for="joining items with categories and their sizes.",
         ),
         _feature(
             "training_pairs",

@@ -28,8 +28,7 @@ def commit_tables(
 ) -> int:
     """Replace the tables `names` by `staged_<name>`, those with a `day` within `days`; give the snapshot.
 
-    The first name is the one that the commit is remembered under. Rows of `artifacts` are added to those there.
-    `views` are statements that define views, part of the same commit.
+    Rows of `artifacts` are added to those there. `views` are statements that define views, part of the same commit.
     """
     replacements = [
         Replacement(
@@ -40,7 +39,7 @@ def commit_tables(
         )
         for name in names
     ]
-    info = CommitInfo(names[0], context.run.run_id, days)
+    info = CommitInfo(context.assets_def.op.name, context.run.run_id, days)
     return platform.lake.commit(con, replacements, info, views)
 
 

@@ -17,7 +17,7 @@ from twotower_assets.assets.records import artifact_rows, stage_rows
 from twotower_assets.assets.serving import checkpoint_of
 from twotower_assets.lake.artifacts import Artifact, ArtifactInput, Provenance, TableInput
 from twotower_assets.lake.tables import REPORTS, names
-from twotower_assets.partitions import Days, day_of
+from twotower_assets.partitions import Days, day_of, trailing_window
 from twotower_assets.platform import Platform
 
 REPORT_FILE = "report.html"
@@ -35,9 +35,10 @@ DATA_NOTES = {
 }
 
 
-def report_assets(partitions: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
+def report_assets(platform: Platform, partitions: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
     """`popularity_bias_report`."""
-    deps = ("tower_checkpoint", "training_curves", "ann_index", "items", "users")
+    keys = [key_of(name) for name in ("tower_checkpoint", "training_curves", "ann_index", "items", "users")]
+    window = trailing_window(platform.settings.window_days)
 
     @dg.multi_asset(
         name="popularity_bias_report",
@@ -50,7 +51,7 @@ def report_assets(partitions: dg.DailyPartitionsDefinition) -> list[dg.AssetsDef
                     f"One HTML page a day, and the tables {', '.join(f'`{name}`' for name in names(REPORTS))}.\n\n"
                     "**Used for:** deciding whether a model may be served, and at which γ."
                 ),
-                deps=[dg.AssetDep(key_of(name)) for name in deps],
+                deps=[dg.AssetDep(key_of("training_pairs"), partition_mapping=window), *map(dg.AssetDep, keys)],
                 kinds={"duckdb", "html"},
                 version=code_version(code_files("evaluation", "reporting")),
             )

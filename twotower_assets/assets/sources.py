@@ -6,11 +6,12 @@ What a raw row looks like is known to `sql/sources/`, what a clean one is to `sq
 from collections.abc import Iterator
 
 import dagster as dg
+import duckdb
 
-from twotower_assets.assets.declaration import code_version, key_of, sql_files, table_spec
+from twotower_assets.assets.declaration import code_version, sql_files, table_spec
 from twotower_assets.assets.materialization import commit_tables, table_result
 from twotower_assets.lake.queries import stage
-from twotower_assets.lake.sources import Rejects, partition_bounds, stage_catalogue, stage_impressions
+from twotower_assets.lake.sources import NoFilesError, Rejects, partition_bounds, stage_catalogue, stage_impressions
 from twotower_assets.partitions import days_of
 from twotower_assets.platform import Platform
 
@@ -96,7 +97,7 @@ def source_assets(platform: Platform, partitions: dg.DailyPartitionsDefinition) 
                 used_for="feature columns of the user tower, and vectors for users without a click.",
                 kinds={"duckdb", "sql"},
                 version=version,
-                note="A data set without `users.sql` has no row here.",
+                note="A data set without `users.sql`, or without the files that it names, has no row here.",
                 sql=folder,
             )
         ],
@@ -109,14 +110,26 @@ def source_assets(platform: Platform, partitions: dg.DailyPartitionsDefinition) 
 
 def _catalogue(context: dg.AssetExecutionContext, platform: Platform, table: str) -> dg.MaterializeResult:
     with platform.lake.writer() as con:
-        if table == "users" and platform.source.query("users") is None:
+        if table == "users" and (reason := _why_no_users(con, platform)):
             stage(con, "staged_users", NO_USERS)
-            snapshot = commit_tables(context, platform, con, [table], None)
-            return table_result(context, con, table, snapshot, None, note="The data set has no users.sql.")
-        rejects = stage_catalogue(con, platform.source, table)
-        rejects.refuse_above(platform.settings.maximum_rejected_share, table)
+            facts: dict[str, object] = {"note": reason}
+        else:
+            rejects = stage_catalogue(con, platform.source, table)
+            rejects.refuse_above(platform.settings.maximum_rejected_share, table)
+            facts = {"rows_read": rejects.rows, **_described(rejects)}
         snapshot = commit_tables(context, platform, con, [table], None)
-        return table_result(context, con, table, snapshot, None, rows_read=rejects.rows, **_described(rejects))
+        return table_result(context, con, table, snapshot, None, **facts)
+
+
+def _why_no_users(con: duckdb.DuckDBPyConnection, platform: Platform) -> str | None:
+    """Users are optional: why the data set has none, or None if it has."""
+    if platform.source.query("users") is None:
+        return "The data set has no users.sql."
+    try:
+        platform.source.stage(con, "users")
+    except NoFilesError as error:
+        return f"The data set has no file of users: {error}"
+    return None
 
 
 def _described(rejects: Rejects) -> dict[str, object]:
@@ -125,6 +138,3 @@ def _described(rejects: Rejects) -> dict[str, object]:
         "reasons": rejects.reasons,
         "first_rejected": rejects.first,
     }
-
-
-SOURCE_KEYS = [key_of(name) for name in ("impressions", "rejected_impressions", "items", "users")]

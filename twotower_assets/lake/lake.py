@@ -57,12 +57,13 @@ class CommitInfo:
     run_id: str = ""
     days: tuple[date, date] | None = None
 
-    def as_json(self) -> str:
-        """As JSON text with keys asset, run_id, first_day, last_day."""
+    def as_json(self, tables: Sequence[str]) -> str:
+        """As JSON text with keys asset, tables, run_id, first_day, last_day."""
         first, last = self.days or (None, None)
         return json.dumps(
             {
                 "asset": self.asset,
+                "tables": list(tables),
                 "run_id": self.run_id,
                 "first_day": first.isoformat() if first else None,
                 "last_day": last.isoformat() if last else None,
@@ -175,7 +176,11 @@ class Lake:
                 con.execute(statement)
             con.execute(
                 "CALL ducklake_set_commit_message('lake', $author, $message, extra_info => $info)",
-                {"author": "twotower_assets", "message": f"materialize {info.asset}", "info": info.as_json()},
+                {
+                    "author": "twotower_assets",
+                    "message": f"materialize {info.asset}",
+                    "info": info.as_json([replacement.table for replacement in replacements]),
+                },
             )
             con.execute("COMMIT")
         except BaseException:
@@ -324,17 +329,17 @@ def _quoted(text: Path | str) -> str:
     return str(text).replace("'", "''")
 
 
-def writes_of(con: duckdb.DuckDBPyConnection, asset: str) -> list[Mapping[str, Any]]:
-    """Every commit of `asset` that the lake still remembers, oldest first: snapshot_id, snapshot_time, run_id, days."""
+def writes_of(con: duckdb.DuckDBPyConnection, table: str) -> list[Mapping[str, Any]]:
+    """Every commit to `table` that the lake still remembers, oldest first: snapshot_id, snapshot_time, run_id, days."""
     cursor = con.execute(
         """
         SELECT snapshot_id, snapshot_time, commit_extra_info ->> 'run_id' AS run_id,
             (commit_extra_info ->> 'first_day')::DATE AS first_day, (commit_extra_info ->> 'last_day')::DATE AS last_day
         FROM ducklake_snapshots('lake')
-        WHERE commit_extra_info ->> 'asset' = $asset
+        WHERE list_contains((commit_extra_info -> 'tables')::VARCHAR[], $table)
         ORDER BY snapshot_id
         """,
-        {"asset": asset},
+        {"table": table},
     )
     names = [column[0] for column in cursor.description or []]
     return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]

@@ -28,6 +28,10 @@ class SourceError(RuntimeError):
     """The raw data set cannot be read, or is not what the data contract says."""
 
 
+class NoFilesError(SourceError):
+    """The SQL names files by a pattern, and there is none."""
+
+
 @dataclass(frozen=True)
 class Source:
     """A raw data set: its files in `path`, its SQL in `sql_folder`, read as `file_format` where there are variants."""
@@ -60,9 +64,8 @@ class Source:
         try:
             stage(con, "source_rows", sql, {"path": str(self.path), **(parameters or {})})
         except QueryError as error:
-            raise SourceError(
-                f"{table}.sql of the data set '{self.dataset}' cannot read {self.path}: {error}"
-            ) from error
+            kind = NoFilesError if "No files found" in str(error) else SourceError
+            raise kind(f"{table}.sql of the data set '{self.dataset}' cannot read {self.path}: {error}") from error
         columns = [column[0] for column in con.execute("FROM source_rows LIMIT 0").description or []]
         for column in REQUIRED_COLUMNS[table]:
             if column not in columns:

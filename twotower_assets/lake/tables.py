@@ -1,7 +1,7 @@
 """The tables of the lake, each column declared once: name, type, meaning, what its values may be, where they come from.
 
 Table creation, comments in the lake, the Dagster column schema, column lineage, the Great Expectations suites and
-`docs/data-contract.md` all read these declarations. Nothing here opens a database.
+`docs/tables.md` all read these declarations. Nothing here opens a database.
 """
 
 from __future__ import annotations

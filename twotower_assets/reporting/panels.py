@@ -61,7 +61,7 @@ def tradeoff_panel(rows: pl.DataFrame, title: str, *, last: bool) -> Any:
         "weight:Q",
         title="Popularity weight γ" if last else None,
         scale=alt.Scale(domain=[min(0, *weights), max(1, *weights)]),
-        axis=alt.Axis(values=sorted({0, 0.5, 1, *weights}), format="~g"),
+        axis=alt.Axis(values=sorted({0, 0.5, 1, *weights}), format=".2~f"),
     )
     fixed = alt.Chart(values(rows.filter(pl.col("weight").is_null()), "series", "value"))
     dial = alt.Chart(values(moved, "series", "weight", "value", "low", "high")).encode(x=x, color=colour)

@@ -67,7 +67,7 @@ def popularity(data: ReportData) -> Table:
             lambda value: words.decimal(value, 1),
         ),
         ("Popularity lift", "popularity_lift", words.signed),
-        ("Share beyond the head (APLT)", "aplt", words.percent),
+        ("Share of tail and cold (APLT)", "aplt", words.percent),
         ("Novelty, bits", "novelty", lambda value: words.decimal(value, 1)),
         ("Calibration (JSD)", "calibration", lambda value: words.decimal(value, 3)),
     )
