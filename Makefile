@@ -9,7 +9,7 @@ demo: $(VENV)/installed ## set up, run MovieLens-100K through the whole graph, p
 	$(BIN)/twotower demo
 
 test: $(VENV)/installed ## run all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 ui: $(VENV)/installed ## the Dagster UI on http://127.0.0.1:3000
 	$(BIN)/twotower ui

@@ -303,8 +303,9 @@ def main() -> None:
 
 def fetched() -> Path:
     from twotower_assets.movielens import fetch_movielens
+    from twotower_assets.settings import load_settings
 
-    return fetch_movielens(Path.home() / ".cache" / "twotower" / "ml-100k")
+    return fetch_movielens(load_settings().cache_folder / "movielens")
 
 
 if __name__ == "__main__":

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import os
 import sys
 from collections.abc import Callable
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -96,8 +97,7 @@ def materialize(
     days: Annotated[
         str,
         typer.Option(
-            help="A day, or for features_job a range such as 2022-04-24..2022-04-30. Default: the last day, and for "
-            "features_job all days."
+            help="A day, or a range such as 2022-04-24..2022-04-30. Default: the last day; for features_job, all days."
         ),
     ] = "",
     changes: Annotated[
@@ -105,7 +105,7 @@ def materialize(
         typer.Option("--set", metavar="NAME=VALUE", help="A training setting, as in the launchpad; may be repeated."),
     ] = None,
 ) -> None:
-    """Run a job here and now, for one day, or features for a range of days in one run.
+    """Run a job here and now: features for a range of days in one run, training for each day in a run of its own.
 
     Examples: `twotower materialize features_job --days 2022-04-24..2022-04-30`,
     `twotower materialize training_job --days 2022-04-30 --set temperature=0.5 --set correction=none`
@@ -116,9 +116,11 @@ def materialize(
     first, last = _day_range(platform, days)
     if not days and job != "features_job":
         first = last
+    training = _training_changes(changes or [])
     with dagster_instance(platform) as instance:
-        result = run_job(platform, instance, job, first, last, training=_training_changes(changes or []))
-    print(f"{job} succeeded for {first} to {last}: run {result.run_id}")
+        for begin, end in [(first, last)] if job == "features_job" else _each_day(first, last):
+            result = run_job(platform, instance, job, begin, end, training=training)
+            print(f"{job} succeeded for {begin} to {end}: run {result.run_id}")
 
 
 @app.command()
@@ -156,7 +158,8 @@ def sql(
         elif as_json:
             cursor = con.execute(query)
             names = [column[0] for column in cursor.description or []]
-            print(json.dumps([dict(zip(names, row, strict=True)) for row in cursor.fetchall()], default=str))
+            rows = [dict(zip(names, map(_json_value, row), strict=True)) for row in cursor.fetchall()]
+            print(json.dumps(rows, default=str, allow_nan=False))
         else:
             relation = con.sql(query)
             if relation is not None:
@@ -240,13 +243,21 @@ def doctor(as_json: AsJson = False) -> None:
         raise typer.Exit(1)
 
 
+def _each_day(first: date, last: date) -> list[tuple[date, date]]:
+    days = (first + timedelta(days=offset) for offset in range((last - first).days + 1))
+    return [(day, day) for day in days]
+
+
 def _training_changes(changes: list[str]) -> dict[str, Any]:
     import yaml
 
     pairs = [change.partition("=") for change in changes]
     if wrong := [name for name, equals, _ in pairs if not equals]:
         raise ValueError(f"--set takes NAME=VALUE, not '{wrong[0]}'")
-    return {name: yaml.safe_load(value) for name, _, value in pairs}
+    try:
+        return {name: yaml.safe_load(value) for name, _, value in pairs}
+    except yaml.YAMLError as error:
+        raise ValueError(f"--set takes values as in YAML, such as 0.5, logq or [128, 64]: {error}") from error
 
 
 def _day_range(platform: Platform, days: str) -> tuple[date, date]:
@@ -262,6 +273,11 @@ def _day_range(platform: Platform, days: str) -> tuple[date, date]:
     if len(found) > 2 or found[0] > found[-1]:
         raise ValueError(f"--days takes a day or first..last, not '{days}'")
     return found[0], found[-1]
+
+
+def _json_value(value: Any) -> Any:
+    """JSON has no NaN and no infinity; they become null."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _show(suggestions: list[Any], title: str, as_json: bool) -> None:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from rich.table import Table as RichTable
 
+from twotower_assets.lake.queries import read_query
 from twotower_assets.movielens import LICENCE, fetch_movielens
 from twotower_assets.platform import Platform, open_platform
 from twotower_assets.runs import dagster_instance, run_job
-from twotower_assets.settings import Settings, load_settings
+from twotower_assets.settings import Settings, SettingsError, load_settings
 
 ENV_FILE = """\
 # Settings of this home folder; the environment comes before them. See twotower_assets/settings.py.
@@ -50,7 +51,12 @@ def run_demo(say: Callable[[str], None]) -> Platform:
     """Fetch, materialize all days of features as a few ranges, train as of the last day. Raises as its parts do."""
     started = time.monotonic()
     platform = open_platform(demo_settings())
-    if platform.source.dataset == "movielens" and platform.settings.source_path is None:
+    if platform.source.dataset != "movielens":
+        raise SettingsError(
+            f"the demo is of MovieLens-100K, and {platform.settings.home} is the home of the data set "
+            f"'{platform.source.dataset}'; set TWOTOWER_HOME to another folder for the demo"
+        )
+    if platform.settings.source_path is None:
         say(f"Fetching MovieLens-100K into {platform.source.path} …\n  {LICENCE}")
         fetch_movielens(platform.source.path)
     first, last = platform.days()
@@ -72,26 +78,14 @@ def headline_table(platform: Platform) -> RichTable:
     for heading in ("", *(name for name, *_ in HEADLINE)):
         table.add_column(heading, justify="left" if not heading else "right")
     with platform.lake.reader() as con:
-        for model, name in MODELS.items():
-            values = [
-                con.execute(
-                    """
-                    SELECT value FROM model_metrics JOIN champion USING (model_version)
-                    WHERE model = $model AND metric = $metric AND k = $k AND bucket = $bucket
-                        AND popularity_weight IS NOT DISTINCT FROM $weight
-                    """,
-                    {
-                        "model": model,
-                        "metric": metric,
-                        "k": k,
-                        "bucket": bucket,
-                        "weight": platform.settings.popularity_weight if model == "two_tower" else None,
-                    },
-                ).fetchone()
-                for _, metric, k, bucket in HEADLINE
-            ]
-            if any(values):
-                table.add_row(name, *(f"{value[0]:.3f}" if value else "–" for value in values))
+        rows = con.execute(
+            read_query("reports/headline.sql"), {"popularity_weight": platform.settings.popularity_weight}
+        ).fetchall()
+    values = {tuple(row[:4]): row[4] for row in rows}
+    for model, name in MODELS.items():
+        found = [values.get((model, metric, k, bucket)) for _, metric, k, bucket in HEADLINE]
+        if any(value is not None for value in found):
+            table.add_row(name, *("–" if value is None else f"{value:.3f}" for value in found))
     return table
 
 

@@ -15,6 +15,7 @@ import duckdb
 
 from twotower_assets.lake.artifacts import Artifact
 from twotower_assets.lake.lake import writes_of
+from twotower_assets.lake.queries import read_query
 from twotower_assets.lake.tables import TABLES
 from twotower_assets.platform import Platform
 
@@ -50,20 +51,9 @@ def lineage(platform: Platform, artifact: str) -> Node:
     Raises `UnknownArtifactError` for no such artifact, `ArtifactError` where its folder is gone.
     """
     with platform.lake.reader() as con:
-        row = con.execute(
-            """
-            SELECT asset, version
-            FROM artifacts
-            WHERE $name IN (asset, version, asset || '/' || version)
-            ORDER BY created_at DESC
-            LIMIT 1
-            """,
-            {"name": artifact},
-        ).fetchone()
+        row = con.execute(read_query("lineage/artifact.sql"), {"name": artifact}).fetchone()
         if row is None:
-            known = con.execute(
-                "SELECT asset || '/' || version FROM artifacts ORDER BY created_at DESC LIMIT 5"
-            ).fetchall()
+            known = con.execute(read_query("lineage/newest_artifacts.sql")).fetchall()
             names = ", ".join(name for (name,) in known) or "none yet"
             raise UnknownArtifactError(f"there is no artifact '{artifact}'. The newest are: {names}")
         return _artifact_node(con, platform, platform.artifacts.open(*row))

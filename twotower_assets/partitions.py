@@ -28,6 +28,11 @@ def daily_partitions(first_day: date, last_day: date | None) -> dg.DailyPartitio
     )
 
 
+def window(day: date, window_days: int) -> Days:
+    """The days of the trailing window that ends with `day`."""
+    return Days(day - timedelta(days=window_days - 1), day)
+
+
 def trailing_window(window_days: int) -> dg.TimeWindowPartitionMapping:
     """A partition depends on the upstream partitions of its own day and the `window_days − 1` days before it."""
     return dg.TimeWindowPartitionMapping(

@@ -127,7 +127,7 @@ def reasons(result: dg.ExecuteInProcessResult) -> Iterator[str]:
             error = event.step_failure_data.error
             if error and error.cls_name == "DagsterAssetCheckFailedError":
                 continue  # told by the check below
-            while error and error.cause and str(error.cls_name).startswith("Dagster"):
+            while error and error.cause and str(error.cls_name).startswith(("Dagster", "RetryRequested")):
                 error = error.cause  # what the platform said; its own causes are in the UI
             yield f"step {event.step_key}: {_said(error) if error else 'no reason given'}"
     for evaluation in result.get_asset_check_evaluations():

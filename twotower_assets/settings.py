@@ -148,6 +148,8 @@ class Settings(BaseSettings):
     def _consistent(self) -> Settings:
         if self.first_day and self.last_day and self.last_day < self.first_day:
             raise ValueError(f"last_day {self.last_day} lies before first_day {self.first_day}")
+        if self.sql_sources and "dataset" not in self.model_fields_set:
+            raise ValueError("sql_sources is set: give your data set a name of its own with TWOTOWER_DATASET")
         if self.test_share + self.validation_share >= 1:
             raise ValueError(
                 f"test_share {self.test_share:g} + validation_share {self.validation_share:g} must stay below 1, "

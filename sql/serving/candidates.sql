@@ -4,9 +4,11 @@ SELECT
     index_rows.model_version,
     index_rows.index_version,
     (
-        SELECT max_by(version, created_at)
+        SELECT max_by(version, (created_at, version))
         FROM artifacts
-        WHERE asset = 'popularity_bias_report' AND model_day = index_rows.day
+        WHERE
+            asset = 'popularity_bias_report'
+            AND list_contains(upstream ->> '$.artifacts[*].version', index_rows.model_version)
     ) AS report_version
 FROM (SELECT DISTINCT day, model_version, index_version FROM ann_index_quality) AS index_rows
 WHERE

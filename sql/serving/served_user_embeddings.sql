@@ -1,4 +1,4 @@
 SELECT * EXCLUDE (day)
 FROM user_embeddings
-WHERE day = $day
+WHERE day = $day AND model_version = $version
 ORDER BY user_id

@@ -18,12 +18,12 @@ def con() -> duckdb.DuckDBPyConnection:
     con = duckdb.connect()
     con.execute(
         """
-        CREATE TABLE staged_impressions AS
-        SELECT DATE '2024-01-01' AS day, 'ann' AS user_id, item_id, item_id = 'a' AS clicked
-        FROM (VALUES ('a'), ('b'), ('b'), ('c')) AS shown (item_id)
+        CREATE TABLE checked_impressions AS
+        SELECT DATE '2024-01-01' AS day, 'ann' AS user_id, item_id, item_id = 'a' AS clicked, reason
+        FROM (VALUES ('a', NULL), ('b', NULL), ('b', NULL), ('c', NULL), ('d', 'it repeats')) AS shown (item_id, reason)
         """
     )
-    con.execute("CREATE TABLE staged_user_embeddings AS SELECT day, user_id FROM staged_impressions LIMIT 2")
+    con.execute("CREATE TABLE staged_user_embeddings AS SELECT day, user_id FROM checked_impressions LIMIT 2")
     return con
 
 
@@ -31,6 +31,7 @@ def test_each_day_has_a_count_and_its_own_numbers(con: duckdb.DuckDBPyConnection
     numbers = daily_numbers(con, "impressions", DAYS)
     first = numbers[date(2024, 1, 1)]
     assert first["dagster/row_count"] == 4
+    assert (first["rows_read"], first["rows_rejected"]) == (5, 1)
     assert (first["clicks"], first["click_rate"], first["users"], first["items"]) == (1, 0.25, 1, 3)
     assert numbers[date(2024, 1, 2)] == numbers[date(2024, 1, 3)] == {"dagster/row_count": 0}
 

@@ -84,10 +84,10 @@ def test_users_are_optional(make_home: MakeHome) -> None:
     assert "no file of users" in event.metadata["note"].value
 
 
-def test_a_log_that_starts_in_the_future_has_no_day_to_read_yet(make_home: MakeHome) -> None:
+def test_a_log_of_the_future_alone_names_no_first_day(make_home: MakeHome) -> None:
     log = LOG.with_columns(shown_at=pl.lit(datetime.now() + timedelta(days=2)))
     home = make_home(log, first_day="", last_day="")
-    assert "no daily partition has ended yet" in twotower(home, "materialize", "features_job", exit_code=1)
+    assert "set TWOTOWER_FIRST_DAY" in twotower(home, "materialize", "features_job", exit_code=1)
 
 
 def test_items_without_a_category_are_of_an_unknown_one(make_home: MakeHome) -> None:

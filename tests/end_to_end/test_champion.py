@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 from datetime import date, timedelta
 from typing import Any
 
@@ -37,6 +38,9 @@ LIMIT 10
 def plant(platform: Platform, day: date, change: str = "") -> str:
     """A model of another day, with all that the last one has, and one change to what was measured of it."""
     version = f"{day}-planted"
+    ((real,),) = rows(platform, f"SELECT DISTINCT model_version FROM item_embeddings WHERE day = '{LAST}'")
+    checkpoints = platform.artifacts.folder / "tower_checkpoint"
+    shutil.copytree(checkpoints / real, checkpoints / version)
     with platform.lake.writer() as con:
         for table in ("item_embeddings", "user_embeddings", "ann_index_quality", "model_metrics"):
             con.execute(
@@ -45,9 +49,10 @@ def plant(platform: Platform, day: date, change: str = "") -> str:
                 {"day": day, "version": version, "last": LAST},
             )
         con.execute(
-            "INSERT INTO artifacts SELECT * REPLACE ($day AS model_day) FROM artifacts "
+            "INSERT INTO artifacts SELECT * REPLACE ($day AS model_day, "
+            "replace(upstream::VARCHAR, $real, $version)::JSON AS upstream) FROM artifacts "
             "WHERE asset = 'popularity_bias_report'",
-            {"day": day},
+            {"day": day, "real": real, "version": version},
         )
         if change:
             con.execute(change, {"day": day})
@@ -115,3 +120,13 @@ def test_scores_by_hand_in_sql_give_the_list_of_the_index(trained: Platform) -> 
         assert [one.item_id for one in listed] == [item for item, _ in by_hand], (user, gamma)
         distances = [one.score - score for one, (_, score) in zip(listed, by_hand, strict=True)]
         assert distances == pytest.approx([distances[0]] * 10, abs=1e-4), (user, gamma)
+
+
+def test_a_version_whose_files_are_damaged_is_not_served(changeable: Platform) -> None:
+    version = plant(changeable, LAST + timedelta(days=1))
+    weights = changeable.artifacts.folder / "tower_checkpoint" / version / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"?")
+    (refused,) = promote(changeable)["refused"]
+    assert version in refused
+    assert "weights.safetensors" in refused
+    assert str(rows(changeable, "SELECT model_day FROM champion")[0][0]) == str(LAST)

@@ -89,15 +89,16 @@ def newest_checkpoint(platform: Platform) -> tuple[str, ...]:
 def test_a_training_killed_between_epochs_goes_on_and_gives_the_same_model(
     changeable: Platform, uninterrupted: tuple[str, ...]
 ) -> None:
-    state = changeable.artifacts.scratch("tower_checkpoint", f"{LAST}-by_day") / "training_state.safetensors"
+    states = changeable.artifacts.scratch("tower_checkpoint", "").glob
     versions = newest_checkpoint(changeable)
     settings = {"dimensions": 8, "history_length": 5, "learning_rate": 0.05, **LONG}
     changes = [text for name, value in settings.items() for text in ("--set", f"{name}={value}")]
     with running(changeable.settings.home, "materialize", "training_job", "--days", str(LAST), *changes) as process:
-        wait_for(state.is_file, process)
+        wait_for(lambda: any(states("*/training_state.safetensors")), process)
         os.kill(process.pid, signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
     assert newest_checkpoint(changeable) == versions
+    (state,) = states("*/training_state.safetensors")
     done = [report["seconds"] for report in read_tensors(state)[1]["reports"]]
     assert 0 < len(done) < LONG["epochs"]
 

@@ -81,11 +81,11 @@ def test_a_version_is_not_there_before_it_is_whole(store: ArtifactStore) -> None
     assert seen == []
 
 
-def test_the_same_content_is_the_same_version_and_is_kept_as_it_was(store: ArtifactStore) -> None:
+def test_the_same_content_is_the_same_version_whose_manifest_tells_of_the_newest_making(store: ArtifactStore) -> None:
     first = store.publish("ann_index", writing(b"one"), MADE)
     again = store.publish("ann_index", writing(b"one"), Provenance(**{**vars(MADE), "run_id": "later run"}))
     assert again.version == first.version
-    assert again.manifest["run_id"] == "run"
+    assert again.manifest["run_id"] == "later run"
     assert [path.name for path in (store.folder / "ann_index").iterdir()] == [first.version]
 
 

@@ -310,13 +310,52 @@ def test_a_damaged_row_of_a_csv_log_is_rejected_and_the_others_are_read(
 ) -> None:
     (tmp_path / "log_standard_x.csv").write_text(
         "user_id,video_id,date,time_ms,is_click,tab\n"
-        "1,10,20240102,1704189600000,1,0\n1,11,20240102,soon,1,0\n1,12,20240102,1704189600000,,1\n"
+        "1,10,20220425,1650880800000,1,0\n1,11,20220425,soon,1,0\n1,12,20220425,1650880800000,,1\n"
     )
     source = Source("kuairand", tmp_path, SQL_FOLDER / "sources" / "kuairand")
-    day = date(2024, 1, 2)
+    day = date(2022, 4, 25)
     assert source.days(con) == (day, day)
     rejects, _ = stage_impressions(con, source, partition_bounds(day, day, day))
     assert (rejects.rows, sorted(rejects.reasons)) == (
         3,
         ["clicked is missing or neither true nor false", "shown_at is missing or no timestamp"],
     )
+
+
+def test_a_row_outside_the_published_days_moves_no_calendar_and_is_counted_once(
+    con: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    """1650880800000 is 2022-04-25; the others lie in 1970 and 2199."""
+    (tmp_path / "log_standard_x.csv").write_text(
+        "user_id,video_id,date,time_ms,is_click,tab\n"
+        "1,10,20220425,1650880800000,1,0\n1,10,20220426,1650967200000,1,0\n"
+        "1,11,19700101,5,1,0\n1,12,21990101,7226582400000,1,1\n"
+    )
+    source = Source("kuairand", tmp_path, SQL_FOLDER / "sources" / "kuairand")
+    first, second = date(2022, 4, 25), date(2022, 4, 26)
+    assert source.days(con) == (first, second)
+    rejected = {}
+    for day in (first, second):
+        rejects, _ = stage_impressions(con, source, partition_bounds(day, day, first))
+        rejected[day] = rejects.reasons
+    assert rejected == {
+        first: {"shown_at lies in the future": 1, "shown_at lies outside the partition": 1},
+        second: {},
+    }
+
+
+def test_a_row_of_the_future_in_own_files_moves_no_calendar_and_is_counted_once(
+    con: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    moments = ("2024-01-02 10:00:00", "2024-01-03 10:00:00", "2199-01-01 00:00:00")
+    rows = " UNION ALL ".join(
+        f"SELECT 1 AS user_id, 2 AS item_id, TIMESTAMP '{moment}' AS shown_at, true AS clicked" for moment in moments
+    )
+    source = parquet(con, tmp_path / "raw", impressions=rows)
+    first = date(2024, 1, 2)
+    assert source.days(con) == (first, None)
+    found = [
+        stage_impressions(con, source, partition_bounds(day, day, first))[0].reasons
+        for day in (first, date(2024, 1, 3))
+    ]
+    assert found == [{"shown_at lies in the future": 1}, {}]

@@ -58,6 +58,11 @@ def code_files(*packages: str) -> list[Path]:
     return [file for name in packages for file in sorted((PACKAGE / name).rglob("*.py"))]
 
 
+def asset_files(*names: str) -> list[Path]:
+    """Modules of this sub-package that decide what an asset holds."""
+    return [PACKAGE / "assets" / f"{name}.py" for name in names]
+
+
 def column_schema(table: Table) -> dg.TableSchema:
     """The declared columns as Dagster shows them."""
     return dg.TableSchema(

@@ -85,6 +85,13 @@ class HoldOut:
 
         return self.pairs.filter(pl.col("part").is_in(parts)).to_arrow()
 
+    def fingerprint(self, part: str) -> str:
+        """Changes with the pairs of a part."""
+        import polars as pl
+
+        pairs = self.pairs.filter(pl.col("part") == part).select("user_id", "item_id", "clicked_at")
+        return str(pairs.hash_rows().sum())
+
     def positions(self, item_ids: pl.Series) -> Any:
         """Places of items in the catalogue, int64 [n]."""
         import numpy as np

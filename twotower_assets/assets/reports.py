@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 import duckdb
 
-from twotower_assets.assets.declaration import asset_spec, code_files, code_version, key_of
+from twotower_assets.assets.declaration import asset_files, asset_spec, code_files, code_version, key_of
 from twotower_assets.assets.hold_out import HoldOutRule, read_hold_out
 from twotower_assets.assets.materialization import commit_tables
 from twotower_assets.assets.records import artifact_rows, stage_rows
@@ -53,7 +53,12 @@ def report_assets(platform: Platform, partitions: dg.DailyPartitionsDefinition) 
                 ),
                 deps=[dg.AssetDep(key_of("training_pairs"), partition_mapping=window), *map(dg.AssetDep, keys)],
                 kinds={"duckdb", "html"},
-                version=code_version(code_files("evaluation", "reporting")),
+                version=code_version(
+                    [
+                        *code_files("evaluation", "reporting"),
+                        *asset_files("hold_out", "model_evaluation", "samples", "reports"),
+                    ]
+                ),
             )
         ],
         partitions_def=partitions,

@@ -250,7 +250,7 @@ def _build_index(context: dg.AssetExecutionContext, platform: Platform) -> dg.Ma
         as_matrix(users["embedding"]),
         log_q=log_q,
         bias=bias,
-        weights={name: gamma - (trained_weight or 0.0) for name, gamma in SERVED_WEIGHTS.items()},
+        weights={name: gamma - trained_weight for name, gamma in SERVED_WEIGHTS.items()},
         k=min(INDEX_RECALL_K, len(index)),
         threads=settings.threads,
     )

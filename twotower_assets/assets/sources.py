@@ -60,17 +60,16 @@ def source_assets(platform: Platform, partitions: dg.DailyPartitionsDefinition) 
             snapshot = commit_tables(context, platform, con, ["impressions", "rejected_impressions"], days)
             if ignored:
                 context.log.info(f"Columns that the data contract does not know were left out: {', '.join(ignored)}")
+            yield table_result(context, con, "impressions", snapshot, days, columns_left_out=ignored)
             yield table_result(
                 context,
                 con,
-                "impressions",
+                "rejected_impressions",
                 snapshot,
                 days,
-                rows_read=rejects.rows,
-                rows_rejected=rejects.rejected,
-                columns_left_out=ignored,
+                reasons_in_this_run=rejects.reasons,
+                first_in_this_run=rejects.first,
             )
-            yield table_result(context, con, "rejected_impressions", snapshot, days, **_described(rejects))
 
     @dg.multi_asset(
         name="items",

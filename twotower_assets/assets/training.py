@@ -3,17 +3,18 @@
 How towers are trained lives in `two_tower`; what a run may change is its `TrainingConfig`, shown in the launchpad.
 """
 
+import hashlib
 import logging
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from datetime import date, timedelta
 from typing import Any
 
 import dagster as dg
 from pydantic import Field, create_model
 
 from twotower_assets.assets.declaration import (
+    asset_files,
     asset_spec,
     code_files,
     code_version,
@@ -24,17 +25,15 @@ from twotower_assets.assets.declaration import (
 from twotower_assets.assets.hold_out import HoldOut, HoldOutRule, read_hold_out
 from twotower_assets.assets.materialization import commit_tables, table_result
 from twotower_assets.assets.records import artifact_rows, stage_rows
+from twotower_assets.assets.refusals import refuse_failed_inputs
 from twotower_assets.assets.windows import require_whole_window
 from twotower_assets.lake.artifacts import Provenance, TableInput
-from twotower_assets.partitions import Days, day_of, trailing_window
+from twotower_assets.partitions import Days, day_of, trailing_window, window
 from twotower_assets.platform import Platform
+from twotower_assets.settings import Settings
 from twotower_assets.two_tower.config import TrainingConfig
 
 RECIPES = {"none": "in_batch", "logq": "logq"}
-
-
-class RefusedInputError(RuntimeError):
-    """An input failed a blocking check."""
 
 
 def _with_range(description: str, field: Any) -> str:
@@ -71,10 +70,12 @@ def training_assets(
     platform: Platform, partitions: dg.DailyPartitionsDefinition, blocking_checks: list[dg.AssetCheckKey]
 ) -> list[dg.AssetsDefinition]:
     """`tower_checkpoint` and `training_curves`, made together."""
-    window = trailing_window(platform.settings.window_days)
-    version = code_version([*code_files("two_tower"), *sql_files("training/*.sql")])
+    mapping = trailing_window(platform.settings.window_days)
+    version = code_version(
+        [*code_files("two_tower"), *asset_files("hold_out", "training"), *sql_files("training/*.sql")]
+    )
     deps = [
-        dg.AssetDep(key_of("training_pairs"), partition_mapping=window),
+        dg.AssetDep(key_of("training_pairs"), partition_mapping=mapping),
         dg.AssetDep(key_of("items")),
         dg.AssetDep(key_of("users")),
     ]
@@ -109,62 +110,47 @@ def training_assets(
         platform: dg.ResourceParam[Platform],
         config: TowerTrainingConfig,  # type: ignore[valid-type]
     ) -> Iterator[dg.MaterializeResult]:
-        refuse_failed_inputs(context.instance, blocking_checks)
-        yield from _train(context, platform, config)
+        yield from _train(context, platform, config, blocking_checks)
 
     return [tower_checkpoint]
 
 
-def refuse_failed_inputs(instance: dg.DagsterInstance, checks: list[dg.AssetCheckKey]) -> None:
-    """Raise `RefusedInputError` where the latest result of a blocking check is a failure.
-
-    Dagster itself stops what is downstream in the same run; this covers the runs that come later.
-    """
-    for key in checks:
-        record = instance.get_latest_asset_check_evaluation_record(key)
-        event = record.event.dagster_event if record and record.event else None
-        evaluation = event.event_specific_data if event else None
-        if not isinstance(evaluation, dg.AssetCheckEvaluation) or evaluation.passed:
-            continue
-        if evaluation.severity == dg.AssetCheckSeverity.ERROR:
-            raise RefusedInputError(
-                f"{key.asset_key.to_user_string()} failed its check '{key.name}' ({evaluation.description}). Repair "
-                "and materialize it, so that the check passes, then train again"
-            )
-
-
-def _train(context: dg.AssetExecutionContext, platform: Platform, run_config: Any) -> Iterator[dg.MaterializeResult]:
+def _train(
+    context: dg.AssetExecutionContext, platform: Platform, run_config: Any, blocking_checks: list[dg.AssetCheckKey]
+) -> Iterator[dg.MaterializeResult]:
     from twotower_assets.reporting.charts import as_markdown_image, loss_curve, sparkline
     from twotower_assets.two_tower.checkpoint import save_checkpoint
     from twotower_assets.two_tower.dataset import build_training_set
     from twotower_assets.two_tower.training import train
 
     day = day_of(context)
-    config, window_days = split_config(run_config, platform.settings.window_days)
+    config, window_days = split_config(run_config, platform.settings, context.log)
     rule = HoldOutRule.of(platform.settings, window_days)
     require_whole_window(context, key_of("training_pairs"), Days(day, day), window_days, platform.days()[0])
+    refuse_failed_inputs(context.instance, blocking_checks, window(day, window_days))
     with platform.lake.reader() as con:
         snapshot = platform.lake.snapshot(con)
         hold_out = read_hold_out(con, rule, day, snapshot)
     training_set = build_training_set(hold_out.pairs_of("train"), hold_out.items, hold_out.users, config)
-    scratch = f"{day}-{platform.settings.hold_out}"
+    judged_by = f"{rule.description}; γ = {platform.settings.popularity_weight}; {hold_out.fingerprint('validation')}"
+    scratch = f"{day}-{hashlib.sha256((config.model_dump_json() + judged_by).encode()).hexdigest()[:12]}"
     result = train(
         training_set,
         config,
-        validate=_validation(hold_out, training_set, config, platform.settings.popularity_weight),
+        validate=_validation(hold_out, training_set, config, platform.settings.popularity_weight, context.log),
         on_epoch=_logged(context.log, config.epochs),
         resume_dir=platform.artifacts.scratch("tower_checkpoint", scratch),
+        validation=judged_by,
         progress=sys.stderr.isatty(),
         threads=platform.settings.training_threads,
     )
-    first_day = window_start(day, window_days)
     made = Provenance(
         model_day=day,
         lake_snapshot=snapshot,
         code_version=context.assets_def.code_versions_by_key[key_of("tower_checkpoint")] or "",
         run_id=context.run.run_id,
         tables=(
-            TableInput("training_pairs", snapshot, first_day, day.isoformat()),
+            TableInput("training_pairs", snapshot, *(end.isoformat() for end in window(day, window_days))),
             TableInput("items", snapshot),
             TableInput("users", snapshot),
         ),
@@ -224,25 +210,29 @@ def _train(context: dg.AssetExecutionContext, platform: Platform, run_config: An
     yield curve
 
 
-def split_config(run_config: Any, largest_window: int) -> tuple[TrainingConfig, int]:
-    """The training configuration and the window in days that a run asks for. Raises `ValueError` beyond the window."""
+def split_config(run_config: Any, settings: Settings, log: logging.Logger) -> tuple[TrainingConfig, int]:
+    """The training configuration and the window in days that a run asks for. Raises `ValueError` beyond the window.
+
+    A longer history than the training pairs keep is cut to theirs, so that training and serving see the same.
+    """
     values = {name: getattr(run_config, name) for name in TrainingConfig.model_fields}
-    window_days = run_config.window_days or largest_window
-    if window_days > largest_window:
+    if values["history_length"] > settings.history_length:
+        log.info(
+            f"history_length is {settings.history_length}, not {values['history_length']}: training pairs keep no more "
+            "(TWOTOWER_HISTORY_LENGTH)"
+        )
+        values["history_length"] = settings.history_length
+    window_days = run_config.window_days or settings.window_days
+    if window_days > settings.window_days:
         raise ValueError(
-            f"window_days is {window_days}, but the platform's features look back {largest_window} days; raise "
+            f"window_days is {window_days}, but the platform's features look back {settings.window_days} days; raise "
             "TWOTOWER_WINDOW_DAYS and materialize them again, or train on fewer days"
         )
     return TrainingConfig(**values), window_days
 
 
-def window_start(day: date, window_days: int) -> str:
-    """The first day of the trailing window that ends with `day`, as an ISO date."""
-    return (day - timedelta(days=window_days - 1)).isoformat()
-
-
 def _validation(
-    hold_out: HoldOut, training_set: Any, config: TrainingConfig, popularity_weight: float
+    hold_out: HoldOut, training_set: Any, config: TrainingConfig, popularity_weight: float, log: logging.Logger
 ) -> Callable[[Any], float] | None:
     """recall@20 of towers on the validation part, at the served γ; None where nobody is in it."""
     import numpy as np
@@ -254,6 +244,7 @@ def _validation(
 
     view = hold_out.view(("train",), "validation", config.history_length)
     if not len(view.relevant.values):
+        log.warning(f"Nobody has a validation click, so nothing stops the training before {config.epochs} epochs.")
         return None
     log_q = log_popularity(hold_out.item_clicks("train"), floor=0.5)
     weight = popularity_weight - config.trained_popularity_weight

@@ -9,7 +9,7 @@ import dagster as dg
 
 from twotower_assets.partitions import Days
 
-RETRIES, SECONDS_BETWEEN = 30, 10
+RETRIES, SECONDS_BETWEEN = 12, 10
 UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,

@@ -97,11 +97,12 @@ def _checked_days(context: dg.AssetCheckExecutionContext, platform: Platform) ->
 
 def _frame(platform: Platform, table: Table, expectations: list[Expectation], days: Days | None) -> Any:
     columns = sorted({name for one in expectations for name in one.columns}) or [table.column_names[0]]
+    sql = f"SELECT {', '.join(columns)} FROM {table.name}"
     with platform.lake.reader() as con:
-        relation = con.table(table.name)
         if days:
-            relation = relation.filter(f"day BETWEEN DATE '{days.first}' AND DATE '{days.last}'")
-        frame = relation.project(", ".join(columns)).df()
+            frame = con.execute(f"{sql} WHERE day BETWEEN $first AND $last", days._asdict()).df()
+        else:
+            frame = con.execute(sql).df()
     # Great Expectations passes over NaN as over a missing value; where none may be missing it is out of every range.
     return frame.fillna({name: math.inf for name in frame.select_dtypes("floating") if not table[name].nullable})
 
@@ -118,6 +119,6 @@ def _result(asset: str, name: str, outcome: Outcome, days: Days | None, *, error
             "observed": outcome.observed,
             "threshold": outcome.wanted,
             "sample": outcome.sample,
-            **({"days": f"{days.first} to {days.last}"} if days else {}),
+            **({"first_day": str(days.first), "last_day": str(days.last)} if days else {}),
         },
     )

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from twotower_assets.lake.tables import TABLES, Column, Table
+from twotower_assets.lake.tables import Column, Table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -117,11 +117,6 @@ def validate(frame: pd.DataFrame, expectations: list[Expectation]) -> list[Outco
         _outcome(one, by_config[_identity(expected.configuration)])
         for one, expected in zip(expectations, classes, strict=True)
     ]
-
-
-def blocking_checks(table: str) -> list[str]:
-    """Names of the checks of a table whose failure blocks what is downstream."""
-    return [one.name for one in suite(TABLES[table]) if one.error]
 
 
 def _of_column(column: Column) -> list[Expectation]:

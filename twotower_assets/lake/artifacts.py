@@ -81,8 +81,9 @@ class ArtifactStore:
     def publish(self, asset: str, build: Callable[[Path], str | None], made: Provenance) -> Artifact:
         """Write a version with `build`, which is given an empty folder, and put it in place at once.
 
-        `build` returns the content hash, or None for the hash over all files that it wrote. A version that exists
-        already is kept as it is. Raises `ArtifactError` when the disk refuses; then nothing is left behind.
+        `build` returns the content hash, or None for the hash over all files that it wrote. Of a version that exists
+        already the files are kept, and the manifest tells of the newest making. Raises `ArtifactError` when the disk
+        refuses; then nothing is left behind.
         """
         parent = self.folder / asset
         try:
@@ -141,8 +142,9 @@ def _put_in_place(fresh: Path, folder: Path) -> None:
     try:
         fresh.rename(folder)
     except OSError:
-        if not folder.is_dir():  # else the same content was published before, and is kept as it is
+        if not folder.is_dir():
             raise
+        (fresh / MANIFEST).replace(folder / MANIFEST)  # the same content was published before
 
 
 def _folder_hash(folder: Path) -> str:

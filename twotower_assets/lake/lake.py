@@ -22,7 +22,7 @@ from typing import Any
 import duckdb
 from filelock import FileLock, Timeout
 
-from twotower_assets.lake.queries import scalar
+from twotower_assets.lake.queries import read_query, scalar
 from twotower_assets.lake.tables import TABLES, Table
 
 log = logging.getLogger(__name__)
@@ -157,6 +157,13 @@ class Lake:
                 ) from error
         raise AssertionError("unreachable")
 
+    @contextmanager
+    def exclusively(self, what: str) -> Iterator[None]:
+        """Let one process at a time do `what`; others wait. Raises `LakeError` when that takes too long."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self._lock(what):
+            yield
+
     def snapshot(self, con: duckdb.DuckDBPyConnection) -> int:
         """The id of the newest snapshot that `con` sees."""
         return int(scalar(con, "SELECT max(snapshot_id) FROM ducklake_snapshots('lake')"))
@@ -216,17 +223,18 @@ class Lake:
             raise LakeError(f"cannot open the lake in {self.folder}: {error}") from error
 
     @contextmanager
-    def _lock(self) -> Iterator[None]:
-        lock = FileLock(self.folder / "commit.lock", timeout=self.lock_seconds)
+    def _lock(self, what: str = "commit") -> Iterator[None]:
+        file = self.folder / f"{what}.lock"
+        lock = FileLock(file, timeout=self.lock_seconds)
         try:
             lock.acquire()
         except Timeout as error:
             raise LakeError(
-                f"another commit has held {self.folder / 'commit.lock'} for over {self.lock_seconds:g} s; look for a "
-                "hanging run, or raise TWOTOWER_CATALOG_LOCK_SECONDS"
+                f"another {what} has held {file} for over {self.lock_seconds:g} s; look for a hanging run, or raise "
+                "TWOTOWER_CATALOG_LOCK_SECONDS"
             ) from error
         except OSError as error:
-            raise LakeError(f"cannot lock {self.folder / 'commit.lock'} for a commit: {error.strerror}") from error
+            raise LakeError(f"cannot lock {file} for a {what}: {error.strerror}") from error
         try:
             yield
         finally:
@@ -331,15 +339,6 @@ def _quoted(text: Path | str) -> str:
 
 def writes_of(con: duckdb.DuckDBPyConnection, table: str) -> list[Mapping[str, Any]]:
     """Every commit to `table` that the lake still remembers, oldest first: snapshot_id, snapshot_time, run_id, days."""
-    cursor = con.execute(
-        """
-        SELECT snapshot_id, snapshot_time, commit_extra_info ->> 'run_id' AS run_id,
-            (commit_extra_info ->> 'first_day')::DATE AS first_day, (commit_extra_info ->> 'last_day')::DATE AS last_day
-        FROM ducklake_snapshots('lake')
-        WHERE list_contains((commit_extra_info -> 'tables')::VARCHAR[], $table)
-        ORDER BY snapshot_id
-        """,
-        {"table": table},
-    )
+    cursor = con.execute(read_query("lineage/writes.sql"), {"table": table})
     names = [column[0] for column in cursor.description or []]
     return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]

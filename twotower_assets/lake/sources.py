@@ -13,7 +13,7 @@ from typing import Any
 
 import duckdb
 
-from twotower_assets.lake.queries import QueryError, bound, read_query, scalar, stage
+from twotower_assets.lake.queries import SQL_FOLDER, QueryError, bound, read_query, scalar, stage
 
 REQUIRED_COLUMNS = {
     "impressions": ("user_id", "item_id", "shown_at", "clicked"),
@@ -44,10 +44,10 @@ class Source:
     def query(self, table: str) -> str | None:
         """The SQL that reads `table`; None if the data set has none. Raises `SourceError`."""
         if not self.sql_folder.is_dir():
-            known = sorted(folder.name for folder in self.sql_folder.parent.glob("*") if folder.is_dir())
+            known = sorted(folder.name for folder in (SQL_FOLDER / "sources").glob("*") if folder.is_dir())
             raise SourceError(
-                f"there is no SQL for the data set '{self.dataset}' in {self.sql_folder} (there is: "
-                f"{', '.join(known) or 'nothing'}). Set TWOTOWER_DATASET or TWOTOWER_SQL_SOURCES. {CONTRACT}"
+                f"there is no SQL for the data set '{self.dataset}' in {self.sql_folder} (shipped data sets: "
+                f"{', '.join(known)}). Set TWOTOWER_DATASET or TWOTOWER_SQL_SOURCES. {CONTRACT}"
             )
         plain = self.sql_folder / f"{table}.sql"
         if plain.is_file():
@@ -64,7 +64,8 @@ class Source:
         try:
             stage(con, "source_rows", sql, {"path": str(self.path), **(parameters or {})})
         except QueryError as error:
-            kind = NoFilesError if "No files found" in str(error) else SourceError
+            by_pattern = "No files found" in str(error) and "*" in str(error)
+            kind = NoFilesError if by_pattern else SourceError
             raise kind(f"{table}.sql of the data set '{self.dataset}' cannot read {self.path}: {error}") from error
         columns = [column[0] for column in con.execute("FROM source_rows LIMIT 0").description or []]
         for column in REQUIRED_COLUMNS[table]:
@@ -154,8 +155,8 @@ def stage_impressions(
 
     Gives what was rejected and the columns that the data contract does not know. Raises `SourceError`.
     """
-    columns = source.stage(con, "impressions", dict(bounds))
     parameters = {**bounds, "now": datetime.now(UTC).replace(tzinfo=None)}
+    columns = source.stage(con, "impressions", dict(parameters))
     _clean(con, "checked_impressions", parameters)
     _clean(con, "impressions", {}, "staged_impressions")
     _clean(con, "rejected_impressions", {}, "staged_rejected_impressions")

@@ -37,13 +37,13 @@ class Progress:
     best_weights: dict[str, Tensor]
 
 
-def run_fingerprint(training_set: TrainingSet, config: TrainingConfig, *, validated: bool) -> dict[str, Any]:
+def run_fingerprint(training_set: TrainingSet, config: TrainingConfig, *, validation: str) -> dict[str, Any]:
     """What a state must have been written for to be continued."""
     return {
         "format_version": FORMAT_VERSION,
         "config": config.model_dump(mode="json"),
         "data": training_set.fingerprint(),
-        "validated": validated,
+        "validation": validation,
     }
 
 

@@ -33,7 +33,7 @@ def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> None:
-    """Write to a temporary name beside `path`, flush to the disk, and rename."""
+    """Write to a temporary name beside `path`, flush to the disk, and rename. Raises OSError where the disk refuses."""
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps(description)
     digest = hashlib.sha256((tensors_digest(contiguous) + text).encode()).hexdigest()
@@ -45,6 +45,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], description: Mappin
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+    except SafetensorError as error:
+        raise OSError(f"cannot write {path}: {error}") from error
     finally:
         temporary.unlink(missing_ok=True)
 

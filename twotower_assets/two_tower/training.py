@@ -51,6 +51,7 @@ def train(
     resume_dir: Path | None = None,
     progress: bool = False,
     threads: int | None = None,
+    validation: str = "",
 ) -> TrainingResult:
     """Train towers on the pairs; bit for bit the same weights on the same machine and threads.
 
@@ -66,6 +67,7 @@ def train(
         progress: Show a bar on standard error.
         threads: Of torch; None leaves it as it is. Trainings side by side that ask for more than there are cores
             take each other's time many times over.
+        validation: Says what `validate` measures; a resume state that was judged by something else is not used.
 
     Raises:
         FloatingPointError: the loss is no longer finite. Whatever else is raised inside passes through at
@@ -74,7 +76,7 @@ def train(
     towers = build_towers(training_set.encoder, config)
     optimizers = _optimizers(towers, config)
     done = Progress([], 0, None, {})
-    fingerprint = run_fingerprint(training_set, config, validated=validate is not None)
+    fingerprint = run_fingerprint(training_set, config, validation=validation if validate else "none")
     if resume_dir is not None and (found := load_state(resume_dir, fingerprint, towers, optimizers)):
         done = found
         logger.info("Continuing after epoch %d of %d.", len(done.reports), config.epochs)

@@ -1,5 +1,6 @@
--- The log is closed: its UTC days are those found in the files.
+-- The log is closed: its UTC days are those found in the files, within the published ones.
 SELECT
-    epoch_ms(min(TRY_CAST(time_ms AS BIGINT)))::DATE AS first_day,
-    epoch_ms(max(TRY_CAST(time_ms AS BIGINT)))::DATE AS last_day
+    min(epoch_ms(TRY_CAST(time_ms AS BIGINT)))::DATE AS first_day,
+    max(epoch_ms(TRY_CAST(time_ms AS BIGINT)))::DATE AS last_day
 FROM read_csv($path || '/log_standard_*.csv', header = true, union_by_name = true, all_varchar = true)
+WHERE epoch_ms(TRY_CAST(time_ms AS BIGINT)) >= TIMESTAMP '2022-04-07' AND epoch_ms(TRY_CAST(time_ms AS BIGINT)) < TIMESTAMP '2022-05-09'

@@ -8,4 +8,8 @@ SELECT
 FROM read_csv($path || '/log_standard_*.csv', header = true, union_by_name = true, all_varchar = true)
 WHERE
     (shown_at >= $partition_start AND shown_at < $partition_end)
-    OR (shown_at IS NULL AND $partition_start <= $first_partition_start)
+    -- What lies outside the published days (in UTC) belongs to no partition, and is rejected with the first.
+    OR (
+        $partition_start <= $first_partition_start
+        AND (shown_at IS NULL OR shown_at < TIMESTAMP '2022-04-07' OR shown_at >= TIMESTAMP '2022-05-09')
+    )

@@ -8,4 +8,12 @@ SELECT
 FROM read_parquet($path || '/log_standard_*.parquet', union_by_name = true)
 WHERE
     (time_ms >= epoch_ms($partition_start) AND time_ms < epoch_ms($partition_end))
-    OR (time_ms IS NULL AND $partition_start <= $first_partition_start)
+    -- What lies outside the published days (in UTC) belongs to no partition, and is rejected with the first.
+    OR (
+        $partition_start <= $first_partition_start
+        AND (
+            time_ms IS NULL
+            OR time_ms < epoch_ms(TIMESTAMP '2022-04-07')
+            OR time_ms >= epoch_ms(TIMESTAMP '2022-05-09')
+        )
+    )

@@ -7,4 +7,8 @@ SELECT
 FROM read_csv($path || '/ml-100k.inter', delim = '\t', header = true, all_varchar = true)
 WHERE
     (shown_at >= $partition_start AND shown_at < $partition_end)
-    OR (shown_at IS NULL AND $partition_start <= $first_partition_start)
+    -- What lies outside the published days belongs to no partition, and is rejected with the first.
+    OR (
+        $partition_start <= $first_partition_start
+        AND (shown_at IS NULL OR shown_at < TIMESTAMP '1997-09-20' OR shown_at >= TIMESTAMP '1998-04-23')
+    )

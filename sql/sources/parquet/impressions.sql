@@ -12,4 +12,5 @@ FROM (
 )
 WHERE
     (moment >= $partition_start AND moment < $partition_end)
-    OR (moment IS NULL AND $partition_start <= $first_partition_start)
+    -- What lies in the future belongs to no partition yet, and is rejected with the first.
+    OR ($partition_start <= $first_partition_start AND (moment IS NULL OR moment > $now))

@@ -1,0 +1,6 @@
+-- The artifact named `asset`, `version` or `asset/version`; of several the newest.
+SELECT asset, version
+FROM artifacts
+WHERE $name IN (asset, version, asset || '/' || version)
+ORDER BY created_at DESC
+LIMIT 1

@@ -1,0 +1,4 @@
+SELECT asset || '/' || version
+FROM artifacts
+ORDER BY created_at DESC
+LIMIT 5
