@@ -123,6 +123,9 @@ def test_own_files_and_own_sql_take_the_place_of_the_data_sets(home: Path, monke
     monkeypatch.chdir(home)
     monkeypatch.setenv("TWOTOWER_SOURCE_PATH", "raw")
     monkeypatch.setenv("TWOTOWER_SQL_SOURCES", "my_sql")
+    with pytest.raises(SettingsError, match="TWOTOWER_DATASET"):
+        load_settings()
+    monkeypatch.setenv("TWOTOWER_DATASET", "mine")
     settings = load_settings()
     assert (settings.data_folder, settings.source_sql_folder) == (home / "raw", home / "my_sql")
 
