@@ -98,7 +98,7 @@ def training_assets(
                 "training_curves",
                 platform,
                 used_for="seeing whether a training went well, and comparing trainings in SQL.",
-                deps=deps,
+                deps=[dg.AssetDep(key_of("tower_checkpoint"))],
                 kinds={"duckdb", "pytorch"},
                 version=version,
             ),
