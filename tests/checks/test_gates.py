@@ -217,6 +217,36 @@ def measured(insert: Insert) -> Callable[[float, float], None]:
     return put
 
 
+@pytest.fixture
+def trained(insert: Insert) -> Callable[..., None]:
+    """Put the losses of a training on 5 January into `training_curves`."""
+
+    def put(*losses: float) -> None:
+        for epoch, loss in enumerate(losses, start=1):
+            row = {column.name: 0 for column in TABLES["training_curves"].columns}
+            insert("training_curves", {**row, "day": "2024-01-05", "epoch": epoch, "loss": loss, "model_version": "v"})
+
+    return put
+
+
+@pytest.mark.parametrize("losses", [(7.0,), (7.0, 6.5, 6.6)])
+def test_a_training_whose_loss_fell_passes(
+    verdict: Verdict, trained: Callable[..., None], losses: tuple[float, ...]
+) -> None:
+    trained(*losses)
+    assert verdict("training_went_down").passed
+
+
+@pytest.mark.parametrize("last", [7.1, nan, float("inf")])
+def test_a_training_that_diverged_fails_and_names_the_epoch(
+    verdict: Verdict, trained: Callable[..., None], last: float
+) -> None:
+    trained(7.0, 6.5, last)
+    outcome = verdict("training_went_down")
+    assert not outcome.passed
+    assert ["epoch 3" in line for line in outcome.sample] == [True]
+
+
 def test_an_index_that_finds_enough_at_every_weight_passes(
     verdict: Verdict, measured: Callable[[float, float], None]
 ) -> None:

@@ -33,6 +33,7 @@ GATES = (
         "No pair that the user clicked on that day or in the trailing window is taken for a negative.",
     ),
     Gate("history_is_past", "training_pairs", "Histories hold only what was clicked strictly before."),
+    Gate("training_went_down", "tower_checkpoint", "The loss is finite and fell; a training that diverged did not."),
     Gate("item_embeddings_are_sound", "item_embeddings", "Item vectors are finite and of length 1."),
     Gate("user_embeddings_are_sound", "user_embeddings", "User vectors are finite and of length 1."),
     Gate("index_recall", "ann_index", "The index finds what exact search finds, at γ = 0, ½ and 1."),
