@@ -15,15 +15,21 @@ import dagster as dg
 from twotower_assets.assets.declaration import GROUPS, key_of
 from twotower_assets.checks.expectations import Expectation, Outcome, suite, validate
 from twotower_assets.checks.gates import GATES, Gate, judge
-from twotower_assets.lake.tables import TABLES, Table
+from twotower_assets.lake.tables import REPORTS, TABLES, Table, names
 from twotower_assets.partitions import Days, days_of
 from twotower_assets.platform import Platform
 
+WRITTEN_WITH = {
+    "ann_index_quality": "ann_index",
+    "served_item_embeddings": "champion",
+    "served_user_embeddings": "champion",
+    **dict.fromkeys(names(REPORTS), "popularity_bias_report"),
+}
+"""Tables that an asset of another name writes; their checks are that asset's, and carry the table's name."""
+
 CHECKED_TABLES = [
-    name
-    for group in ("sources", "features", "training", "serving")
-    for name in GROUPS[group]
-    if name in TABLES and suite(TABLES[name])
+    *(name for members in GROUPS.values() for name in members if name in TABLES),
+    *WRITTEN_WITH,
 ]
 
 
@@ -35,24 +41,28 @@ def table_checks() -> list[dg.AssetChecksDefinition]:
     ]
 
 
-def blocking_check_keys(names: list[str]) -> list[dg.AssetCheckKey]:
+def blocking_check_keys(assets: list[str]) -> list[dg.AssetCheckKey]:
     """The checks of some assets whose failure means that nothing may be built on them."""
-    of_tables = [dg.AssetCheckKey(key_of(name), one.name) for name in names for one in suite(TABLES[name]) if one.error]
+    of_tables = [
+        dg.AssetCheckKey(key_of(name), one.name) for name in assets for one in suite(TABLES[name]) if one.error
+    ]
     return [
         *of_tables,
-        *(dg.AssetCheckKey(key_of(gate.asset), gate.name) for gate in GATES if gate.asset in names),
+        *(dg.AssetCheckKey(key_of(gate.asset), gate.name) for gate in GATES if gate.asset in assets),
     ]
 
 
 def _suite_checks(table: Table) -> dg.AssetChecksDefinition:
     expectations = suite(table)
+    asset = WRITTEN_WITH.get(table.name, table.name)
+    prefix = "" if asset == table.name else f"{table.name}_"
 
     @dg.multi_asset_check(
         name=f"{table.name}_suite",
         specs=[
             dg.AssetCheckSpec(
-                one.name,
-                asset=key_of(table.name),
+                prefix + one.name,
+                asset=key_of(asset),
                 description=one.description,
                 blocking=one.error,
             )
@@ -65,7 +75,7 @@ def _suite_checks(table: Table) -> dg.AssetChecksDefinition:
         days = _checked_days(context, platform) if table.daily else None
         frame = _frame(platform, table, expectations, days)
         for one, outcome in zip(expectations, validate(frame, expectations), strict=True):
-            yield _result(table.name, one.name, outcome, days, error=one.error)
+            yield _result(asset, prefix + one.name, outcome, days, error=one.error)
 
     return checks
 

@@ -10,6 +10,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 BUCKETS = ("head", "mid", "tail", "cold")
+REJECTION_REASONS = (
+    "user_id is missing",
+    "item_id is missing",
+    "shown_at is missing or no timestamp",
+    "clicked is missing or neither true nor false",
+    "shown_at lies in the future",
+    "shown_at lies outside the partition",
+    "weight is negative or not finite",
+    "repeats a user, item and moment",
+)
+"""What `sql/cleaning/checked_impressions.sql` says."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +148,7 @@ SOURCES = (
         "Rows of the raw log that were not taken, each with the reason.",
         (
             _day("The UTC day whose materialization rejected the row."),
-            Column("reason", "VARCHAR", "Why the row was rejected."),
+            Column("reason", "VARCHAR", "Why the row was rejected.", values=REJECTION_REASONS),
             Column("user_id", "VARCHAR", "The user as found.", nullable=True),
             Column("item_id", "VARCHAR", "The item as found.", nullable=True),
             Column("shown_at", "VARCHAR", "The timestamp as found.", nullable=True),
