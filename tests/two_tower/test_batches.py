@@ -2,7 +2,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from twotower_assets.two_tower.batches import epoch_batches, epoch_generator, repeat_share
+from twotower_assets.two_tower.batches import epoch_generator, repeat_share, shuffled_batches, spread_batches
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def pairs() -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
 
 
 def batches_of(pairs, batch_size=128, seed=0, epoch=1):
-    return epoch_batches(*pairs, batch_size, epoch_generator(seed, epoch))
+    return spread_batches(*pairs, batch_size, epoch_generator(seed, epoch))
 
 
 def shuffled(values):
@@ -39,7 +39,7 @@ def test_every_pair_comes_once_and_sizes_differ_by_one_at_most(pairs, batch_size
 
 def test_users_are_distinct_where_the_batch_size_allows() -> None:
     user = np.tile(np.arange(100), 10)
-    batches = epoch_batches(user, np.arange(1000), 50, epoch_generator(0, 1))
+    batches = spread_batches(user, np.arange(1000), 50, epoch_generator(0, 1))
     # Each user has ten pairs in twenty batches: two in one batch would be two within half a stride.
     assert repeat_share(user, batches) == 0.0
 
@@ -60,7 +60,7 @@ def test_an_items_pairs_are_spread_more_evenly_than_by_plain_shuffling(pairs) ->
 
 def test_an_items_pairs_are_spread_evenly_where_every_user_has_one(pairs) -> None:
     item = pairs[1]
-    batches = epoch_batches(np.arange(len(item)), item, 128, epoch_generator(0, 1))
+    batches = spread_batches(np.arange(len(item)), item, 128, epoch_generator(0, 1))
     assert unevenness(item, batches) < 0.2 * unevenness(item, shuffled(item))
 
 
@@ -80,6 +80,18 @@ def test_the_order_follows_from_seed_and_epoch(pairs) -> None:
 
 def test_one_user_fills_every_batch_alone() -> None:
     user = np.zeros(10, np.int64)
-    batches = epoch_batches(user, np.arange(10), 4, epoch_generator(0, 1))
+    batches = spread_batches(user, np.arange(10), 4, epoch_generator(0, 1))
     assert sorted(map(len, batches)) == [3, 3, 4]
     assert repeat_share(user, batches) == pytest.approx(0.7)
+
+
+@pytest.mark.parametrize("batch_size", [2, 128, 129, 4000, 9999])
+def test_a_plain_shuffle_gives_every_pair_once_in_batches_of_one_size(batch_size: int) -> None:
+    batches = shuffled_batches(4000, batch_size, epoch_generator(0, 1))
+    assert sorted(np.concatenate(batches).tolist()) == list(range(4000))
+    sizes = {len(batch) for batch in batches}
+    assert max(sizes) <= batch_size
+    assert max(sizes) - min(sizes) <= 1
+    again = shuffled_batches(4000, batch_size, epoch_generator(0, 1))
+    assert all((left == right).all() for left, right in zip(batches, again, strict=True))
+    assert (np.concatenate(batches) != np.concatenate(shuffled_batches(4000, batch_size, epoch_generator(0, 2)))).any()

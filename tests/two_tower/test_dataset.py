@@ -15,8 +15,8 @@ def test_counts_and_q_come_from_the_pairs_alone(make_pairs) -> None:
     pairs = make_pairs(["u", "v", "u"], ["b", "b", "a"])
     data = build_training_set(pairs, ITEMS, NO_USERS, CONFIG)
     assert data.encoder.items.ids.ids.to_pylist() == ["b", "a"]
-    assert data.item_counts.tolist() == [0, 2, 1]
-    assert data.q.tolist() == pytest.approx([0, 2 / 3, 1 / 3])
+    assert data.item_counts.tolist() == [0, 2, 1, 0], "c is in the catalogue only"
+    assert data.q.tolist() == pytest.approx([0, 2 / 3, 1 / 3, 0])
     assert data.item.tolist() == [1, 1, 2]
     assert data.user.tolist() == [1, 2, 1]
 
@@ -32,17 +32,16 @@ def test_only_the_last_items_of_a_history_count_and_unknown_ones_do_not(make_pai
 def test_rare_items_share_the_unknown_row_but_keep_their_category_and_count(make_pairs) -> None:
     pairs = make_pairs(["u", "v", "w"], ["b", "b", "c"], [["c", "b"]] * 3)
     data = build_training_set(pairs, ITEMS, NO_USERS, TrainingConfig(minimum_item_clicks=2))
-    assert data.item_inputs.ids.tolist() == [0, 1, 0]
-    assert data.item_counts.tolist() == [0, 2, 1]
+    assert data.item_inputs.ids.tolist() == [0, 1, 0, 0]
+    assert data.item_counts.tolist() == [0, 2, 1, 0]
     assert data.item_inputs.categorical[2, 0] != 0
     assert data.history.values.tolist() == [1, 1, 1]
 
 
 def test_null_categories_are_one_category_and_items_outside_the_catalogue_have_it_too(make_pairs) -> None:
     data = build_training_set(make_pairs(["u", "v", "w"], ["a", "b", "new"]), ITEMS, NO_USERS, CONFIG)
-    categories = dict(
-        zip(data.encoder.items.ids.ids.to_pylist(), data.item_inputs.categorical[1:, 0].tolist(), strict=True)
-    )
+    trained = data.encoder.items.ids.ids.to_pylist()
+    categories = dict(zip(trained, data.item_inputs.categorical[1 : 1 + len(trained), 0].tolist(), strict=True))
     assert categories["b"] == categories["new"] != categories["a"]
     assert "unknown" in data.encoder.items.categorical[""].ids.to_pylist()
 

@@ -9,9 +9,11 @@ import pytest
 import torch
 
 from twotower_assets.two_tower.embedding import Embedder
-from twotower_assets.two_tower.losses import in_batch_softmax
-from twotower_assets.two_tower.resume import FILE_NAME, discard_state
-from twotower_assets.two_tower.training import replaced_item_share, train
+from twotower_assets.two_tower.losses import sampled_softmax
+from twotower_assets.two_tower.masks import FalseNegatives
+from twotower_assets.two_tower.objective import Objective, replaced_item_share
+from twotower_assets.two_tower.resume import FILE_NAME
+from twotower_assets.two_tower.training import train
 
 
 class Interruption(KeyboardInterrupt):
@@ -120,17 +122,73 @@ def test_a_resumed_run_ends_bit_for_bit_as_an_uninterrupted_one(rich_market, tmp
     assert [report.loss for report in resumed.reports] == [report.loss for report in whole.reports]
 
 
+KEEPS_STATE = {
+    "negatives": [
+        {"source": "in_batch"},
+        {"source": "uniform", "count": 8},
+        {"source": "cross_batch", "count": 100, "warm_up_epochs": 0.5, "maximum_age": 12},
+    ],
+    "proposal": "streaming",
+    "streaming_buckets": 256,
+    "item_bias": True,
+    "learn_temperature": True,
+    "weight_decay": 0.1,
+}
+
+
+@pytest.mark.parametrize("correction", ["none", "logq", "logq_positive_excluded"])
+@pytest.mark.parametrize("interrupted_after", [1, 2])
+def test_queue_and_streaming_frequencies_go_on_where_they_were(
+    market, tmp_path, correction: str, interrupted_after: int
+) -> None:
+    market = market.configured(**KEEPS_STATE, correction=correction)
+    data = market.training_set()
+    whole = train(data, market.config)
+    with pytest.raises(Interruption):
+        train(data, market.config, on_epoch=interrupt_after(interrupted_after), resume_dir=tmp_path)
+    resumed = train(data, market.config, resume_dir=tmp_path)
+    assert same_weights(whole, resumed)
+    assert [report.loss for report in resumed.reports] == [report.loss for report in whole.reports]
+    assert resumed.reports[-1].negatives_per_positive == whole.reports[-1].negatives_per_positive
+
+
+@pytest.mark.parametrize("part", ["queue", "proposal"])
+def test_a_resume_that_forgets_a_part_of_the_objectives_state_ends_elsewhere(
+    market, tmp_path, monkeypatch, part: str
+) -> None:
+    market = market.configured(**KEEPS_STATE)
+    data = market.training_set()
+    whole = train(data, market.config)
+    with pytest.raises(Interruption):
+        train(data, market.config, on_epoch=interrupt_after(2), resume_dir=tmp_path)
+    restore = Objective.restore
+
+    def forgetful(self, state) -> None:
+        fresh = {name: tensor for name, tensor in Objective(data, market.config).state().items() if part in name}
+        restore(self, {**state, **fresh})
+
+    monkeypatch.setattr(Objective, "restore", forgetful)
+    assert not same_weights(whole, train(data, market.config, resume_dir=tmp_path))
+
+
+def test_averaged_weights_go_on_where_they_were_and_are_not_the_last_ones(market, tmp_path) -> None:
+    averaged = market.configured(average_half_life=0.7)
+    data = market.training_set()
+    whole = train(data, averaged.config)
+    with pytest.raises(Interruption):
+        train(data, averaged.config, on_epoch=interrupt_after(2), resume_dir=tmp_path)
+    assert same_weights(whole, train(data, averaged.config, resume_dir=tmp_path))
+    assert not same_weights(whole, train(data, market.config))
+
+
 def test_a_finished_run_is_given_again_without_training(market, tmp_path) -> None:
     data = market.training_set()
     finished = train(data, market.config, resume_dir=tmp_path)
     again = train(data, market.config, resume_dir=tmp_path, on_epoch=interrupt_after(1))
     assert same_weights(finished, again)
-    discard_state(tmp_path)
-    assert not list(tmp_path.iterdir())
-    discard_state(tmp_path)
 
 
-@pytest.mark.parametrize("change", [{"learning_rate": 0.03}, {"history_length": 2}])
+@pytest.mark.parametrize("change", [{"learning_rate": 0.03}, {"history_length": 2}, {"batch_order": "shuffled"}])
 def test_the_state_of_another_run_is_ignored_with_a_warning(market, tmp_path, caplog, change) -> None:
     train(market.training_set(), market.config, resume_dir=tmp_path)
     other = market.configured(**change)
@@ -188,10 +246,7 @@ def test_an_error_in_validation_passes_through_and_torch_is_left_as_it_was(marke
 
 
 def test_a_loss_that_is_not_finite_stops_training_and_says_what_to_change(market, monkeypatch) -> None:
-    monkeypatch.setattr(
-        "twotower_assets.two_tower.training.in_batch_softmax",
-        lambda *arguments, **options: torch.tensor(math.inf),
-    )
+    monkeypatch.setattr(Objective, "loss", lambda *arguments: torch.tensor(math.inf))
     with pytest.raises(FloatingPointError, match="learning_rate"):
         train(market.training_set(), market.config)
 
@@ -236,20 +291,40 @@ def test_the_loss_sees_the_true_ids_though_the_towers_see_unknown_ones(market, m
     weighted = market.pairs.set_column(4, "weight", [[1.0 + i % 3 for i in range(300)]])
     data = type(market)(weighted, market.items, market.users, market.config).training_set()
     config = market.configured(unknown_id_share=0.9, epochs=1).config
-    seen: list[dict[str, torch.Tensor]] = []
+    masked: list[tuple[np.ndarray, np.ndarray]] = []
+    weighed: list[np.ndarray] = []
+    corrected: list[np.ndarray] = []
+    of_items = FalseNegatives.of_items
 
-    def spy(users, items, **options):
-        seen.append(options)
-        return in_batch_softmax(users, items, **options)
+    def spy_masks(self, batch, items, *, in_batch=0):
+        if in_batch:
+            masked.append((batch.user, items))
+        return of_items(self, batch, items, in_batch=in_batch)
 
-    monkeypatch.setattr("twotower_assets.two_tower.training.in_batch_softmax", spy)
+    def spy_loss(positive, negatives, mask, *, log_expected, weights):
+        weighed.append(weights.numpy())
+        corrected.append(log_expected[0].numpy() - math.log(len(positive) - 1))
+        return sampled_softmax(positive, negatives, mask, log_expected=log_expected, weights=weights)
+
+    monkeypatch.setattr(FalseNegatives, "of_items", spy_masks)
+    monkeypatch.setattr("twotower_assets.two_tower.objective.sampled_softmax", spy_loss)
     train(data, config)
-    columns = [torch.cat([options[name] for options in seen]).numpy() for name in ("user", "item", "weights")]
-    expected = sorted(zip(data.user, data.item, data.weights, strict=True))
-    assert sorted(zip(*columns, strict=True)) == expected
-    assert torch.cat([options["log_q"] for options in seen]).numpy() == pytest.approx(
-        np.log(data.q[columns[1]]), rel=1e-5
-    )
+    user, item = (np.concatenate(column) for column in zip(*masked, strict=True))
+    seen = sorted(zip(user, item, np.concatenate(weighed), strict=True))
+    assert seen == sorted(zip(data.user, data.item, data.weights, strict=True))
+    assert np.concatenate(corrected) == pytest.approx(np.log(data.q[item]), rel=1e-5)
+
+
+@pytest.mark.parametrize(("correction", "weight"), [("none", 0.0), ("logq", 1.0)])
+def test_learned_biases_start_at_the_popularity_that_the_score_is_to_hold(market, correction, weight) -> None:
+    market = market.configured(item_bias=True, correction=correction, epochs=1, learning_rate=1e-30)
+    data = market.training_set()
+    towers = train(data, market.config).towers
+    clicked = np.flatnonzero(data.item_counts)
+    started = towers.item_bias.weight.detach().numpy()[data.item_inputs.ids[clicked], 0]
+    expected = weight * np.log(data.q[clicked])
+    assert started - started @ data.q[clicked] == pytest.approx(expected - expected @ data.q[clicked], abs=1e-5)
+    assert started @ data.q[clicked] == pytest.approx(0, abs=1e-5)
 
 
 def test_replacing_ids_trains_the_unknown_vectors(market) -> None:

@@ -18,7 +18,12 @@ def epoch_generator(seed: int, epoch: int) -> np.random.Generator:
     return np.random.default_rng([seed, epoch])
 
 
-def epoch_batches(user: Int64s, item: Int64s, batch_size: int, generator: np.random.Generator) -> list[Int64s]:
+def shuffled_batches(pairs: int, batch_size: int, generator: np.random.Generator) -> list[Int64s]:
+    """Cut the pairs into batches by a plain shuffle; as `spread_batches`, without its care."""
+    return _cut(generator.permutation(pairs), batch_size)
+
+
+def spread_batches(user: Int64s, item: Int64s, batch_size: int, generator: np.random.Generator) -> list[Int64s]:
     """Cut the pairs into batches in which users repeat as little as possible.
 
     1. Each item spreads its c pairs evenly over the epoch: places (rank + phase) / c in [0, 1), any phase.
@@ -47,6 +52,11 @@ def epoch_batches(user: Int64s, item: Int64s, batch_size: int, generator: np.ran
     user_phases = (np.bincount(user, weights=item_places) - (user_counts - 1) / 2) % 1.0
     user_places = _even_places(user, user_counts, item_places, user_phases)
     order = np.argsort(user_places, kind="stable")
+    return _cut(order, batch_size)
+
+
+def _cut(order: Int64s, batch_size: int) -> list[Int64s]:
+    """Batches whose sizes differ by one at most."""
     return np.array_split(order, max(1, -(-len(order) // batch_size)))
 
 

@@ -33,9 +33,10 @@ from twotower_assets.two_tower.features import Encoder, SideEncoder
 from twotower_assets.two_tower.reports import EpochReport
 from twotower_assets.two_tower.tensor_file import read_tensors, write_tensors
 from twotower_assets.two_tower.towers import Towers, build_towers
+from twotower_assets.two_tower.training import TrainingResult
 from twotower_assets.two_tower.vocabulary import Vocabulary
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 UNSEEN_CLICKS = 0.5
 MODEL_FILES = ("weights.safetensors", "encoder.json", "users.parquet", "items.parquet")
 FILES = (*MODEL_FILES, "training.json")
@@ -62,15 +63,29 @@ class Checkpoint(Embedder):
     reports: list[EpochReport]
     extra: dict[str, Any]
 
-    @property
-    def inverse_temperature(self) -> float:
-        """1/τ: the loss saw cosines times this."""
-        return self.config.inverse_temperature
+    @classmethod
+    def of(cls, result: TrainingResult, training_set: TrainingSet, config: TrainingConfig) -> Checkpoint:
+        """A model as it comes out of training, not yet saved: without a content hash."""
+        items = training_set.encoder.items.ids.size
+        return cls(
+            towers=result.towers,
+            encoder=training_set.encoder,
+            config=config,
+            clicks=training_set.item_counts[:items],
+            content_hash="",
+            reports=result.reports,
+            extra={},
+        )
 
     @property
     def trained_popularity_weight(self) -> float:
-        """γ₀: how much log q the score ⟨u, v⟩/τ holds."""
+        """γ₀: how much log q the score ⟨u, v⟩/τ + bias holds; only assumed where `trained_weight_is_known` is false."""
         return self.config.trained_popularity_weight
+
+    @property
+    def trained_weight_is_known(self) -> bool:
+        """Whether γ₀ follows from how the model was trained."""
+        return self.config.trained_weight_is_known
 
     @property
     def training_pairs(self) -> int:
@@ -117,7 +132,7 @@ def save_checkpoint(
     )
     pq.write_table(pa.table({"user_id": encoder.users.ids.ids}), folder / "users.parquet")
     pq.write_table(
-        pa.table({"item_id": encoder.items.ids.ids, "clicks": training_set.item_counts[1:]}),
+        pa.table({"item_id": encoder.items.ids.ids, "clicks": training_set.item_counts[1 : encoder.items.ids.size]}),
         folder / "items.parquet",
     )
     _write_json(folder / "training.json", {"reports": [report.as_dict() for report in reports], "extra": extra or {}})

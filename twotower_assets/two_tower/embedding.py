@@ -50,6 +50,18 @@ class Embedder:
 
         return self._blocked(items.num_rows, block)
 
+    @property
+    def inverse_temperature(self) -> float:
+        """1/τ: the loss saw cosines times this."""
+        return float(self.towers.inverse_temperature().item())
+
+    def item_bias(self, items: pa.Table) -> npt.NDArray[np.float32]:
+        """Learned bias of each row of `items` (item_id), float32 [n]; items not trained on have the unknown id's."""
+        ids = torch.from_numpy(self.encoder.items.encode_ids(items.column("item_id")))
+        with torch.no_grad():
+            bias: npt.NDArray[np.float32] = self.towers.bias_of(ids).numpy()
+        return bias
+
     def embed_users(
         self,
         user_ids: pa.Array | pa.ChunkedArray,

@@ -189,4 +189,4 @@ def rows_of(ids: pa.Array | pa.ChunkedArray, table: pa.Table | None, key: str) -
         return pa.table({key: as_strings(ids)})
     require_columns(table, key.removesuffix("_id") + "s", (key,))
     rows = pc.index_in(as_strings(ids), value_set=as_strings(table.column(key)))
-    return table.drop_columns([key]).take(rows).append_column(key, as_strings(ids))
+    return table.take(rows).set_column(table.column_names.index(key), key, as_strings(ids))

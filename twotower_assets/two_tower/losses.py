@@ -1,6 +1,7 @@
-"""The in-batch sampled softmax: which logits, which corrections, which masks.
+"""The sampled softmax in its three forms: uncorrected, logQ on every logit, logQ with the positive left alone.
 
-Here: functions of tensors with no state. Not here: how batches are drawn, and how vectors are computed.
+Here: functions of scores and expected counts, with no state. Not here: which candidates there are (`negatives.py`),
+which of them are masked (`masks.py`), and how vectors become scores (`objective.py`).
 """
 
 from __future__ import annotations
@@ -10,56 +11,64 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def false_negative_mask(user: Tensor, item: Tensor) -> Tensor:
-    """Which columns must not be negatives of which rows.
-
-    Args:
-        user: int64 [B], the user of each pair.
-        item: int64 [B], the item of each pair.
-
-    Returns:
-        bool [B, B]; true at (i, j), j ≠ i, where pair j has the same item as pair i (an accidental hit) or
-        the same user (another positive of that user). The diagonal is false.
-    """
-    mask = (item[:, None] == item[None, :]) | (user[:, None] == user[None, :])  # (B, B)
-    return mask.fill_diagonal_(False)
-
-
-def in_batch_softmax(
-    user_vectors: Tensor,
-    item_vectors: Tensor,
+def sampled_softmax(
+    positive: Tensor,
+    negatives: Tensor,
+    mask: Tensor,
     *,
-    user: Tensor,
-    item: Tensor,
-    temperature: float,
-    log_q: Tensor | None = None,
+    log_expected: tuple[Tensor, Tensor] | None = None,
     weights: Tensor | None = None,
 ) -> Tensor:
-    """Sampled softmax cross-entropy in which the items of the other pairs are the negatives.
+    """Softmax cross-entropy of each positive against its own negatives.
 
-    1. s_ij = ⟨u_i, v_j⟩ / τ.
-    2. With `log_q`, s_ij - log q_j on every logit, the positive included (Yi et al. 2019, RecSys): the
-       optimum is log p(i|u) + constant(u). Without it, the optimum is PMI(u, i) + constant(u).
-    3. False negatives (see `false_negative_mask`) become -∞.
-    4. Cross-entropy of each row against its diagonal, averaged with the pairs' weights.
+    Without `log_expected`, where every negative j is drawn in proportion to q_j, the optimum is PMI(u, i) +
+    constant(u). With it every logit is corrected, the positive's too (Yi et al. 2019, RecSys), s - log E[count]: the
+    optimum is log p(i|u) + constant(u), whatever the negatives were drawn from.
 
     Args:
-        user_vectors: float [B, d], normalised by the tower.
-        item_vectors: float [B, d], normalised by the tower.
-        user: int64 [B], for the mask.
-        item: int64 [B], for the mask.
-        temperature: τ > 0.
-        log_q: float [B], log of each item's probability of being drawn as a negative, or None.
+        positive: float [B], scores of the positives.
+        negatives: float [B, C], scores of the candidates.
+        mask: bool [B, C], true where a candidate is no negative of the row.
+        log_expected: log of how often the positive [B] and each candidate [B, C] or [1, C] is expected among the
+            row's negatives; any constant factor cancels.
         weights: float [B], not negative, or None for 1 each.
 
     Returns:
         Scalar. A row without negatives adds 0 and has no gradient; if all weights are 0, so is the loss.
     """
-    correction = item_vectors.new_zeros(len(item)) if log_q is None else -log_q  # (B,)
-    logits = torch.addmm(correction[None, :], user_vectors / temperature, item_vectors.T)  # (B, B)
-    logits = logits.masked_fill_(false_negative_mask(user, item), float("-inf"))
-    positives = torch.arange(len(logits), device=logits.device)
-    losses = functional.cross_entropy(logits, positives, reduction="none")  # (B,)
+    if log_expected is not None:
+        positive, negatives = positive - log_expected[0], negatives - log_expected[1]
+    return _cross_entropy(positive, negatives, mask, weights)
+
+
+def positive_excluded_softmax(
+    positive: Tensor,
+    negatives: Tensor,
+    mask: Tensor,
+    *,
+    log_expected: Tensor,
+    weights: Tensor | None = None,
+) -> Tensor:
+    """Softmax cross-entropy over [s_p, s_k - log(n·q′_k)]: the positive is not corrected.
+
+    q′_k is the probability of a negative given that it was not masked, n the number of negatives that the row has
+    left, so that the sum over negatives estimates the sum over all items but the masked. Here log n matters, and so
+    does the mask of accidental hits. The gradient is that of the weighted form of Khrylchenko et al. (2025, RecSys).
+
+    Args:
+        log_expected: float [B, C], log(n·q′_k).
+        positive, negatives, mask, weights: as for `sampled_softmax`.
+
+    Returns:
+        Scalar, as `sampled_softmax`.
+    """
+    return _cross_entropy(positive, negatives - log_expected, mask, weights)
+
+
+def _cross_entropy(positive: Tensor, negatives: Tensor, mask: Tensor, weights: Tensor | None) -> Tensor:
+    logits = torch.cat([positive[:, None], negatives.masked_fill(mask, float("-inf"))], dim=1)  # (B, 1 + C)
+    target = torch.zeros(len(logits), dtype=torch.int64, device=logits.device)
+    losses = functional.cross_entropy(logits, target, reduction="none")  # (B,)
     if weights is None:
         return losses.mean()
     return (losses * weights).sum() / weights.sum().clamp_min(torch.finfo(weights.dtype).tiny)

@@ -16,7 +16,8 @@ class EpochReport:
     `loss` is the mean over the epoch's batches, `validation_metric` None without validation, `is_best`
     whether this epoch's weights were the best so far, `repeat_share` the share of pairs whose user was
     already in the batch, `seconds` of training without validation, `validation_seconds` beside it, and
-    `seconds_left` an estimate up to the configured number of epochs.
+    `seconds_left` an estimate up to the configured number of epochs. `negatives_per_positive` is how many negatives a
+    pair has left on average, `masked_per_positive` how many each mask took out.
     """
 
     epoch: int
@@ -28,6 +29,8 @@ class EpochReport:
     seconds: float
     validation_seconds: float
     seconds_left: float
+    negatives_per_positive: float
+    masked_per_positive: dict[str, float]
 
     def as_dict(self) -> dict[str, Any]:
         """The fields as JSON values."""

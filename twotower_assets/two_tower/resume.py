@@ -18,12 +18,15 @@ from torch import Tensor, nn
 
 from twotower_assets.two_tower.config import TrainingConfig
 from twotower_assets.two_tower.dataset import TrainingSet
+from twotower_assets.two_tower.item_sets import ItemSets
+from twotower_assets.two_tower.objective import Objective
 from twotower_assets.two_tower.reports import EpochReport
 from twotower_assets.two_tower.tensor_file import BrokenFileError, read_tensors, write_tensors
+from twotower_assets.two_tower.weight_average import WeightAverage
 
 logger = logging.getLogger(__name__)
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 3
 FILE_NAME = "training_state.safetensors"
 
 
@@ -37,12 +40,15 @@ class Progress:
     best_weights: dict[str, Tensor]
 
 
-def run_fingerprint(training_set: TrainingSet, config: TrainingConfig, *, validation: str) -> dict[str, Any]:
+def run_fingerprint(
+    training_set: TrainingSet, config: TrainingConfig, mined: ItemSets | None, *, validation: str
+) -> dict[str, Any]:
     """What a state must have been written for to be continued."""
     return {
         "format_version": FORMAT_VERSION,
         "config": config.model_dump(mode="json"),
         "data": training_set.fingerprint(),
+        "mined": mined.fingerprint() if mined is not None else "none",
         "validation": validation,
     }
 
@@ -52,12 +58,17 @@ def save_state(
     fingerprint: dict[str, Any],
     towers: nn.Module,
     optimizers: Mapping[str, torch.optim.Optimizer],
+    objective: Objective,
+    average: WeightAverage | None,
     progress: Progress,
 ) -> None:
-    """Replace the state in `folder` at once: weights, best weights, optimizer state, reports."""
+    """Replace the state in `folder` at once: weights, their average, best weights, optimizers, objective, reports."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {f"weights/{name}": tensor for name, tensor in towers.state_dict().items()}
     tensors |= {f"best/{name}": tensor for name, tensor in progress.best_weights.items()}
+    tensors |= {f"objective/{name}": tensor for name, tensor in objective.state().items()}
+    if average is not None:
+        tensors |= {f"average/{name}": tensor for name, tensor in average.state().items()}
     numbers: dict[str, float] = {}
     for name, optimizer in optimizers.items():
         for parameter, values in optimizer.state_dict()["state"].items():
@@ -82,8 +93,10 @@ def load_state(
     fingerprint: dict[str, Any],
     towers: nn.Module,
     optimizers: Mapping[str, torch.optim.Optimizer],
+    objective: Objective,
+    average: WeightAverage | None,
 ) -> Progress | None:
-    """Continue from `folder`: fill towers and optimizers, give the progress.
+    """Continue from `folder`: fill towers, optimizers, objective and average, give the progress.
 
     None, with a logged warning and nothing filled, where the state is damaged or belongs to another run; None
     without one where there is no state.
@@ -107,17 +120,15 @@ def load_state(
     towers.load_state_dict(_under("weights/", tensors))
     for name, optimizer in optimizers.items():
         _fill(optimizer, _under(f"optimizer/{name}/", {**tensors, **description["numbers"]}))
+    objective.restore(_under("objective/", tensors))
+    if average is not None:
+        average.restore(_under("average/", tensors))
     return Progress(
         reports=[EpochReport(**report) for report in description["reports"]],
         best_epoch=description["best_epoch"],
         best_metric=description["best_metric"],
         best_weights=_under("best/", tensors),
     )
-
-
-def discard_state(folder: Path) -> None:
-    """Remove the state, once its run has been saved as a checkpoint."""
-    (folder / FILE_NAME).unlink(missing_ok=True)
 
 
 def _under(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,9 @@ from twotower_assets.two_tower.config import TrainingConfig
 from twotower_assets.two_tower.features import Encoder, SideEncoder
 from twotower_assets.two_tower.vocabulary import UNKNOWN
 
+MAX_INVERSE_TEMPERATURE = 100.0
+"""As in CLIP: beyond it a learned temperature makes training unstable."""
+
 
 class ResidualMLP(nn.Module):
     """x + MLP(x), [n, d] to [n, d]; the identity where there are no hidden layers."""
@@ -64,13 +67,20 @@ class Towers(nn.Module):
         super().__init__()
         self.user_side = SideEmbedding(encoder.users, config)
         self.item_side = SideEmbedding(encoder.items, config)
-        self.history = nn.EmbeddingBag(
-            encoder.items.own_rows + 1, config.dimensions, mode="sum", sparse=True, include_last_offset=True
-        )
+        self.history = _bag(encoder.items.own_rows + 1, config)
         self.history_half_life = config.history_half_life
-        nn.init.normal_(self.history.weight, 0.0, config.initial_scale)
+        self.second_history_half_life = config.history_second_half_life
+        self.second_history = (
+            None if config.history_second_half_life is None else _bag(self.history.num_embeddings, config)
+        )
+        self.history_shares_items = config.history_shares_items
         self.user_mlp = ResidualMLP(config.dimensions, config.hidden_sizes)
         self.item_mlp = ResidualMLP(config.dimensions, config.hidden_sizes)
+        self.item_bias = nn.Embedding(encoder.items.own_rows + 1, 1, sparse=True) if config.item_bias else None
+        if self.item_bias is not None:
+            nn.init.zeros_(self.item_bias.weight)
+        scale = torch.tensor(config.inverse_temperature).log()
+        self.log_inverse_temperature = nn.Parameter(scale, requires_grad=config.learn_temperature)
 
     def embed_users(
         self,
@@ -92,14 +102,42 @@ class Towers(nn.Module):
         Returns:
             float32 [n, d] of length 1.
         """
-        weights = recency_weights(history_offsets, self.history_half_life)
-        history = self.history(history_values, history_offsets, per_sample_weights=weights)  # (n, d)
-        inputs = self.user_side(ids, categorical, numeric) + history
+        inputs = self.user_side(ids, categorical, numeric) + self._embed_histories(history_offsets, history_values)
         return functional.normalize(self.user_mlp(inputs), dim=1)
 
     def embed_items(self, ids: Tensor, categorical: Tensor, numeric: Tensor) -> Tensor:
         """Vectors float32 [n, d] of length 1 of n items: int64 [n], int64 [n, c], float32 [n, m]."""
         return functional.normalize(self.item_mlp(self.item_side(ids, categorical, numeric)), dim=1)
+
+    def _embed_histories(self, offsets: Tensor, values: Tensor) -> Tensor:
+        """Float [n, d], the sum of the averages; zeros where the history is empty."""
+        weights = recency_weights(offsets, self.history_half_life)
+        total: Tensor = self.history(values, offsets, per_sample_weights=weights)
+        if self.history_shares_items:
+            total = total + functional.embedding_bag(
+                values,
+                self.item_side.ids.weight,
+                offsets,
+                mode="sum",
+                sparse=True,
+                per_sample_weights=weights,
+                include_last_offset=True,
+            )
+        if self.second_history is not None and self.second_history_half_life is not None:
+            weights = recency_weights(offsets, self.second_history_half_life)
+            total = total + self.second_history(values, offsets, per_sample_weights=weights)
+        return total
+
+    def bias_of(self, ids: Tensor) -> Tensor:
+        """Learned biases float32 [n] of the items in embedding rows int64 [n]; zeros where none are learned."""
+        if self.item_bias is None:
+            return torch.zeros(ids.shape, device=ids.device)
+        return self.item_bias(ids).squeeze(-1)  # type: ignore[no-any-return]
+
+    def inverse_temperature(self) -> Tensor:
+        """1/τ, a scalar: what cosines are multiplied with; at most 100 where it is learned."""
+        scale = self.log_inverse_temperature.exp()
+        return scale.clamp(max=MAX_INVERSE_TEMPERATURE) if self.log_inverse_temperature.requires_grad else scale
 
     def embedding_parameters(self) -> list[nn.Parameter]:
         """The tables, whose gradients are sparse."""
@@ -109,9 +147,9 @@ class Towers(nn.Module):
         ]
 
     def dense_parameters(self) -> list[nn.Parameter]:
-        """Everything else: MLPs and maps of numbers. May be empty."""
+        """Everything else that is trained: MLPs, maps of numbers, the temperature. May be empty."""
         tables = {id(parameter) for parameter in self.embedding_parameters()}
-        return [parameter for parameter in self.parameters() if id(parameter) not in tables]
+        return [one for one in self.parameters() if id(one) not in tables and one.requires_grad]
 
 
 def recency_weights(offsets: Tensor, half_life: float) -> Tensor:
@@ -138,6 +176,12 @@ def build_towers(encoder: Encoder, config: TrainingConfig) -> Towers:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(config.seed)
         return Towers(encoder, config)
+
+
+def _bag(rows: int, config: TrainingConfig) -> nn.EmbeddingBag:
+    bag = nn.EmbeddingBag(rows, config.dimensions, mode="sum", sparse=True, include_last_offset=True)
+    nn.init.normal_(bag.weight, 0.0, config.initial_scale)
+    return bag
 
 
 def _table(rows: int, config: TrainingConfig, *, unknown_is_zero: bool = False) -> nn.Embedding:

@@ -15,20 +15,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from twotower_assets.two_tower.batches import epoch_batches, epoch_generator, repeat_share
+from twotower_assets.two_tower.batches import epoch_generator, repeat_share, shuffled_batches, spread_batches
 from twotower_assets.two_tower.config import TrainingConfig
 from twotower_assets.two_tower.dataset import TrainingSet
-from twotower_assets.two_tower.embedding import history_tensors, side_tensors
-from twotower_assets.two_tower.losses import in_batch_softmax
+from twotower_assets.two_tower.item_sets import ItemSets
+from twotower_assets.two_tower.objective import Objective, starting_bias
 from twotower_assets.two_tower.reports import EpochReport
 from twotower_assets.two_tower.resume import Progress, load_state, run_fingerprint, save_state
 from twotower_assets.two_tower.towers import Towers, build_towers
-from twotower_assets.two_tower.vocabulary import UNKNOWN
+from twotower_assets.two_tower.weight_average import WeightAverage
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +51,7 @@ def train(
     progress: bool = False,
     threads: int | None = None,
     validation: str = "",
+    mined: ItemSets | None = None,
 ) -> TrainingResult:
     """Train towers on the pairs; bit for bit the same weights on the same machine and threads.
 
@@ -68,27 +68,39 @@ def train(
         threads: Of torch; None leaves it as it is. Trainings side by side that ask for more than there are cores
             take each other's time many times over.
         validation: Says what `validate` measures; a resume state that was judged by something else is not used.
+        mined: One set per user number, which mined negatives are drawn from (`mining.py`).
 
     Raises:
+        TrainingDataError: `mined` is missing where the configuration needs it.
         FloatingPointError: the loss is no longer finite. Whatever else is raised inside passes through at
             once; nothing but the resume state is left behind.
     """
     towers = build_towers(training_set.encoder, config)
+    if towers.item_bias is not None:
+        with torch.no_grad():
+            towers.item_bias.weight[:, 0] = starting_bias(training_set, config)
     optimizers = _optimizers(towers, config)
+    objective = Objective(training_set, config, mined)
+    average = None
+    if config.average_half_life is not None:
+        average = WeightAverage(towers, config.average_half_life, -(-len(training_set) // config.batch_size))
     done = Progress([], 0, None, {})
-    fingerprint = run_fingerprint(training_set, config, validation=validation if validate else "none")
-    if resume_dir is not None and (found := load_state(resume_dir, fingerprint, towers, optimizers)):
+    fingerprint = run_fingerprint(training_set, config, mined, validation=validation if validate else "none")
+    if resume_dir is not None and (
+        found := load_state(resume_dir, fingerprint, towers, optimizers, objective, average)
+    ):
         done = found
         logger.info("Continuing after epoch %d of %d.", len(done.reports), config.epochs)
     with _reproducible(threads):
         while not _finished(done, config):
-            report = _one_epoch(training_set, config, towers, optimizers, done, validate, progress)
+            report = _one_epoch(objective, towers, optimizers, average, done, validate, progress)
             done.reports.append(report)
             if report.is_best:
                 done.best_epoch, done.best_metric = report.epoch, report.validation_metric
-                done.best_weights = {name: tensor.clone() for name, tensor in towers.state_dict().items()}
+                kept = towers if average is None else average.towers
+                done.best_weights = {name: tensor.clone() for name, tensor in kept.state_dict().items()}
             if resume_dir is not None:
-                save_state(resume_dir, fingerprint, towers, optimizers, done)
+                save_state(resume_dir, fingerprint, towers, optimizers, objective, average, done)
             _tell(report, config, on_epoch)
     towers.load_state_dict(done.best_weights)
     return TrainingResult(towers.eval(), done.reports, done.best_epoch)
@@ -103,37 +115,46 @@ def _finished(done: Progress, config: TrainingConfig) -> bool:
 
 
 def _one_epoch(
-    training_set: TrainingSet,
-    config: TrainingConfig,
+    objective: Objective,
     towers: Towers,
     optimizers: dict[str, torch.optim.Optimizer],
+    average: WeightAverage | None,
     done: Progress,
     validate: Callable[[Towers], float] | None,
     progress: bool,
 ) -> EpochReport:
+    data, config = objective.data, objective.config
     epoch = len(done.reports) + 1
     started = time.perf_counter()
     generator = epoch_generator(config.seed, epoch)
-    batches = epoch_batches(training_set.user, training_set.item, config.batch_size, generator)
-    source = BatchSource(training_set, config, generator)
+    if config.batch_order == "spread":
+        batches = spread_batches(data.user, data.item, config.batch_size, generator)
+    else:
+        batches = shuffled_batches(len(data), config.batch_size, generator)
     losses = []
     towers.train()
-    for batch in tqdm(batches, desc=f"epoch {epoch}", unit="batch", leave=False, disable=not progress):
-        losses.append(_step(towers, optimizers, source.loss(towers, batch)))
+    shown = tqdm(batches, desc=f"epoch {epoch}", unit="batch", leave=False, disable=not progress)
+    for step, batch in enumerate(shown, start=1):
+        losses.append(_step(towers, optimizers, objective.loss(towers, batch, generator)))
+        if average is not None:
+            average.update(towers, step)
     seconds = time.perf_counter() - started
-    metric = None if validate is None else _validated(towers, validate)
+    metric = None if validate is None else _validated(towers if average is None else average.towers, validate)
     validation_seconds = time.perf_counter() - started - seconds
     spent = sum(report.seconds + report.validation_seconds for report in done.reports)
+    counts = objective.take_counts()
     return EpochReport(
         epoch=epoch,
         loss=float(np.mean(losses)),
         validation_metric=metric,
         is_best=metric is None or done.best_metric is None or metric > done.best_metric,
-        repeat_share=repeat_share(training_set.user, batches),
-        pairs_per_second=len(training_set) / seconds,
+        repeat_share=repeat_share(data.user, batches),
+        pairs_per_second=len(data) / seconds,
         seconds=seconds,
         validation_seconds=validation_seconds,
         seconds_left=(spent + seconds + validation_seconds) / epoch * (config.epochs - epoch),
+        negatives_per_positive=counts.negatives_per_positive,
+        masked_per_positive=counts.masked_per_positive,
     )
 
 
@@ -159,56 +180,16 @@ def _validated(towers: Towers, validate: Callable[[Towers], float]) -> float:
     return metric
 
 
-class BatchSource:
-    """Gathers the tensors of a batch, and replaces a share of ids by the unknown one."""
-
-    def __init__(self, training_set: TrainingSet, config: TrainingConfig, generator: np.random.Generator) -> None:
-        self.training_set = training_set
-        self.config = config
-        self.generator = generator
-        log_q = np.log(np.maximum(training_set.q, np.finfo(np.float64).tiny)).astype(np.float32)
-        self.log_q = log_q if config.correction == "logq" else None
-        self.item_replaced = replaced_item_share(training_set.item_counts, config.unknown_id_share)
-
-    def loss(self, towers: Towers, batch: npt.NDArray[np.int64]) -> Tensor:
-        """The loss, a scalar, of the pairs at the positions `batch` int64 [B]."""
-        data = self.training_set
-        user, item = data.user[batch], data.item[batch]
-        user_inputs, item_inputs = data.user_inputs.take(user), data.item_inputs.take(item)
-        user_inputs.ids[self.generator.random(len(batch)) < self.config.unknown_id_share] = UNKNOWN
-        item_inputs.ids[self.generator.random(len(batch)) < self.item_replaced[item]] = UNKNOWN
-        history = history_tensors(data.history.take(batch))
-        return in_batch_softmax(
-            towers.embed_users(*side_tensors(user_inputs), *history),  # (B, d)
-            towers.embed_items(*side_tensors(item_inputs)),  # (B, d)
-            user=torch.from_numpy(user),
-            item=torch.from_numpy(item),
-            temperature=self.config.temperature,
-            log_q=None if self.log_q is None else torch.from_numpy(self.log_q[item]),
-            weights=torch.from_numpy(data.weights[batch]),
-        )
-
-
-def replaced_item_share(item_counts: npt.NDArray[np.int64], share: float) -> npt.NDArray[np.float64]:
-    """How often a pair's item id is replaced by the unknown one, float64 [items], at most half of the time.
-
-    Every item gives equally many pairs, `share` of all pairs together, so that the unknown id stands for the average
-    item. With the same share of every pair it would stand for the average click, which is a popular item, and items
-    never clicked would be recommended above most of those that were.
-    """
-    clicked = np.maximum(item_counts, 1)
-    share_of_item = share * item_counts.sum() / max(np.count_nonzero(item_counts), 1) / clicked
-    replaced: npt.NDArray[np.float64] = np.minimum(share_of_item, 0.5)
-    return replaced
-
-
 def _optimizers(towers: Towers, config: TrainingConfig) -> dict[str, torch.optim.Optimizer]:
     """Adam that touches only the rows of a batch for the tables, AdamW for what is dense."""
     optimizers: dict[str, torch.optim.Optimizer] = {
         "tables": torch.optim.SparseAdam(towers.embedding_parameters(), lr=config.learning_rate)
     }
     if dense := towers.dense_parameters():
-        optimizers["dense"] = torch.optim.AdamW(dense, lr=config.learning_rate, weight_decay=config.weight_decay)
+        decayed = [one for one in dense if one.ndim]
+        scalars = [one for one in dense if not one.ndim]  # the temperature: decay would pull it to 1
+        groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": scalars, "weight_decay": 0.0}]
+        optimizers["dense"] = torch.optim.AdamW([one for one in groups if one["params"]], lr=config.learning_rate)
     return optimizers
 
 

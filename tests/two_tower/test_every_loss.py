@@ -1,0 +1,293 @@
+"""What the loss of every recipe must do, whichever correction, sources and learned scalars it has."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from torch import Tensor
+
+from twotower_assets.two_tower import objective as objective_module
+from twotower_assets.two_tower.dataset import TrainingSet
+from twotower_assets.two_tower.embedding import history_tensors, side_tensors
+from twotower_assets.two_tower.item_sets import ItemSets
+from twotower_assets.two_tower.masks import FalseNegatives
+from twotower_assets.two_tower.objective import Objective, starting_bias
+from twotower_assets.two_tower.towers import Towers, build_towers
+
+from .every_source import ALL_TOGETHER, CASES, CORRECTIONS, SHARED, SOURCES, goes_with, negatives
+
+Int64s = npt.NDArray[np.int64]
+RECIPES = [*CASES, *ALL_TOGETHER]
+LEARNED = [{}, {"item_bias": True}, {"learn_temperature": True}, {"item_bias": True, "learn_temperature": True}]
+BATCH = np.r_[0:40, 300]
+
+
+@dataclass
+class Seen:
+    """What the masks and the softmax were asked in one batch."""
+
+    items: list[Int64s] = field(default_factory=list)
+    positive: Tensor | None = None
+    scores: Tensor | None = None
+    mask: Tensor | None = None
+
+
+@pytest.fixture
+def seen(monkeypatch) -> Seen:
+    record = Seen()
+    of_items = FalseNegatives.of_items
+
+    def spy_items(self, batch, items, *, in_batch=0):
+        record.items.append(items)
+        return of_items(self, batch, items, in_batch=in_batch)
+
+    monkeypatch.setattr(FalseNegatives, "of_items", spy_items)
+    for name in ("sampled_softmax", "positive_excluded_softmax"):
+        loss_of = getattr(objective_module, name)
+
+        def spy(positive, scores, mask, loss_of=loss_of, **options):
+            record.positive, record.scores, record.mask = positive, scores, mask
+            if torch.is_grad_enabled():
+                positive.retain_grad()
+                scores.retain_grad()
+            return loss_of(positive, scores, mask, **options)
+
+        monkeypatch.setattr(objective_module, name, spy)
+    return record
+
+
+def mined_lists(data: TrainingSet) -> ItemSets:
+    users = np.repeat(np.arange(2, len(data.user_inputs.ids)), 3)
+    items = 1 + (users * 5 + np.tile([0, 1, 2], len(users) // 3)) % (len(data.item_counts) - 1)
+    return ItemSets.of_members(users, items, len(data.user_inputs.ids), len(data.item_counts))
+
+
+class Run:
+    """An objective with towers of random weights, after two batches that filled the queue."""
+
+    def __init__(self, market, names: tuple[str, ...], correction: str, **changes: Any) -> None:
+        changes = {"unknown_id_share": 0.0, "masks": ["clicked", "same_request"], "initial_scale": 1.0, **changes}
+        market = market.configured(negatives=negatives(*names), correction=correction, **changes)
+        self.names, self.config, self.data = names, market.config, market.training_set()
+        self.objective = Objective(self.data, self.config, mined_lists(self.data))
+        self.towers = build_towers(self.data.encoder, self.config)
+        with torch.no_grad():
+            if self.towers.item_bias is not None:
+                self.towers.item_bias.weight.normal_(generator=torch.Generator().manual_seed(3))
+            for rows in (np.arange(100, 130), np.arange(200, 240)):
+                self.objective.loss(self.towers, rows, np.random.default_rng(7))
+        self.objective.take_counts()
+
+    def loss(self, rows: Int64s, seed: int = 0) -> Tensor:
+        return self.objective.loss(self.towers, rows, np.random.default_rng(seed))
+
+
+@pytest.fixture(params=LEARNED, ids=lambda changes: " and ".join(changes) or "nothing learned")
+def learned(request) -> dict[str, bool]:
+    return request.param
+
+
+@pytest.mark.parametrize(("names", "correction"), RECIPES)
+def test_the_loss_is_a_finite_scalar_and_everything_learned_has_a_gradient(
+    logged_market, names: tuple[str, ...], correction: str, learned: dict[str, bool]
+) -> None:
+    run = Run(logged_market, names, correction, **learned)
+    loss = run.loss(BATCH)
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert (loss.shape, loss.dtype) == ((), torch.float32)
+    assert loss.isfinite()
+    assert loss > 0
+    for name, parameter in run.towers.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.grad is not None, name
+            gradient = parameter.grad.to_dense()
+            assert gradient.isfinite().all(), name
+            assert gradient.abs().sum() > 0 or name.startswith("item_side.categorical"), name
+
+
+@pytest.mark.parametrize(("names", "correction"), RECIPES)
+def test_the_loss_follows_from_the_seed(logged_market, names: tuple[str, ...], correction: str) -> None:
+    first, again, other = (Run(logged_market, names, correction).loss(BATCH, seed) for seed in (1, 1, 2))
+    assert first.item() == again.item()
+    if set(names) - {"in_batch", "cross_batch"}:
+        assert first.item() != other.item()
+
+
+@pytest.mark.parametrize(("names", "correction"), RECIPES)
+def test_a_masked_candidate_has_no_gradient_and_every_other_one_has(
+    logged_market, seen: Seen, names: tuple[str, ...], correction: str
+) -> None:
+    run = Run(logged_market, names, correction)
+    run.loss(BATCH).backward()  # type: ignore[no-untyped-call]
+    assert seen.scores is not None
+    assert seen.mask is not None
+    assert seen.mask.any()
+    assert (seen.scores.grad[seen.mask] == 0).all()  # type: ignore[index]
+    assert (seen.scores.grad[~seen.mask] > 0).all()  # type: ignore[index]
+    left = run.objective.take_counts()
+    assert left.rows == len(BATCH)
+    assert left.left == int((~seen.mask).sum())
+
+
+@pytest.mark.parametrize("correction", CORRECTIONS)
+@pytest.mark.parametrize("names", [(name,) for name in SHARED if name != "cross_batch"] + [tuple(SHARED)])
+def test_the_order_of_the_pairs_in_a_batch_changes_nothing(
+    logged_market, seen: Seen, names: tuple[str, ...], correction: str
+) -> None:
+    order = np.random.default_rng(4).permutation(len(BATCH))
+    losses, rows, weights = [], [], []
+    for batch in (BATCH, BATCH[order]):
+        run = Run(logged_market, names, correction)
+        loss = run.loss(batch)
+        loss.backward()  # type: ignore[no-untyped-call]
+        losses.append(loss.item())
+        assert seen.positive is not None
+        rows.append(seen.positive.grad.numpy())  # type: ignore[union-attr]
+        weights.append([one.grad.to_dense().numpy() for one in run.towers.parameters() if one.grad is not None])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+    assert rows[1] == pytest.approx(rows[0][order], rel=1e-4, abs=1e-7)
+    for one, other in zip(*weights, strict=True):
+        assert other == pytest.approx(one, rel=1e-3, abs=1e-6)
+
+
+def reference_count(run: Run, row: int, item: int) -> float:
+    """How often the row at this position is expected to draw the item, by the definition of each source."""
+    data, expected = run.data, 0.0
+    counts = data.item_counts
+    share = counts[item] / counts.sum()
+    if "in_batch" in run.names:
+        expected += (len(BATCH) - 1) * share
+    if "uniform" in run.names:
+        expected += 24 / (len(counts) - 1)
+    if "popularity" in run.names:
+        expected += 24 * math.sqrt(counts[item]) / np.sqrt(counts).sum()
+    if "cross_batch" in run.names:
+        expected += 60 * share  # 70 vectors were pushed, 60 fit
+    if "category" in run.names:
+        pool = data.pools.categories.members[[data.pools.category_of_item[data.item[row]]]].toarray()[0]
+        expected += 3 * pool[item] / max(1, pool.sum())
+    if "context" in run.names and data.context[row] >= 0:
+        pool = data.pools.contexts.members[[data.context[row]]].toarray()[0]
+        expected += 2 * pool[item] / pool.sum()
+    return expected
+
+
+def reference_left_out(run: Run, place: int, item: int, column: int, clicked: set[int]) -> bool:
+    """Whether the candidate in this column of the batch's row `place` is no negative of it."""
+    data, row = run.data, BATCH[place]
+    if item == 0 or item in clicked:
+        return True
+    if "in_batch" not in run.names or column >= len(BATCH):
+        return False
+    return column == place or (data.request[row] >= 0 and data.request[row] == data.request[BATCH[column]])
+
+
+def reference_loss(run: Run, shared: Int64s, own: Int64s, queue: npt.NDArray[np.float32]) -> float:
+    """The loss, one candidate after the other."""
+    data, towers, total = run.data, run.towers, 0.0
+    with torch.no_grad():
+        items = towers.embed_items(*side_tensors(data.item_inputs)).double().numpy()
+        bias = towers.bias_of(torch.from_numpy(data.item_inputs.ids)).double().numpy()
+        inputs = side_tensors(data.user_inputs.take(data.user[BATCH]))
+        users = towers.embed_users(*inputs, *history_tensors(data.history.take(BATCH))).double().numpy()
+        scale = towers.inverse_temperature().item()
+    logged = {name: math.log(SOURCES[name].get("weight", 1.0)) for name in run.names}
+    weight_of_own = [logged[name] for name in run.names for _ in range(SOURCES[name].get("per_positive", 0))]
+    unseen = 0.5 / len(data) * (len(BATCH) - 1)
+    for place, row in enumerate(BATCH.tolist()):
+        positive = scale * users[place] @ items[data.item[row]] + bias[data.item[row]]
+        clicked = set(data.item[data.user == data.user[row]].tolist())
+        left, of_shared = [], 0
+        for column, item in enumerate([*shared.tolist(), *own[place].tolist()]):
+            if reference_left_out(run, place, item, column, clicked):
+                continue
+            queued = column - (len(shared) - len(queue))
+            vector = queue[queued] if len(queue) and 0 <= queued < len(queue) else items[item]
+            score = scale * users[place] @ vector + bias[item]
+            if column >= len(shared):
+                score += weight_of_own[column - len(shared)]
+            of_shared += column < len(shared)
+            if run.config.correction != "none":
+                score -= math.log(reference_count(run, row, item) or unseen)
+            left.append(score)
+        if run.config.correction == "logq":
+            positive -= math.log(reference_count(run, row, data.item[row]) or unseen)
+        if run.config.correction == "logq_positive_excluded":
+            known = [reference_count(run, row, item) for item in range(1, len(items)) if item not in clicked]
+            left = [one - math.log(max(1, of_shared) / sum(known)) for one in left]
+        total += data.weights[row] * (np.logaddexp.reduce([positive, *left]) - positive)
+    loss = total / data.weights[BATCH].sum()
+    if run.config.item_bias:
+        start = starting_bias(data, run.config).double().numpy()[data.item_inputs.ids]
+        loss += run.config.item_bias_penalty * np.mean((bias - start)[data.item[BATCH]] ** 2)
+    return float(loss)
+
+
+@pytest.mark.parametrize(("names", "correction"), RECIPES)
+def test_the_loss_is_the_one_computed_candidate_by_candidate(
+    logged_market, seen: Seen, names: tuple[str, ...], correction: str, learned: dict[str, bool]
+) -> None:
+    run = Run(logged_market, names, correction, **learned)
+    queue = run.objective.queue.vectors.clone().numpy() if run.objective.queue is not None else np.zeros((0, 8))
+    seen.items.clear()
+    loss = run.loss(BATCH).item()
+    shared, own = seen.items
+    assert loss == pytest.approx(reference_loss(run, shared, own, queue), rel=1e-4)
+
+
+def test_uncorrected_the_learned_bias_is_part_of_every_score(logged_market, seen: Seen) -> None:
+    run = Run(logged_market, ("in_batch", "uniform"), "none", item_bias=True)
+    run.loss(BATCH)
+    assert seen.positive is not None
+    with_bias = seen.positive.detach()
+    assert run.towers.item_bias is not None
+    with torch.no_grad():
+        bias = run.towers.bias_of(torch.from_numpy(run.data.item_inputs.ids[run.data.item[BATCH]]))
+        run.towers.item_bias.weight.zero_()
+    run.loss(BATCH)
+    assert seen.positive.detach() + bias == pytest.approx(with_bias, abs=1e-5)
+
+
+def gradient_rows(towers: Towers) -> set[int]:
+    gradient = towers.item_side.ids.weight.grad
+    assert gradient is not None
+    return set(gradient.to_dense().abs().sum(dim=1).nonzero().flatten().tolist())
+
+
+def test_vectors_in_the_queue_have_no_gradient_and_drawn_items_have_one(logged_market, seen: Seen) -> None:
+    rows = np.array([0, 1, 2])
+    run = Run(logged_market, ("in_batch", "cross_batch"), "logq", masks=[])
+    run.loss(rows).backward()  # type: ignore[no-untyped-call]
+    ids = run.data.item_inputs.ids
+    assert gradient_rows(run.towers) == set(ids[run.data.item[rows]].tolist())
+    run = Run(logged_market, ("in_batch", "cross_batch"), "logq", masks=[], item_bias=True)
+    queued = run.objective.queue.items  # type: ignore[union-attr]
+    run.loss(rows).backward()  # type: ignore[no-untyped-call]
+    bias = run.towers.item_bias.weight.grad.to_dense().flatten()  # type: ignore[union-attr]
+    assert (bias[ids[queued]] != 0).all(), "biases are read anew, and learn from the queue too"
+    run = Run(logged_market, ("in_batch", "uniform"), "logq", masks=[])
+    seen.items.clear()
+    run.loss(rows).backward()  # type: ignore[no-untyped-call]
+    assert gradient_rows(run.towers) == set(ids[seen.items[0]].tolist())
+
+
+def test_the_number_of_negatives_per_positive_is_counted(logged_market) -> None:
+    run = Run(logged_market, ("in_batch", "uniform", "cross_batch", "category"), "logq", masks=[])
+    run.loss(BATCH)
+    counts = run.objective.take_counts()
+    masked = sum(counts.masked_per_positive.values())
+    missing = 3 * np.mean(run.data.pools.categories.sizes[run.data.pools.category_of_item[run.data.item[BATCH]]] == 0)
+    assert counts.negatives_per_positive == pytest.approx(len(BATCH) - 1 + 24 + 60 + 3 - missing - masked)
+    assert run.objective.take_counts().rows == 0
+
+
+def test_every_recipe_of_the_suite_is_one_that_the_configuration_takes() -> None:
+    assert {name for names, _ in RECIPES for name in names} == set(SOURCES)
+    assert {correction for _, correction in RECIPES} == set(CORRECTIONS)
+    assert all(goes_with(correction, *names) for names, correction in RECIPES)

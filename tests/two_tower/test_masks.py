@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from twotower_assets.two_tower.config import TrainingConfig
+from twotower_assets.two_tower.dataset import TrainingSet, build_training_set
+from twotower_assets.two_tower.masks import FalseNegatives
+from twotower_assets.two_tower.negatives import Batch
+
+NO_USERS = pa.table({"user_id": pa.array([], pa.string())})
+ROWS = np.arange(5)
+
+
+@pytest.fixture
+def data() -> TrainingSet:
+    """Items numbered by clicks: a = 1 (twice), then b = 2, c = 3, d = 4; e = 5 is in the catalogue only."""
+    pairs = pa.table(
+        {
+            "user_id": ["u", "v", "u", "w", "v"],
+            "item_id": ["a", "a", "b", "c", "d"],
+            "request_id": ["r", None, "s", "r", None],
+            "history": pa.array([[]] * 5, pa.list_(pa.string())),
+        }
+    )
+    return build_training_set(pairs, pa.table({"item_id": list("abcde")}), NO_USERS, TrainingConfig())
+
+
+def masks(*names: str, share: float | None = None) -> FalseNegatives:
+    return FalseNegatives(TrainingConfig.model_validate({"masks": names, "positive_aware_share": share}))
+
+
+def table(*rows: str) -> list[list[bool]]:
+    return [[place == "x" for place in row] for row in rows]
+
+
+def test_a_pair_is_never_its_own_negative_and_its_item_no_negative_anywhere(data: TrainingSet) -> None:
+    found = masks().of_items(Batch(data, ROWS), data.item, in_batch=5)
+    assert found.tolist() == table("xx...", "xx...", "..x..", "...x.", "....x")
+
+
+def test_what_the_user_clicked_anywhere_in_the_training_pairs_is_no_negative(data: TrainingSet) -> None:
+    found = masks("clicked").of_items(Batch(data, ROWS), data.item, in_batch=5)
+    assert found.tolist() == table("xxx..", "xx..x", "xxx..", "...x.", "xx..x")
+    only_first = np.array([0, 3])
+    found = masks("clicked").of_items(Batch(data, only_first), np.array([1, 2, 3, 4, 5]))
+    assert found.tolist() == table("xx...", "..x..")
+
+
+def test_clicks_of_the_same_request_are_no_negatives_of_each_other(data: TrainingSet) -> None:
+    found = masks("same_request").of_items(Batch(data, ROWS), data.item, in_batch=5)
+    assert found.tolist() == table("xx.x.", "xx...", "..x..", "x..x.", "....x")
+    shared = masks("same_request").of_items(Batch(data, ROWS), np.array([1, 2, 3, 4]))
+    assert shared.tolist() == table("x...", "x...", ".x..", "..x.", "...x"), "drawn items belong to no request"
+
+
+def test_each_rows_own_candidates_are_masked_and_the_places_without_one(data: TrainingSet) -> None:
+    own = np.array([[1, 2, 0], [4, 0, 5], [2, 1, 3], [3, 3, 4], [1, 2, 4]])
+    assert masks().of_items(Batch(data, ROWS), own).tolist() == table("x.x", ".x.", "x..", "xx.", "..x")
+    found = masks("clicked").of_items(Batch(data, ROWS), own)
+    assert found.tolist() == table("xxx", "xx.", "xx.", "xx.", "x.x")
+
+
+def test_each_masked_candidate_is_counted_once_for_the_first_mask_that_takes_it(data: TrainingSet) -> None:
+    all_masks = masks("clicked", "same_request")
+    out = all_masks.of_items(Batch(data, ROWS), data.item, in_batch=5)
+    all_masks.of_cosines(torch.from_numpy(out), torch.zeros(5, 5), torch.ones(5))
+    counts = all_masks.counts
+    assert counts.masked == {"accidental_hit": 2, "clicked": 6, "same_request": 2, "positive_aware": 0}
+    assert counts.rows == 5
+    assert counts.left == 25 - 5 - 10
+    assert counts.negatives_per_positive == pytest.approx(10 / 5)
+    assert counts.masked_per_positive["clicked"] == 6 / 5
+
+
+def test_distinct_items_of_distinct_users_leave_all_others_of_the_batch() -> None:
+    pairs = pa.table(
+        {
+            "user_id": [f"u{row}" for row in range(512)],
+            "item_id": [f"i{row}" for row in range(512)],
+            "history": pa.array([[]] * 512, pa.list_(pa.string())),
+        }
+    )
+    data = build_training_set(pairs, pa.table({"item_id": ["i0"]}), NO_USERS, TrainingConfig())
+    one = masks("clicked")
+    out = one.of_items(Batch(data, np.arange(512)), data.item, in_batch=512)
+    one.of_cosines(torch.from_numpy(out), torch.zeros(512, 512), torch.zeros(512))
+    assert one.counts.negatives_per_positive == 511
+
+
+def test_negatives_nearer_than_a_share_of_the_positive_are_left_out_where_that_is_positive() -> None:
+    cosines = torch.tensor([[0.77, 0.75, 0.9, -1.0], [0.5, -0.2, -0.19, -0.3], [0.1, 0.0, 0.2, -0.1]])
+    positive = torch.tensor([0.8, -0.2, 0.0])
+    out = torch.tensor([[False, False, True, False]] + [[False] * 4] * 2)
+    one = masks(share=0.95)
+    found = one.of_cosines(out, cosines, positive)
+    assert found.tolist() == table("x.x.", "....", "....")
+    assert one.counts.masked["positive_aware"] == 1
+    assert one.counts.left == 10
+    assert masks().of_cosines(out, cosines, positive).tolist() == out.tolist()
+
+
+def test_a_batch_of_one_has_nothing_left(data: TrainingSet) -> None:
+    one = masks("clicked", "same_request")
+    assert one.of_items(Batch(data, np.array([3])), np.array([3]), in_batch=1).tolist() == [[True]]
+    assert one.of_items(Batch(data, np.array([3])), np.zeros(0, np.int64)).shape == (1, 0)
+    assert one.of_items(Batch(data, np.array([3])), np.zeros((1, 0), np.int64)).shape == (1, 0)
+    assert sum(one.counts.masked.values()) == 0
