@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from twotower_assets.evaluation import bootstrap
-from twotower_assets.evaluation.bootstrap import bootstrap_interval, bootstrap_ratio, paired_difference
+from twotower_assets.evaluation.bootstrap import bootstrap_interval, bootstrap_ratio
 
 
 def test_users_without_a_value_are_left_out():
@@ -52,25 +52,23 @@ def test_nobody_gives_nothing_and_one_user_gives_no_interval():
     assert np.isnan([one.low, one.high]).all()
 
 
-def test_a_paired_difference_sees_what_two_intervals_hide():
-    ease = np.random.default_rng(0).normal(0, 10, 300)
-    better = ease + np.random.default_rng(1).normal(0.5, 0.5, 300)
-    alone, other = bootstrap_interval(better), bootstrap_interval(ease)
-    assert alone.low < other.high
-    assert paired_difference(better, ease).low > 0
-
-
-def test_a_pair_counts_where_both_have_a_value():
-    difference = paired_difference(np.array([1.0, np.nan, 5.0]), np.array([0.0, 1.0, np.nan]))
-    assert (difference.mean, difference.users) == (1.0, 1)
-    with pytest.raises(ValueError, match="same users"):
-        paired_difference(np.zeros(2), np.zeros(3))
-
-
 def test_a_ratio_is_of_the_means():
     ratio = bootstrap_ratio(np.array([1.0, 3.0]), np.array([1.0, 1.0]))
     assert ratio.mean == 2.0
     assert np.isnan(bootstrap_ratio(np.ones(3), np.zeros(3)).mean)
+
+
+def test_without_draws_there_is_the_ratio_alone():
+    alone = bootstrap_ratio(np.array([1.0, 3.0, 5.0]), np.ones(3), resamples=0)
+    assert (alone.mean, alone.users) == (3.0, 3)
+    assert np.isnan([alone.low, alone.high]).all()
+
+
+@pytest.mark.filterwarnings("error")
+def test_draws_without_a_denominator_leave_no_warning_and_no_finite_end():
+    ratio = bootstrap_ratio(np.ones(40), np.eye(40)[0])
+    assert ratio.mean == 40.0
+    assert not np.isfinite(ratio.high)
 
 
 def test_what_cannot_be_averaged_is_refused():

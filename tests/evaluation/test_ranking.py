@@ -170,6 +170,18 @@ class TestScores:
         scores = inner_products(users, items, inverse_temperature=5.0)(np.array([1]))
         np.testing.assert_allclose(scores, [[4.0, 3.0, 4.8]])
 
+    def test_a_bias_is_added_after_the_temperature_and_keeps_the_type(self):
+        users, items = np.array([[1.0, 0.0], [0.6, 0.8]]), np.array([[0.0, 1.0], [1.0, 0.0], [0.8, 0.6]])
+        scores = inner_products(users, items, 5.0, np.array([0.5, -1.0, 0.0]))(np.array([0, 1]))
+        np.testing.assert_allclose(scores, [[0.5, 4.0, 4.0], [4.5, 2.0, 4.8]])
+        narrow = inner_products(users.astype(np.float32), items.astype(np.float32), 5.0, np.zeros(3))
+        assert narrow(np.array([0])).dtype == np.float32
+
+    @pytest.mark.parametrize("bias", [np.zeros(2), np.zeros((3, 1)), np.array([0.0, np.nan, 1.0])])
+    def test_a_bias_must_be_one_finite_number_per_item(self, bias):
+        with pytest.raises(ValueError, match="each of the 3 items"):
+            inner_products(np.zeros((1, 2)), np.zeros((3, 2)), 1.0, bias)
+
     def test_popularity_is_added_by_weight(self):
         weighted = popularity_weighted(source(np.array([[1.0, 2.0]])), np.array([-1.0, -4.0]), 0.5)
         assert weighted(np.array([0])).tolist() == [[0.5, 0.0]]

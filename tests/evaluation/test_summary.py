@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 
+from twotower_assets.evaluation.bootstrap import bootstrap_interval
+from twotower_assets.evaluation.popularity import popularity_lift
 from twotower_assets.evaluation.ranking import Ragged
-from twotower_assets.evaluation.summary import evaluate_lists
+from twotower_assets.evaluation.summary import catalogue_values, evaluate_lists, user_values
 
 COUNTS = np.array([50, 30, 10, 10, 0])  # head, mid, tail, tail, cold
 LISTS = np.array([[0, 1, 4], [2, 0, 1], [3, 0, 2]])
@@ -55,3 +57,64 @@ def test_a_bucket_that_nobody_has_is_nan_over_no_users():
 def test_arrays_of_other_users_are_refused():
     with pytest.raises(ValueError, match="same users"):
         evaluate_lists(LISTS, RELEVANT, Ragged.from_lists([[0]]), COUNTS)
+
+
+def per_user(metric, k, bucket="all", relevant=RELEVANT):
+    found = {row[:3]: row[3] for row in user_values(LISTS, relevant, PROFILE, COUNTS, ks=(1, 3))}
+    return found[metric, k, bucket]
+
+
+def test_values_of_users_against_numbers_worked_by_hand():
+    np.testing.assert_allclose(per_user("recall", 3), [2 / 3, 1, 0])
+    np.testing.assert_allclose(per_user("recall", 1), [1 / 3, 0, 0])
+    np.testing.assert_allclose(per_user("mrr", 3), [1, 1 / 2, 0])
+    np.testing.assert_allclose(per_user("hit_rate", 1), [1, 0, 0])
+    np.testing.assert_allclose(per_user("ndcg", 3)[1], 1 / np.log2(3))
+    np.testing.assert_allclose(per_user("average_recommendation_popularity", 3), [80 / 3, 30, 70 / 3])
+    np.testing.assert_allclose(per_user("aplt", 1), [0, 1, 1])
+    np.testing.assert_allclose(per_user("novelty", 1), [1, np.log2(10), np.log2(10)])
+    np.testing.assert_allclose(per_user("calibration", 1), [1, 0, 1], atol=1e-12)
+
+
+def test_a_user_who_does_not_count_is_nan_and_stays_in_place():
+    np.testing.assert_allclose(per_user("recall", 3, "beyond_head"), [1 / 2, np.nan, 0])
+    np.testing.assert_allclose(per_user("recall", 3, "cold"), [np.nan, np.nan, 0])
+    assert per_user("recall", 3, "mid").tolist()[0] == 1.0
+
+
+def test_the_catalogue_is_one_number_of_all_lists():
+    found = {row[:3]: row[3] for row in catalogue_values(LISTS, PROFILE, COUNTS, ks=(1, 3))}
+    assert {metric for metric, *_ in found} == {"coverage", "gini", "popularity_lift"}
+    assert found["coverage", 1, "all"] == pytest.approx(3 / 5)
+    assert found["gini", 1, "all"] == pytest.approx(0.4)  # shown 0, 0, 1, 1, 1 times
+    assert found["popularity_lift", 1, "all"] == pytest.approx((50 + 10 + 10) / (10 + 10 + 30) - 1)
+
+
+def test_rows_are_the_values_of_users_and_of_the_catalogue(rows):
+    expected = [
+        (metric, k, bucket, bootstrap_interval(values, resamples=50))
+        for metric, k, bucket, values in user_values(LISTS, RELEVANT, PROFILE, COUNTS, ks=(1, 3))
+    ]
+    for metric, k, bucket, interval in expected:
+        (row,) = [row for row in rows if (row.metric, row.k, row.bucket) == (metric, k, bucket)]
+        np.testing.assert_equal(
+            [row.value, row.low, row.high, row.users], [interval.mean, interval.low, interval.high, interval.users]
+        )
+    catalogue = list(catalogue_values(LISTS, PROFILE, COUNTS, ks=(1, 3)))
+    for metric, k, bucket, number in catalogue:
+        assert value(rows, metric, k, bucket)[0] == number
+    assert len(rows) == len(expected) + len(catalogue)
+
+
+def test_the_popularity_lift_keeps_its_interval(rows):
+    (row,) = [row for row in rows if (row.metric, row.k) == ("popularity_lift", 3)]
+    lift = popularity_lift(LISTS, PROFILE, COUNTS, 3, resamples=50)
+    assert (row.value, row.low, row.high, row.users) == (lift.mean, lift.low, lift.high, 3)
+    assert row.low < row.value < row.high
+
+
+def test_values_of_other_users_are_refused():
+    with pytest.raises(ValueError, match="lists 3, relevant 3, profile 1"):
+        list(user_values(LISTS, RELEVANT, Ragged.from_lists([[0]]), COUNTS))
+    with pytest.raises(ValueError, match="lists 3, profile 1"):
+        list(catalogue_values(LISTS, Ragged.from_lists([[0]]), COUNTS, ks=(1,)))

@@ -103,6 +103,86 @@ def test_a_model_at_several_weights_becomes_several_series(example):
     assert {"Two-tower, γ = 0", "Two-tower, γ = ½", "Two-tower, γ = 1", "EASE"} <= set(words)
 
 
+def weighed(*points):
+    """Metrics of one model at several γ: weight, recall, and what it costs or buys under each name."""
+    names = {"beyond": ("recall", "beyond_head"), "tail": ("recall", "tail")}
+    rows = [
+        (model, weight, *names.get(name, (name, "all")), value)
+        for model, weight, values in points
+        for name, value in values.items()
+    ]
+    columns = {"model": pl.String, "popularity_weight": pl.Float64, "metric": pl.String, "bucket": pl.String}
+    return pl.DataFrame(rows, schema={**columns, "value": pl.Float64}, orient="row").with_columns(k=20)
+
+
+def dots(svg, colour):
+    """Where the filled marks of one colour stand, in the order drawn."""
+    found = [e for e in ET.fromstring(svg).iter() if e.get("fill") == colour and "translate" in e.get("transform", "")]
+    places = [re.match(r"translate\(([-\d.]+),([-\d.]+)\)", e.get("transform")) for e in found if e.get("d")]
+    return [(float(place[1]), float(place[2])) for place in places]
+
+
+def test_the_tradeoff_sets_recall_against_the_tail_coverage_and_gini_with_every_weight_written(example):
+    weights = (0.0, 0.25, 0.5, 0.75, 1.0)
+    metrics = weighed(
+        *(
+            (
+                "two_tower",
+                w,
+                {"recall": 0.1 + w / 10, "beyond": 0.2 - w / 10, "tail": 0.1 - w / 20, "coverage": 0.9 - w / 2},
+            )
+            for w in weights
+        )
+    )
+    words = texts(charts.popularity_tradeoff(metrics))
+    assert {"Recall@20, beyond the head", "Recall@20, tail", "Coverage@20"} <= set(words)
+    assert not any("Gini" in word for word in words)
+    for mark in ("¼", "½", "¾"):
+        assert words.count(mark) == 3
+    assert any("Gini@20" in word for word in texts(charts.popularity_tradeoff(example.metrics())))
+
+
+def test_points_of_the_tradeoff_stand_where_their_numbers_are():
+    metrics = weighed(
+        ("two_tower", 0.0, {"recall": 0.1, "tail": 0.3}),
+        ("two_tower", 0.5, {"recall": 0.2, "tail": 0.2}),
+        ("two_tower", 1.0, {"recall": 0.3, "tail": 0.1}),
+        ("ease", None, {"recall": 0.2, "tail": 0.1}),
+        ("most_popular", None, {"recall": 0.2}),
+    )
+    svg = charts.popularity_tradeoff(metrics)
+    (x0, y0), (x1, y1), (x2, y2), _ = dots(svg, theme.SERIES_COLOURS["two_tower"])  # the last is the legend's
+    ease, _ = dots(svg, theme.SERIES_COLOURS["ease"])
+    assert x0 > x1 > x2
+    assert y0 > y1 > y2, "more recall stands higher, which is a smaller y"
+    assert ease == pytest.approx((x2, y1))
+    assert "Most popular" not in texts(svg)
+
+
+def test_the_line_of_the_tradeoff_follows_the_weight_though_the_tail_turns():
+    turning = ((0.0, 0.2, 0.2), (0.5, 0.3, 0.3), (1.0, 0.25, 0.1))
+    svg = charts.popularity_tradeoff(
+        weighed(*(("two_tower", weight, {"recall": recall, "tail": tail}) for weight, recall, tail in turning))
+    )
+    (line,) = [
+        e.get("d")
+        for e in ET.fromstring(svg).iter()
+        if e.get("stroke") == theme.SERIES_COLOURS["two_tower"] and e.get("fill") is None and e.get("d")
+    ]
+    across = [float(x) for x in re.findall(r"[ML]([\d.]+),", line)]
+    assert across[2] < across[0] < across[1]
+
+
+def test_a_baseline_has_no_weight_written_beside_it():
+    metrics = weighed(("two_tower", 0.5, {"recall": 0.2, "gini": 0.5}), ("ease", None, {"recall": 0.1, "gini": 0.7}))
+    assert texts(charts.popularity_tradeoff(metrics)).count("½") == 1
+
+
+def test_baselines_alone_have_no_tradeoff():
+    svg = charts.popularity_tradeoff(weighed(("ease", None, {"recall": 0.2, "tail": 0.1})))
+    assert texts(svg) == ["The popularity weight was not varied."]
+
+
 def test_other_cut_offs_are_left_out(example):
     assert texts(charts.recall_by_bucket(example.metrics(), k=5)) == ["Recall@5 was not measured per bucket."]
 

@@ -103,6 +103,23 @@ def test_the_summary_speaks_of_the_served_weight(example):
     assert "δ = +1.06" in served
 
 
+def test_the_page_names_the_recipe_and_its_trained_weight(example, page):
+    assert "Trained to γ₀ = 1 Served at" in page.text
+    assert "Warning." not in page.text
+    assert "Recipe" not in page.text.split("Summary")[0]
+    told = Page(render_report(example.report_data(recipe="in_batch", trained_popularity_weight=0.0))).text
+    assert "Recipe in_batch Trained to γ₀ = 0 Served at" in told
+
+
+def test_an_unknown_trained_weight_is_warned_of_at_the_top(example):
+    data = example.report_data(recipe="hard_mined", trained_weight_is_known=False, served_popularity_weight=0.0)
+    text = Page(render_report(data)).text
+    assert "Trained to γ₀ unknown, taken as 1" in text
+    top = text.split("Baselines")[0]
+    assert "Warning. γ₀ of this recipe is unknown" in top
+    assert "Warning. At the served γ = 0, δ = +1.06 [0.99, 1.13]: lowering γ takes away" in top
+
+
 @pytest.mark.parametrize("name", ["metrics", "exposure", "popularity_diagnostics"])
 def test_a_table_that_the_summary_speaks_of_may_be_empty(example, name):
     page = Page(render_report(example.report_data(**{name: pl.DataFrame()})))
@@ -175,6 +192,7 @@ def test_text_from_the_data_is_escaped_wherever_it_shows(example):
             title=wild,
             dataset=wild,
             model_version=wild,
+            recipe=wild,
             hold_out=wild,
             data_notes=[wild],
             categories=categories,

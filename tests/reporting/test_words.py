@@ -28,6 +28,70 @@ def test_delta_is_read_by_its_interval_and_then_its_sign(delta, low, high, expec
     assert "nan" not in sentence
 
 
+def test_delta_is_one_plain_sentence():
+    assert words.delta_sentence(0.61, 0.52, 0.7) == (
+        "δ = +0.61 [0.52, 0.70]: this model under-scores popular items as click probability."
+    )
+    assert words.delta_sentence(-0.4, -0.5, -0.3).startswith("δ = −0.40 [−0.50, −0.30]: this model over-scores")
+    assert words.delta_sentence(0.03, -0.02, 0.08).endswith("calibrated as click probability within the error.")
+    assert words.delta_sentence(0.61) == (
+        "δ = +0.61 (no interval): this model under-scores popular items as click probability."
+    )
+
+
+def test_brackets_hold_both_ends_or_nothing():
+    assert words.bracketed(-1.25, 3.0, 1, sign=True) in ("[−1.2, +3.0]", "[−1.3, +3.0]")
+    assert words.bracketed(0.5, 0.7) == "[0.50, 0.70]"
+    assert words.bracketed(None, 1.0) == words.bracketed(0.0, float("nan")) == ""
+
+
+def unknown(example, served, **changes):
+    return example.report_data(trained_weight_is_known=False, served_popularity_weight=served, **changes)
+
+
+def test_a_known_trained_weight_needs_no_warning(example):
+    assert words.warnings(example.report_data(served_popularity_weight=0.0)) == []
+    assert words.trained_weight(example.report_data(trained_popularity_weight=0.0)) == "γ₀ = 0"
+
+
+def test_an_unknown_trained_weight_is_said_with_what_gamma_is_relative_to(example):
+    (warning,) = words.warnings(unknown(example, 1.0, trained_popularity_weight=1.0))
+    assert "γ₀ of this recipe is unknown (it has margin negatives): γ is relative to 1" in warning
+    assert "the measured δ tells what popularity is missing" in warning
+    assert "γ is relative to ½" in words.warnings(unknown(example, 1.0, trained_popularity_weight=0.5))[0]
+    assert words.trained_weight(unknown(example, 1.0, trained_popularity_weight=0.0)) == "γ₀ unknown, taken as 0"
+    assert words.summary_sentences(unknown(example, 1.0))[-1] == warning
+
+
+def diagnostics_at(weight, delta, low, high):
+    return pl.DataFrame({"popularity_weight": [weight], "delta": [delta], "delta_low": [low], "delta_high": [high]})
+
+
+@pytest.mark.parametrize(
+    ("served", "delta", "low", "high", "lacks", "twice"),
+    [
+        (0.5, 0.9, 0.8, 1.0, True, True),
+        (0.5, 0.52, 0.45, 0.6, True, False),
+        (0.5, 0.05, -0.01, 0.1, False, False),
+        (0.5, -0.3, -0.4, -0.2, False, False),
+        (1.0, 0.9, 0.8, 1.0, False, False),
+        (0.5, 0.9, None, None, False, False),
+        (0.5, None, None, None, False, False),
+    ],
+)
+def test_lowering_gamma_is_warned_of_where_popularity_is_lacking_already(
+    example, served, delta, low, high, lacks, twice
+):
+    tables_ = {"popularity_diagnostics": diagnostics_at(served, delta, low, high)}
+    told = words.warnings(unknown(example, served, **tables_))[1:]
+    assert len(told) == lacks
+    if lacks:
+        assert told[0].startswith(f"At the served γ = ½, δ = +{delta:.2f} [{low:.2f}, {high:.2f}]: ")
+        assert "lowering γ takes away popularity that the model already lacks" in told[0]
+        assert ("discounted twice" in told[0]) == twice
+    assert len(words.warnings(example.report_data(served_popularity_weight=served, **tables_))) == 0
+
+
 @pytest.mark.parametrize("absent", [None, float("nan"), float("inf")])
 def test_what_was_not_measured_is_a_dash_or_no_sentence(absent):
     assert words.delta_sentence(absent) is None
@@ -104,6 +168,13 @@ def test_only_the_largest_of_a_column_is_marked(example):
 def test_a_model_alone_is_not_marked_as_the_best(example):
     alone = example.report_data(metrics=example.metrics().filter(pl.col("model") == "two_tower"))
     assert not any(cell.best for _, cells in tables.comparison(alone).rows for cell in cells)
+
+
+def test_the_tail_and_the_spread_stand_beside_recall_at_every_weight(example):
+    table = tables.weights(example.report_data())
+    assert table.heads == ["γ", "Recall@20", "Beyond head", "Tail", "Coverage@20", "Gini"]
+    rows = dict(table.rows)
+    assert [cell.text for cell in rows["½"]] == ["0.221", "0.131", "0.098", "0.688", "0.602"]
 
 
 def test_diagnostics_stand_beside_what_exact_pmi_would_give(example):

@@ -49,20 +49,6 @@ def bootstrap_interval(values: FloatArray, level: float = 0.95, resamples: int =
     return bootstrap_ratio(values, np.ones(len(values)), level, resamples, seed)
 
 
-def paired_difference(
-    values: FloatArray, other: FloatArray, level: float = 0.95, resamples: int = 1000, seed: int = 0
-) -> Interval:
-    """The mean of values − other over the users who have both, with its bootstrap interval.
-
-    Narrower than the difference of two intervals, because users who are easy for one model are easy for the
-    other. Arguments as in `bootstrap_interval`; both are float64 [n_users], of the same users in the same
-    order.
-    """
-    if values.shape != other.shape:
-        raise ValueError(f"both must be of the same users, got shapes {values.shape} and {other.shape}")
-    return bootstrap_interval(values - other, level, resamples, seed)
-
-
 def bootstrap_ratio(
     numerator: FloatArray,
     denominator: FloatArray,
@@ -76,8 +62,10 @@ def bootstrap_ratio(
         numerator: float64 [n_users].
         denominator: float64 [n_users]; users with NaN in either are left out.
         level: coverage of the interval, between 0 and 1.
-        resamples: number of bootstrap draws.
+        resamples: number of bootstrap draws; 0 for the ratio alone, without its interval.
         seed: of the draws.
+
+    An end is infinite or NaN where the denominator is 0 in too many draws.
     """
     if not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1, got {level}")
@@ -91,12 +79,13 @@ def bootstrap_ratio(
     if users == 0 or below.sum() == 0:
         return Interval(np.nan, np.nan, np.nan, users)
     ratio = float(above.sum() / below.sum())
-    if users == 1:
+    if users == 1 or resamples == 0:
         return Interval(ratio, np.nan, np.nan, users)
     if users > MAX_RESAMPLED_USERS:
         spread = (above - ratio * below).std(ddof=1) / (abs(below.mean()) * np.sqrt(users))
         margin = float(ndtri(0.5 + level / 2) * spread)
         return Interval(ratio, ratio - margin, ratio + margin, users)
-    draws = np.array([above[drawn].sum() / below[drawn].sum() for drawn in resampled_users(users, resamples, seed)])
-    low, high = np.nanquantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        draws = np.array([above[drawn].sum() / below[drawn].sum() for drawn in resampled_users(users, resamples, seed)])
+        low, high = np.nanquantile(draws, [(1 - level) / 2, (1 + level) / 2])
     return Interval(ratio, float(low), float(high), users)

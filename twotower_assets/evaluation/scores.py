@@ -1,6 +1,7 @@
 """Scores of users on the whole catalogue, asked for in blocks so that the full matrix is never held.
 
-Here live the type of such a source, the loop that walks over it, and the wrapper that adds popularity to it.
+Here live the type of such a source, the loop that walks over it, a two-tower model as such a source, and the wrapper
+that adds popularity to it.
 What is made of the scores (lists, metrics, the missing popularity) lives in the modules that read them.
 """
 
@@ -62,20 +63,24 @@ def popularity_weighted(score_block: ScoreBlock, log_q: NDArray[Any], weight: fl
     Raises:
         ValueError: log_q is not one finite number per item.
     """
-    added = np.asarray(log_q, dtype=np.float64)
-    if added.ndim != 1 or not np.isfinite(added).all():
+    log_q = np.asarray(log_q, dtype=np.float64)
+    if log_q.ndim != 1 or not np.isfinite(log_q).all():
         raise ValueError("log_q must be one finite number per item: clip it from below for items never clicked")
-    added = weight * added
+    return _with_added(score_block, weight * log_q, "log_q")
 
-    def weighted(rows: IntArray) -> Scores:
+
+def _with_added(score_block: ScoreBlock, added: FloatArray, name: str) -> ScoreBlock:
+    """Scores with one number per item added, float64 [n_items]; they stay of their type. `name` is for errors."""
+
+    def more(rows: IntArray) -> Scores:
         scores = np.asarray(score_block(rows))
         if scores.ndim != 2 or scores.shape[1] != len(added):
-            raise ValueError(f"log_q has {len(added)} items, but the scores have shape {scores.shape}")
+            raise ValueError(f"{name} has {len(added)} items, but the scores have shape {scores.shape}")
         kind = scores.dtype if scores.dtype.kind == "f" else np.float64
         total: Scores = scores + added.astype(kind)
         return total
 
-    return weighted
+    return more
 
 
 def _checked(scores: Scores, rows: IntArray, n_items: int | None) -> Scores:
@@ -96,13 +101,22 @@ def _checked(scores: Scores, rows: IntArray, n_items: int | None) -> Scores:
     return scores
 
 
-def inner_products(user_vectors: NDArray[Any], item_vectors: NDArray[Any], inverse_temperature: float) -> ScoreBlock:
-    """A two-tower model's own scores, ⟨u, v⟩/τ, without bias or popularity.
+def inner_products(
+    user_vectors: NDArray[Any],
+    item_vectors: NDArray[Any],
+    inverse_temperature: float,
+    bias: NDArray[Any] | None = None,
+) -> ScoreBlock:
+    """A two-tower model's own scores, ⟨u, v⟩/τ + b, without popularity.
 
     Args:
         user_vectors: float [n_users, d].
         item_vectors: float [n_items, d].
-        inverse_temperature: 1/τ.
+        inverse_temperature: 1/τ; it does not divide the bias.
+        bias: learned additive bias of each item, float [n_items], finite; None for a model without.
+
+    Raises:
+        ValueError: the bias is not one finite number per item.
     """
     items = np.ascontiguousarray(item_vectors.T) * np.float32(inverse_temperature)
 
@@ -110,4 +124,11 @@ def inner_products(user_vectors: NDArray[Any], item_vectors: NDArray[Any], inver
         products: Scores = user_vectors[rows] @ items
         return products
 
-    return score
+    if bias is None:
+        return score
+    bias = np.asarray(bias, dtype=np.float64)
+    if bias.shape != (len(item_vectors),) or not np.isfinite(bias).all():
+        raise ValueError(
+            f"bias must be one finite number for each of the {len(item_vectors)} items, got shape {bias.shape}"
+        )
+    return _with_added(score, bias, "bias")

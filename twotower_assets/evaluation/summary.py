@@ -1,4 +1,4 @@
-"""All list metrics of one model, as rows in long format, each with its interval.
+"""All list metrics of one model: per user, for the catalogue, and as rows in long format, each with its interval.
 
 Only the choice of metrics, depths and buckets lives here; every number is computed by the module that defines
 it. The missing popularity reads scores and not lists, and has its own function.
@@ -6,7 +6,7 @@ it. The missing popularity reads scores and not lists, and has its own function.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +34,7 @@ from twotower_assets.evaluation.ranking import (
     recall_at_k,
     restrict,
 )
-from twotower_assets.evaluation.scores import IntArray
+from twotower_assets.evaluation.scores import FloatArray, IntArray
 
 BEYOND_HEAD = "beyond_head"
 """Mid, tail and cold together."""
@@ -74,7 +74,7 @@ def evaluate_lists(
     seed: int = 0,
     resamples: int = 1000,
 ) -> list[MetricRow]:
-    """Every list metric of one model: for each k, ranking (recall per bucket too) and then popularity.
+    """Every list metric of one model: those of `user_values`, then those of `catalogue_values`.
 
     Args:
         lists: int64 [n_users, at least max(ks)], from `top_k`.
@@ -89,59 +89,85 @@ def evaluate_lists(
     Raises:
         ValueError: lists shorter than a depth, another number of users, or no training clicks at all.
     """
-    if not len(lists) == len(relevant) == len(profile):
-        raise ValueError(
-            f"lists, relevant and profile must be of the same users, got {len(lists)}, {len(relevant)} and "
-            f"{len(profile)}"
-        )
-    rows: list[MetricRow] = []
-    for k in ks:
-        for metric, bucket, values in _ranking_values(lists, relevant, train_counts, k):
-            rows.append(_row(metric, k, bucket, bootstrap_interval(values, resamples=resamples, seed=seed)))
-        rows += _popularity_rows(lists, profile, train_counts, k, seed, resamples)
-    return rows
-
-
-def _ranking_values(
-    lists: IntArray, relevant: Ragged, train_counts: NDArray[Any], k: int
-) -> Iterator[tuple[str, str, NDArray[np.float64]]]:
-    """Metric, bucket and per-user values of everything that finds relevant items."""
-    yield "recall", "all", recall_at_k(lists, relevant, k)
-    yield "ndcg", "all", ndcg_at_k(lists, relevant, k)
-    yield "mrr", "all", mrr_at_k(lists, relevant, k)
-    yield "hit_rate", "all", hit_rate_at_k(lists, relevant, k)
-    buckets = popularity_buckets(train_counts)
-    for number, name in enumerate(BUCKET_NAMES):
-        yield "recall", name, recall_at_k(lists, restrict(relevant, buckets == number), k)
-    yield "recall", BEYOND_HEAD, recall_at_k(lists, restrict(relevant, buckets != HEAD), k)
-
-
-def _popularity_rows(
-    lists: IntArray, profile: Ragged, train_counts: NDArray[Any], k: int, seed: int, resamples: int
-) -> list[MetricRow]:
-    """Rows of everything that reads the popularity of what is shown."""
-    n_items = len(train_counts)
-    buckets = popularity_buckets(train_counts)
-    users = int((lists[:, :k] >= 0).any(axis=1).sum())
-    whole = {
-        "coverage": coverage_at_k(lists, n_items, k),
-        "gini": gini(exposure_counts(lists, n_items, k)),
-    }
-    per_user = {
-        "average_recommendation_popularity": average_recommendation_popularity(lists, train_counts, k),
-        "aplt": tail_share(lists, buckets, k),
-        "novelty": novelty(lists, log_popularity(train_counts), k),
-        "calibration": calibration(lists, profile, buckets, k),
-    }
-    lift = popularity_lift(lists, profile, train_counts, k, resamples=resamples, seed=seed)
     return [
-        *(_row(name, k, "all", Interval(value, np.nan, np.nan, users)) for name, value in whole.items()),
         *(
-            _row(name, k, "all", bootstrap_interval(values, resamples=resamples, seed=seed))
-            for name, values in per_user.items()
+            _row(metric, k, bucket, bootstrap_interval(values, resamples=resamples, seed=seed))
+            for metric, k, bucket, values in user_values(lists, relevant, profile, train_counts, ks)
         ),
-        _row("popularity_lift", k, "all", lift),
+        *(_row(*row) for row in _catalogue_intervals(lists, profile, train_counts, ks, seed, resamples)),
     ]
+
+
+def user_values(
+    lists: IntArray, relevant: Ragged, profile: Ragged, train_counts: NDArray[Any], ks: Sequence[int] = (20, 100)
+) -> Iterator[tuple[str, int, str, FloatArray]]:
+    """Every metric that is a mean over users, before the mean is taken.
+
+    Arguments as in `evaluate_lists`.
+
+    Yields:
+        Metric, depth, bucket, and the values, float64 [n_users], NaN where a user does not count: recall, ndcg, mrr,
+        hit_rate, recall of each bucket and of `beyond_head`, average_recommendation_popularity, aplt, novelty and
+        calibration.
+
+    Raises:
+        ValueError: lists shorter than a depth, another number of users, or no training clicks at all.
+    """
+    _of_the_same_users(lists=lists, relevant=relevant, profile=profile)
+    buckets, log_q = popularity_buckets(train_counts), log_popularity(train_counts)
+    restricted = {name: restrict(relevant, buckets == number) for number, name in enumerate(BUCKET_NAMES)}
+    restricted[BEYOND_HEAD] = restrict(relevant, buckets != HEAD)
+    for k in ks:
+        yield "recall", k, "all", recall_at_k(lists, relevant, k)
+        yield "ndcg", k, "all", ndcg_at_k(lists, relevant, k)
+        yield "mrr", k, "all", mrr_at_k(lists, relevant, k)
+        yield "hit_rate", k, "all", hit_rate_at_k(lists, relevant, k)
+        for bucket, inside in restricted.items():
+            yield "recall", k, bucket, recall_at_k(lists, inside, k)
+        popularity = average_recommendation_popularity(lists, train_counts, k)
+        yield "average_recommendation_popularity", k, "all", popularity
+        yield "aplt", k, "all", tail_share(lists, buckets, k)
+        yield "novelty", k, "all", novelty(lists, log_q, k)
+        yield "calibration", k, "all", calibration(lists, profile, buckets, k)
+
+
+def catalogue_values(
+    lists: IntArray, profile: Ragged, train_counts: NDArray[Any], ks: Sequence[int] = (20, 100)
+) -> Iterator[tuple[str, int, str, float]]:
+    """Every metric that is one number of all lists together: coverage, gini and popularity_lift.
+
+    Arguments as in `evaluate_lists`.
+
+    Yields:
+        Metric, depth, bucket (`all`) and the value, NaN where all lists are empty.
+
+    Raises:
+        ValueError: lists shorter than a depth, or another number of users.
+    """
+    for metric, k, bucket, interval in _catalogue_intervals(lists, profile, train_counts, ks, seed=0, resamples=0):
+        yield metric, k, bucket, interval.mean
+
+
+def _catalogue_intervals(
+    lists: IntArray, profile: Ragged, train_counts: NDArray[Any], ks: Sequence[int], seed: int, resamples: int
+) -> Iterator[tuple[str, int, str, Interval]]:
+    """The catalogue's numbers as intervals; only the popularity lift, a ratio of two means over users, has ends."""
+    _of_the_same_users(lists=lists, profile=profile)
+    n_items = len(train_counts)
+    for k in ks:
+        users = int((lists[:, :k] >= 0).any(axis=1).sum())
+        exposure = exposure_counts(lists, n_items, k)
+        yield "coverage", k, "all", Interval(coverage_at_k(lists, n_items, k), np.nan, np.nan, users)
+        yield "gini", k, "all", Interval(gini(exposure), np.nan, np.nan, users)
+        lift = popularity_lift(lists, profile, train_counts, k, resamples=resamples, seed=seed)
+        yield "popularity_lift", k, "all", lift
+
+
+def _of_the_same_users(**of_users: Sized) -> None:
+    """Refuse arrays that hold different numbers of users."""
+    if len({len(one) for one in of_users.values()}) > 1:
+        found = ", ".join(f"{name} {len(one)}" for name, one in of_users.items())
+        raise ValueError(f"{' and '.join(of_users)} must be of the same users, got {found}")
 
 
 def _row(metric: str, k: int, bucket: str, interval: Interval) -> MetricRow:

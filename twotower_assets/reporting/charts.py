@@ -174,10 +174,13 @@ def exposure_share(rows: pl.DataFrame) -> str:
 
 
 def popularity_tradeoff(metrics: pl.DataFrame, k: int = 20) -> str:
-    """Draw recall@k, beyond-head recall@k and coverage@k of the two-tower model over the popularity weight γ.
+    """Draw what the two-tower model's recall@k costs and buys over the popularity weight γ, written at the points.
+
+    Recall@k is on the y axis of every panel; on the x axes are recall@k beyond the head and in the tail, coverage@k
+    and the Gini coefficient of exposure@k.
 
     Args:
-        metrics: see `frames.METRICS`. Baselines, which have no γ, become horizontal lines.
+        metrics: see `frames.METRICS`. Baselines, which have no γ, become single points.
         k: the cut-off.
     """
     rows = theme.with_series(
@@ -186,23 +189,35 @@ def popularity_tradeoff(metrics: pl.DataFrame, k: int = 20) -> str:
         .rename({"popularity_weight": "weight"})
     )
     asked = (
-        ("recall", "all", f"Recall@{k}"),
         ("recall", "beyond_head", f"Recall@{k}, beyond the head"),
+        ("recall", "tail", f"Recall@{k}, tail"),
         ("coverage", "all", f"Coverage@{k}"),
+        ("gini", "all", f"Gini@{k} (0: all shown alike)"),
     )
+
+    def of(metric: str, bucket: str) -> pl.DataFrame:
+        return rows.filter((pl.col("metric") == metric) & (pl.col("bucket") == bucket))
+
+    recall = of("recall", "all").select("model", "series", "weight", "value")
     found = [
-        (rows.filter((pl.col("metric") == metric) & (pl.col("bucket") == bucket)), title)
+        (
+            recall.join(
+                of(metric, bucket).select("series", "weight", across="value"), on=["series", "weight"], nulls_equal=True
+            ),
+            title,
+        )
         for metric, bucket, title in asked
     ]
     found = [(panel, title) for panel, title in found if panel["weight"].count()]
-    drawn = [
-        panels.tradeoff_panel(panel, title, last=place == len(found) - 1) for place, (panel, title) in enumerate(found)
-    ]
-    if not drawn:
+    if not found:
         return theme.nothing_to_show("The popularity weight was not varied.")
+    drawn = [
+        panels.tradeoff_panel(panel, title, f"Recall@{k}", first=place % 2 == 0)
+        for place, (panel, title) in enumerate(found)
+    ]
     return theme.to_svg(
-        panels.vertically(drawn),
-        f"Recall at {k}, beyond-head recall and coverage over the popularity weight gamma.",
+        panels.side_by_side(drawn),
+        f"Recall at {k} against {panels.listed(title for _, title in found)}, along the popularity weight gamma.",
     )
 
 

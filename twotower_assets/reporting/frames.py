@@ -97,3 +97,30 @@ INDEX_QUALITY = Contract(
     {"popularity_weight": pl.Float64, "recall_at_k": pl.Float64},
     {"k": pl.Int64, "queries_per_second": pl.Float64},
 )
+
+_OF_A_LIST = {"metric": pl.String, "k": pl.Int64, "bucket": pl.String, "value": pl.Float64}
+RECIPE_RUNS = Contract(
+    "negative_sampling_runs",
+    {"recipe": pl.String, "seed": pl.Int64, "status": pl.String},
+    {"reason": pl.String, "validation_metric": pl.Float64, "seconds": pl.Float64},
+)
+RECIPE_METRICS = Contract(
+    "negative_sampling_metrics",
+    {"recipe": pl.String, "popularity_weight": pl.Float64, **_OF_A_LIST},
+    {"seed": pl.Int64},
+)
+RECIPE_DIAGNOSTICS = Contract(
+    "negative_sampling_diagnostics",
+    {"recipe": pl.String, "popularity_weight": pl.Float64, "delta": pl.Float64},
+    {"seed": pl.Int64, "delta_low": pl.Float64, "delta_high": pl.Float64},
+)
+RECIPE_COMPARISON = Contract(
+    "negative_sampling_comparison",
+    {"recipe": pl.String, "baseline": pl.String, **_OF_A_LIST},
+    {
+        "seed_deviation": pl.Float64,
+        "gain_percent": pl.Float64,
+        "gain_low": pl.Float64,
+        "gain_high": pl.Float64,
+    },
+)

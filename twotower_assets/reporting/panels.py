@@ -38,40 +38,35 @@ def curve_panel(rows: pl.DataFrame, title: str, colour: str) -> Any:
     return chart.properties(width=WIDTH, height=110, title=title)
 
 
-def tradeoff_panel(rows: pl.DataFrame, title: str, *, last: bool) -> Any:
-    """Draw one quantity over γ with intervals, baselines as horizontal lines.
+def tradeoff_panel(rows: pl.DataFrame, title: str, y_title: str, *, first: bool) -> Any:
+    """Draw recall against another quantity, the model along γ as a line with γ at its points, baselines as points.
 
     Args:
-        rows: columns model, series, weight (null for baselines), value, low, high.
+        rows: columns model, series, weight (null for baselines), across (the quantity), value (recall).
+        title: of the quantity.
+        y_title: of recall; the panel has a labelled y axis only where it is the `first` of its line.
     """
     import altair as alt
 
     names, colours = theme.series_scale(rows)
-    colour = alt.Color("series:N", sort=names, scale=alt.Scale(domain=names, range=colours), legend=stroke_legend())
-    dash = alt.StrokeDash(
-        "series:N",
-        sort=names,
-        scale=alt.Scale(domain=names, range=cycle(theme.DASHES, names)),
-        legend=stroke_legend(),
-    )
-    y = alt.Y("value:Q", title=None, axis=alt.Axis(tickCount=4, format="~g"), scale=alt.Scale(zero=True))
-    moved = rows.drop_nulls("weight").sort("weight")
-    weights = moved["weight"].unique().to_list()
-    x = alt.X(
-        "weight:Q",
-        title="Popularity weight γ" if last else None,
-        scale=alt.Scale(domain=[min(0, *weights), max(1, *weights)]),
-        axis=alt.Axis(values=sorted({0, 0.5, 1, *weights}), format=".2~f"),
-    )
-    fixed = alt.Chart(values(rows.filter(pl.col("weight").is_null()), "series", "value"))
-    dial = alt.Chart(values(moved, "series", "weight", "value", "low", "high")).encode(x=x, color=colour)
+    colour = alt.Color("series:N", sort=names, scale=alt.Scale(domain=names, range=colours))
+    shape = alt.Shape("series:N", sort=names, scale=alt.Scale(domain=names, range=cycle(theme.SHAPES, names)))
+    x = alt.X("across:Q", title=title, scale=alt.Scale(zero=False, padding=14), axis=alt.Axis(tickCount=4, format="~g"))
+    axis = alt.Axis(tickCount=4, format="~g") if first else alt.Axis(tickCount=4, labels=False, minExtent=0)
+    y = alt.Y("value:Q", title=y_title if first else None, scale=alt.Scale(zero=False, padding=14), axis=axis)
+    dial = rows.drop_nulls("weight").sort("weight")
+    run, rise = (dial[column][-1] - dial[column][0] if len(dial) else 0.0 for column in ("across", "value"))
+    rising = run * rise > 0  # then γ stands on the left of its dot, off the line
+    dial = dial.with_columns(text=pl.Series([theme.weight_text(weight) for weight in dial["weight"]], dtype=pl.String))
+    data = alt.Chart(values(dial, "series", "weight", "across", "value", "text")).encode(x=x, y=y)
+    fixed = alt.Chart(values(rows.filter(pl.col("weight").is_null()), "series", "across", "value"))
     chart = (
-        fixed.mark_rule(strokeWidth=1.6).encode(y=y, color=colour, strokeDash=dash)
-        + dial.mark_rule(strokeWidth=2).encode(y=alt.Y("low:Q"), y2="high:Q")
-        + dial.mark_line(strokeWidth=2.2).encode(y=y, strokeDash=dash)
-        + dial.mark_point(filled=True, size=64, opacity=1).encode(y=y)
+        data.mark_line(strokeWidth=2).encode(color=colour, order="weight:Q")
+        + data.mark_point(filled=True, size=44, opacity=1).encode(color=colour, shape=shape)
+        + data.mark_text(align="right" if rising else "left", dx=-5 if rising else 5, dy=-7).encode(text="text:N")
+        + fixed.mark_point(filled=True, size=64, opacity=1).encode(x=x, y=y, color=colour, shape=shape)
     )
-    return chart.properties(width=WIDTH, height=105, title=title)
+    return chart.properties(width=150, height=130)
 
 
 def dumbbells(base: Any, y: Any) -> Any:
@@ -90,6 +85,20 @@ def dumbbells(base: Any, y: Any) -> Any:
         + clicks.encode(x="click_share:Q", y=y, color=colour, shape=shape)
         + lists.encode(x=x, y=y, color=colour, shape=shape)
     )
+
+
+def unbeaten(points: pl.DataFrame) -> pl.DataFrame:
+    """Keep the points such that no other has as much or more of both and is not the same.
+
+    Args:
+        points: columns across, value; others are dropped.
+
+    Returns:
+        The same two columns, least `across` first.
+    """
+    ranked = points.select("across", "value").unique().sort("across", "value", descending=True)
+    better = pl.col("value") > pl.col("value").cum_max().shift(1)
+    return ranked.filter(better.fill_null(True)).reverse()
 
 
 def stacked(bars: pl.DataFrame, order: Sequence[str]) -> pl.DataFrame:
@@ -141,6 +150,13 @@ def vertically(panels: Sequence[Any]) -> Any:
     import altair as alt
 
     return alt.vconcat(*panels, spacing=18)
+
+
+def side_by_side(panels: Sequence[Any]) -> Any:
+    """Put panels in lines of two, all with one y scale."""
+    import altair as alt
+
+    return alt.concat(*panels, columns=2, spacing=16).resolve_scale(y="shared")
 
 
 def stroke_legend() -> Any:

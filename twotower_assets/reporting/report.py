@@ -35,6 +35,8 @@ def render_report(data: ReportData) -> str:
     page = template.render(
         data=data,
         findings=words.findings(data),
+        warnings=words.warnings(data),
+        trained_weight=words.trained_weight(data),
         gini=words.gini_sentence(data),
         sizes=tables.sizes(data),
         charts={name: Markup(svg) for name, svg in _charts(data).items()},

@@ -72,6 +72,10 @@ class ReportData:
         k: the cut-off of the headline metrics.
         wide_k: the cut-off at which retrieval hands over to ranking.
         interval_level: the share of bootstrap samples that an interval holds.
+        recipe: the training recipe; empty where it has no name.
+        trained_popularity_weight: γ₀, the popularity weight that training left in the score; where it is not known,
+            the one that γ is taken relative to.
+        trained_weight_is_known: whether γ₀ follows from the recipe; it does not with margin negatives.
     """
 
     title: str
@@ -94,6 +98,9 @@ class ReportData:
     k: int = 20
     wide_k: int = 100
     interval_level: float = 0.95
+    recipe: str = ""
+    trained_popularity_weight: float = 1.0
+    trained_weight_is_known: bool = True
 
     def __post_init__(self) -> None:
         """Hold every table to its contract.

@@ -141,9 +141,10 @@ def weights(data: ReportData) -> Table:
     ours = data.metrics.filter((pl.col("model") == "two_tower") & pl.col("popularity_weight").is_not_null())
     asked = (
         (f"Recall@{data.k}", "recall", "all"),
-        (f"Beyond-head recall@{data.k}", "recall", "beyond_head"),
+        ("Beyond head", "recall", "beyond_head"),
+        ("Tail", "recall", "tail"),
         (f"Coverage@{data.k}", "coverage", "all"),
-        ("Gini of exposure", "gini", "all"),
+        ("Gini", "gini", "all"),
     )
     rows = []
     for weight in ours["popularity_weight"].unique().sort():
@@ -153,7 +154,11 @@ def weights(data: ReportData) -> Table:
             for _, metric, bucket in asked
         ]
         rows.append((_weight_head(data, weight), cells))
-    return Table("The same model at each popularity weight.", ["γ", *(head for head, *_ in asked)], _told(rows))
+    caption = (
+        f"The same model at each popularity weight: recall@{data.k} over all items, beyond the head and in the tail; "
+        "coverage and Gini coefficient of exposure."
+    )
+    return Table(caption, ["γ", *(head for head, *_ in asked)], _told(rows))
 
 
 def diagnostics(data: ReportData) -> Table:

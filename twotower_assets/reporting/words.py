@@ -63,6 +63,14 @@ def interval(low: float | None, high: float | None, places: int = 3, *, sign: bo
     return f"{decimal(low, places)}–{decimal(high, places)}"
 
 
+def bracketed(low: float | None, high: float | None, places: int = 2, *, sign: bool = False) -> str:
+    """Write an interval as `[low, high]`, as nothing without a bound; with `sign`, both ends carry theirs."""
+    if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
+        return ""
+    write = signed if sign else decimal
+    return f"[{write(low, places)}, {write(high, places)}]"
+
+
 def delta_sentence(delta: float | None, low: float | None = None, high: float | None = None) -> str | None:
     """Say what the missing popularity δ means; None where δ was not fitted.
 
@@ -71,14 +79,11 @@ def delta_sentence(delta: float | None, low: float | None = None, high: float | 
     """
     if delta is None or not math.isfinite(delta):
         return None
-    bounds = interval(low, high, 2, sign=True)
-    if not bounds or low is None or high is None:
-        known = f"δ = {signed(delta)} (no interval)"
-        calibrated = delta == 0
-    else:
-        known = f"δ = {signed(delta)} ({bounds})"
-        calibrated = low <= 0 <= high
-    if calibrated:
+    bounds = bracketed(low, high)
+    known = f"δ = {signed(delta)} {bounds or '(no interval)'}"
+    if bounds and low is not None and high is not None and low <= 0 <= high:
+        return f"{known}: this model is calibrated as click probability within the error."
+    if delta == 0:
         return f"{known}: this model is calibrated as click probability."
     verb = "under-scores" if delta > 0 else "over-scores"
     return f"{known}: this model {verb} popular items as click probability."
@@ -97,8 +102,41 @@ def findings(data: ReportData) -> list[Finding]:
 
 
 def summary_sentences(data: ReportData) -> list[str]:
-    """Give the sentences of the summary alone, for places that hold no page."""
-    return [finding.sentence for finding in findings(data)]
+    """Give the sentences of the summary alone, warnings last, for places that hold no page."""
+    return [finding.sentence for finding in findings(data)] + warnings(data)
+
+
+def warnings(data: ReportData) -> list[str]:
+    """Say what a reader of γ must beware of: a trained weight γ₀ that is not known, and what that does to δ."""
+    if data.trained_weight_is_known:
+        return []
+    base, served = weight_text(data.trained_popularity_weight), data.served_popularity_weight
+    found = [
+        f"γ₀ of this recipe is unknown (it has margin negatives): γ is relative to {base}, the weight that it would "
+        "train to without them; the measured δ tells what popularity is missing."
+    ]
+    rows = data.served(data.popularity_diagnostics).drop_nulls(["delta", "delta_low"])
+    if served < 1 and not rows.is_empty():
+        delta, low, high = rows.select("delta", "delta_low", "delta_high").row(0)
+        if low > 0:
+            known = " ".join(["δ =", signed(delta), bracketed(low, high)]).strip()
+            sentence = (
+                f"At the served γ = {weight_text(served)}, {known}: lowering γ takes away popularity that the model "
+                "already lacks."
+            )
+            if low > 1 - served:
+                sentence += (
+                    f" More is missing than the {decimal(1 - served, 2)} that this γ leaves out: popularity is "
+                    "discounted twice."
+                )
+            found.append(sentence)
+    return found
+
+
+def trained_weight(data: ReportData) -> str:
+    """Give γ₀, the popularity weight that training left in the score, or that it is not known."""
+    weight = weight_text(data.trained_popularity_weight)
+    return f"γ₀ = {weight}" if data.trained_weight_is_known else f"γ₀ unknown, taken as {weight}"
 
 
 def gini_sentence(data: ReportData) -> str | None:
