@@ -3,13 +3,19 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test ui lint types install clean
+.PHONY: demo test bench bench-recipes ui lint types install clean
 
 demo: $(VENV)/installed ## set up, run MovieLens-100K through the whole graph, print what came out
 	$(BIN)/twotower demo
 
 test: $(VENV)/installed ## run all tests
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+bench: $(VENV)/installed ## a short comparison of four recipes on MovieLens-100K, one training each
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/recipes.py --short
+
+bench-recipes: $(VENV)/installed ## every recipe on MovieLens-100K and KuaiRand, three trainings each; can be interrupted
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/recipes.py
 
 ui: $(VENV)/installed ## the Dagster UI on http://127.0.0.1:3000
 	$(BIN)/twotower ui

@@ -20,7 +20,8 @@ from twotower_assets.settings import PROJECT_ROOT, Settings
 
 KEYS = """
 features/category_map features/exposure_log features/item_frequency features/item_frequency_daily
-features/training_pairs reports/popularity_bias_report serving/ann_index serving/champion serving/item_embeddings
+features/training_pairs recipes/negative_sampling_comparison recipes/negative_sampling_runs
+reports/popularity_bias_report serving/ann_index serving/champion serving/item_embeddings
 serving/user_embeddings sources/impressions sources/items sources/rejected_impressions sources/users
 training/tower_checkpoint training/training_curves
 """
@@ -49,9 +50,12 @@ def test_the_assets_are_these(build: Build) -> None:
 def test_the_jobs_hold_their_groups_and_the_checks_of_these(build: Build) -> None:
     definitions = build()
     features = {key for key in KEYS.split() if key.startswith(("sources/", "features/"))}
+    recipes = {key for key in KEYS.split() if key.startswith("recipes/")}
     assert keys_of(definitions, "features_job") == features
-    assert keys_of(definitions, "training_job") == set(KEYS.split()) - features
-    assert keys_of(definitions, "everything_job") == set(KEYS.split())
+    assert keys_of(definitions, "training_job") == set(KEYS.split()) - features - recipes
+    assert keys_of(definitions, "everything_job") == set(KEYS.split()) - recipes
+    assert keys_of(definitions, "recipes_job") == {"recipes/negative_sampling_runs"}
+    assert keys_of(definitions, "comparison_job") == {"recipes/negative_sampling_comparison"}
     checks = definitions.resolve_job_def("features_job").asset_layer.asset_graph.asset_check_keys
     assert {key.asset_key.path[0] for key in checks} == {"sources", "features"}
 

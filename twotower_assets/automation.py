@@ -4,6 +4,7 @@ from typing import Any
 
 import dagster as dg
 
+from twotower_assets.assets.declaration import key_of
 from twotower_assets.settings import Settings
 
 FEATURES = dg.AssetSelection.groups("sources", "features")
@@ -11,7 +12,7 @@ TRAINING = dg.AssetSelection.groups("training", "serving", "reports")
 
 
 def jobs() -> list[Any]:
-    """`features_job`, `training_job` and `everything_job`, each with the checks of its assets."""
+    """The jobs, each with the checks of its assets; the last is `everything_job`."""
     return [
         dg.define_asset_job(
             "features_job",
@@ -22,6 +23,16 @@ def jobs() -> list[Any]:
             "training_job",
             TRAINING,
             description="Train as of a day, embed, index, report, and serve the newest version that passes the gates.",
+        ),
+        dg.define_asset_job(
+            "recipes_job",
+            dg.AssetSelection.assets(key_of("negative_sampling_runs")),
+            description="Train one recipe, to be compared with others; a backfill over all partitions is the ablation.",
+        ),
+        dg.define_asset_job(
+            "comparison_job",
+            dg.AssetSelection.assets(key_of("negative_sampling_comparison")),
+            description="Set the recipes that were trained side by side.",
         ),
         dg.define_asset_job(
             "everything_job",

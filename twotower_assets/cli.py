@@ -14,6 +14,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
+from rich.markdown import Markdown
 from rich.markup import escape
 from rich.table import Table as RichTable
 
@@ -28,6 +29,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 out, err = Console(soft_wrap=True), Console(stderr=True, soft_wrap=True)
+WIDE = 140
+"""Columns of a terminal in which no name of a recipe is cut off."""
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 Count = Annotated[int, typer.Option("-k", min=1, max=1000, help="How many items.")]
 
@@ -125,6 +128,54 @@ def materialize(
 
 @app.command()
 @_told_in_one_line
+def recipes(as_json: AsJson = False) -> None:
+    """Every recipe: how negatives are drawn and popularity is treated. Yours go into recipes.yaml in the home folder.
+
+    Example: `twotower recipes`
+    """
+    from twotower_assets.two_tower.recipes import load_recipes
+
+    found = load_recipes(_platform().settings.own_recipes)
+    if as_json:
+        print(json.dumps([recipe.model_dump() for recipe in found.values()], ensure_ascii=False))
+        return
+    table = RichTable()
+    for heading in ("recipe", "γ₀", "what it is"):
+        table.add_column(heading)
+    for recipe in found.values():
+        config = recipe.config()
+        known = f"{config.trained_popularity_weight:g}" if config.trained_weight_is_known else "unknown"
+        table.add_row(recipe.name, known, recipe.description)
+    out.print(table)
+
+
+@app.command()
+@_told_in_one_line
+def compare(
+    chosen: Annotated[str, typer.Argument(help="Recipes, separated by commas; by default all.")] = "",
+    baseline: Annotated[str, typer.Option(help="The recipe that gains are measured against.")] = "logq",
+    seeds: Annotated[int, typer.Option(min=1, max=100, help="Trainings per recipe.")] = 3,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="A training setting for all recipes; may be repeated."),
+    ] = None,
+) -> None:
+    """Train recipes on the same pairs, as of the last day, and compare them. In the UI: a backfill over recipes.
+
+    Example: `twotower compare in_batch,logq,mixed --seeds 1 --set temperature=0.5`
+    """
+    from twotower_assets.runs import compare_recipes, dagster_instance
+
+    platform = _platform()
+    names = [name.strip() for name in chosen.split(",") if name.strip()]
+    with dagster_instance(platform) as instance:
+        compared = compare_recipes(platform, instance, names, baseline, seeds, _training_changes(changes or []))
+    Console(soft_wrap=True, width=max(out.width, WIDE)).print(Markdown(compared.table))
+    out.print(Markdown(compared.recommendation))
+
+
+@app.command()
+@_told_in_one_line
 def ui(port: Annotated[int, typer.Option(min=1, max=65535)] = 3000) -> None:
     """Open the Dagster UI on this machine, with the daemon that runs schedules and backfills.
 
@@ -181,9 +232,13 @@ def recommend(
 
     Examples: `twotower recommend --user 1`, `twotower recommend --user 1 -k 5 --popularity-weight 0.5 --json`
     """
+    from twotower_assets.recommendations import popularity_warning
     from twotower_assets.recommendations import recommend as ask
 
-    _show(ask(_platform(), user, k, popularity_weight), f"For user {user}", as_json)
+    platform = _platform()
+    _show(ask(platform, user, k, popularity_weight), f"For user {user}", as_json)
+    if warning := popularity_warning(platform, popularity_weight):
+        err.print(f"[yellow]note:[/] {escape(warning)}", highlight=False)
 
 
 @app.command()

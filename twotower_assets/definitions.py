@@ -8,6 +8,7 @@ import dagster as dg
 
 from twotower_assets.assets.champion import champion_asset
 from twotower_assets.assets.features import feature_assets
+from twotower_assets.assets.negative_sampling import negative_sampling_assets
 from twotower_assets.assets.reports import report_assets
 from twotower_assets.assets.serving import serving_assets
 from twotower_assets.assets.sources import source_assets
@@ -19,7 +20,7 @@ from twotower_assets.partitions import daily_partitions
 from twotower_assets.platform import Platform, open_platform
 from twotower_assets.settings import Settings, load_settings
 
-TRAINING_INPUTS = ["impressions", "items", "users", "training_pairs"]
+TRAINING_INPUTS = ["impressions", "items", "users", "training_pairs", "exposure_log"]
 
 
 def build_definitions(
@@ -56,6 +57,7 @@ def _definitions(platform: Platform, resources: Mapping[str, Any]) -> dg.Definit
             *serving_assets(platform, partitions),
             champion_asset(platform),
             *report_assets(platform, partitions),
+            *negative_sampling_assets(platform, partitions, blocking_check_keys(TRAINING_INPUTS)),
         ],
         asset_checks=table_checks(),
         jobs=every_job,

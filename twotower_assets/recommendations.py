@@ -66,6 +66,30 @@ def recommend(platform: Platform, user_id: str, k: int, popularity_weight: float
         return _described(con, kept[:k])
 
 
+def popularity_warning(platform: Platform, popularity_weight: float | None = None) -> str | None:
+    """What somebody who asks for γ (default: the setting) should know, where γ₀ of the served recipe is unknown.
+
+    Raises `NothingServedError` without a champion.
+    """
+    gamma = platform.settings.popularity_weight if popularity_weight is None else popularity_weight
+    with platform.lake.reader() as con:
+        index, trained_weight = _champion_index(con, platform)
+        if index.extra.get("trained_weight_is_known", True):
+            return None
+        row = con.execute(read_query("serving/missing_popularity.sql"), {"popularity_weight": gamma}).fetchone()
+    told = (
+        "γ₀ of the served recipe is unknown, as some of its negatives are not corrected for; γ is relative, "
+        f"{trained_weight:g} being the score as it was trained."
+    )
+    if row is None:
+        return f"{told} δ is not known at γ = {gamma:g}; it is measured at 0, ½ and 1."
+    delta, low, high = row
+    told += f" At γ = {gamma:g} the score misses δ = {delta:+.2f} [{low:+.2f}, {high:+.2f}] of log q."
+    if low > 0 and gamma < 1:
+        told += " It is too low for popular items already, and a lower γ takes away more: raise γ."
+    return told
+
+
 def similar(platform: Platform, item_id: str, k: int) -> list[Suggestion]:
     """The k items whose vectors are nearest to the item's, best first. Raises as `recommend` does."""
     from twotower_assets.retrieval.index import ItemIndexError

@@ -8,8 +8,9 @@ from __future__ import annotations
 import logging
 import os
 import platform as platform_module
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
@@ -21,6 +22,7 @@ from twotower_assets.definitions import build_definitions
 from twotower_assets.event_log import speed_up_sqlite_event_log
 from twotower_assets.partitions import daily_partitions
 from twotower_assets.platform import Platform, prepare_dagster_home
+from twotower_assets.two_tower.recipes import load_recipes, recipe_named
 
 PROCESS_TAG = "twotower/process"
 
@@ -72,23 +74,77 @@ def run_job(
     Raises `RunFailedError`.
     """
     _require_partitions(platform, first, last)
-    loggers = dg.Definitions(loggers={"console": _console})
-    definitions = dg.Definitions.merge(build_definitions(platform.settings), loggers)
-    config: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": log_level}}}}
-    if training:
-        config["ops"] = {"tower_checkpoint": {"config": dict(training)}}
-    tags = {PROCESS_TAG: f"{platform_module.node()}:{os.getpid()}"}
+    tags: dict[str, str] = {}
     partition_key = first.isoformat() if first == last else None
     if partition_key is None:
-        tags |= {ASSET_PARTITION_RANGE_START_TAG: first.isoformat(), ASSET_PARTITION_RANGE_END_TAG: last.isoformat()}
+        tags = {ASSET_PARTITION_RANGE_START_TAG: first.isoformat(), ASSET_PARTITION_RANGE_END_TAG: last.isoformat()}
+    config = {"tower_checkpoint": dict(training)} if training else {}
+    return _execute(platform, instance, job, f"{first} to {last}", partition_key, config, tags, log_level)
+
+
+@dataclass(frozen=True)
+class ComparedRecipes:
+    """What came out of a comparison, as Markdown."""
+
+    table: str
+    recommendation: str
+
+
+def compare_recipes(
+    platform: Platform,
+    instance: dg.DagsterInstance,
+    recipes: Sequence[str],
+    baseline: str,
+    seeds: int,
+    training: Mapping[str, Any],
+    log_level: str = "INFO",
+) -> ComparedRecipes:
+    """Train recipes (by default all), the baseline among them, and compare all that were ever trained on these data.
+
+    Raises `RunFailedError`, `RecipeError` for an unknown recipe.
+    """
+    known = load_recipes(platform.settings.own_recipes)
+    chosen = dict.fromkeys([recipe_named(known, baseline).name, *(recipes or known)])
+    config = {"seeds": list(range(seeds)), "training": dict(training)}
+    for name in chosen:
+        recipe_named(known, name)
+    for name in chosen:
+        _execute(platform, instance, "recipes_job", name, name, {"negative_sampling_runs": config}, {}, log_level)
+    options = {"negative_sampling_comparison": {"baseline": baseline}}
+    result = _execute(platform, instance, "comparison_job", "all recipes", None, options, {}, log_level)
+    metadata = result.asset_materializations_for_node("negative_sampling_comparison")[0].metadata
+    return ComparedRecipes(str(metadata["comparison"].value), str(metadata["recommendation"].value))
+
+
+def _execute(
+    platform: Platform,
+    instance: dg.DagsterInstance,
+    job: str,
+    what: str,
+    partition_key: str | None,
+    op_config: Mapping[str, Any],
+    tags: Mapping[str, str],
+    log_level: str,
+) -> dg.ExecuteInProcessResult:
+    """Run a job in this process. Raises `RunFailedError`."""
+    definitions = dg.Definitions.merge(
+        build_definitions(platform.settings), dg.Definitions(loggers={"console": _console})
+    )
+    config: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": log_level}}}}
+    if op_config:
+        config["ops"] = {op: {"config": dict(values)} for op, values in op_config.items()}
     try:
         result = definitions.resolve_job_def(job).execute_in_process(
-            instance=instance, run_config=config, raise_on_error=False, partition_key=partition_key, tags=tags
+            instance=instance,
+            run_config=config,
+            raise_on_error=False,
+            partition_key=partition_key,
+            tags={PROCESS_TAG: f"{platform_module.node()}:{os.getpid()}", **tags},
         )
     except dg.DagsterError as error:
-        raise RunFailedError(f"{job} for {first} to {last} cannot start: {error}") from error
+        raise RunFailedError(f"{job} for {what} cannot start: {error}") from error
     if not result.success:
-        raise RunFailedError(f"{job} for {first} to {last} failed: " + "; ".join(reasons(result)))
+        raise RunFailedError(f"{job} for {what} failed: " + "; ".join(reasons(result)))
     return result
 
 

@@ -98,12 +98,26 @@ class Settings(BaseSettings):
         description="`per_user_last`: share of a user's clicks held out as validation, before the test.",
     )
 
+    # Recipes
+    recipe: str = Field(
+        "logq",
+        pattern=r"^[a-z][a-z0-9_]*$",
+        description="Recipe that `tower_checkpoint` trains unless a run names another.",
+    )
+    recipes: Path | None = Field(
+        None, description="A YAML file with recipes of your own. Default: `recipes.yaml` in the home folder."
+    )
+
     # Serving
     popularity_weight: float = Field(
         1.0,
         ge=0,
         le=1,
         description="γ served by default: 1 = click probability, 0 = PMI, affinity alone.",
+    )
+    popularity_from: Literal["clicks", "impressions"] = Field(
+        "clicks",
+        description="What the log q of γ is the share of: the clicks of the training part, or its impressions.",
     )
     index_factory: str | None = Field(
         None, description="FAISS index-factory string. Default: chosen by catalogue size (flat, HNSW, IVF)."
@@ -130,7 +144,7 @@ class Settings(BaseSettings):
         120.0, gt=0, description="How long a commit waits for another process's commit before it fails."
     )
 
-    @field_validator("home", "source_path", "sql_sources")
+    @field_validator("home", "source_path", "sql_sources", "recipes")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         return path.expanduser().resolve() if path else None
@@ -186,6 +200,11 @@ class Settings(BaseSettings):
     def data_folder(self) -> Path:
         """Where the raw files are read."""
         return self.source_path or self.cache_folder / self.dataset
+
+    @property
+    def own_recipes(self) -> Path:
+        """The file of the user's own recipes, which may be missing."""
+        return self.recipes or self.home / "recipes.yaml"
 
     @property
     def source_sql_folder(self) -> Path:

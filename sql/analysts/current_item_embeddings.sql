@@ -6,5 +6,6 @@ SELECT
     log_q,
     model_version,
     inverse_temperature,
-    trained_popularity_weight
+    trained_popularity_weight,
+    trained_weight_is_known
 FROM lake.main.served_item_embeddings

@@ -4,5 +4,6 @@ SELECT
     embedding::FLOAT[{dimensions}] AS embedding,
     model_version,
     inverse_temperature,
-    trained_popularity_weight
+    trained_popularity_weight,
+    trained_weight_is_known
 FROM lake.main.served_user_embeddings

@@ -11,6 +11,7 @@ SELECT
     shown.user_id,
     shown.item_id,
     shown.context,
+    max_by(shown.request_id, shown.shown_at) AS request_id,
     count(*) AS times_shown,
     min(shown.shown_at) AS first_shown_at,
     max(shown.shown_at) AS last_shown_at

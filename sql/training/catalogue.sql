@@ -1,8 +1,8 @@
 -- Every item that can be recommended: the catalogue, and what was clicked in the window without being in it.
-SELECT item_id, category, title, features
+SELECT item_id, category, categories, title, features, TRUE AS listed
 FROM items
 UNION ALL
-SELECT DISTINCT item_id, 'unknown', NULL, NULL
+SELECT DISTINCT item_id, 'unknown', NULL, NULL, NULL, FALSE
 FROM training_pairs
 WHERE
     day BETWEEN $as_of - ($window_days - 1) AND $as_of

@@ -4,6 +4,8 @@ SELECT
     item_id,
     clicked_at,
     history,
+    request_id,
+    context,
     weight,
     CASE
         WHEN day = $as_of THEN 'test'

@@ -11,6 +11,8 @@ SELECT
     item_id,
     clicked_at,
     history,
+    request_id,
+    context,
     weight,
     CASE
         WHEN place > 1 - $test_share THEN 'test'

@@ -149,7 +149,8 @@ def vectors(insert: Insert) -> Callable[..., None]:
         vector = [None if number is None else str(number) for number in embedding]
         row = {"day": "2024-01-05", f"{kind}_id": name, "embedding": vector, "model_version": "m"}
         numbers = {"inverse_temperature": 5.0, **({"bias": 0.0, "log_q": -1.0} if kind == "item" else {})}
-        insert(f"{kind}_embeddings", {**row, **numbers, **more})
+        trained = {"trained_popularity_weight": 1.0, "trained_weight_is_known": True}
+        insert(f"{kind}_embeddings", {**row, **numbers, **trained, **more})
 
     return put
 

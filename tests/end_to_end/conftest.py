@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from end_to_end.market import Built, build, copy_of, platform_in
+from end_to_end.market import COMPARED, OWN_RECIPES, Built, Compared, build, copy_of, platform_in, run_recipe, twotower
 from twotower_assets.platform import Platform
 
 
@@ -20,6 +20,23 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 def trained(built: Built) -> Platform:
     """The platform of the trained home, not to be changed."""
     return platform_in(built.home)
+
+
+@pytest.fixture(scope="session")
+def compared(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Compared:
+    """A copy of the trained home with a recipe of the user's own, in which recipes were compared; not to be changed."""
+    home = copy_of(built.home, tmp_path_factory.mktemp("compared"))
+    (home / "recipes.yaml").write_text(OWN_RECIPES, encoding="utf-8")
+    changes = [text for name, value in COMPARED.items() for text in ("--set", f"{name}={value}")]
+    for recipe in ("in_batch", "hard_exposure_1", "hard_category", "deep"):
+        run_recipe(platform_in(home), recipe)
+    return Compared(home, twotower(home, "compare", "hard_mined", "--seeds", "2", *changes))
+
+
+@pytest.fixture
+def changeable_comparison(compared: Compared, tmp_path: Path) -> Platform:
+    """The platform of a copy of the home in which recipes were compared."""
+    return platform_in(copy_of(compared.home, tmp_path))
 
 
 @pytest.fixture

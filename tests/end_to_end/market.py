@@ -7,10 +7,11 @@ process, through the command line; a test that changes something takes a copy.
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -29,6 +30,7 @@ from twotower_assets.assets.declaration import key_of
 from twotower_assets.cli import app
 from twotower_assets.definitions import build_definitions
 from twotower_assets.platform import Platform, open_platform
+from twotower_assets.recommendations import recommend
 from twotower_assets.runs import dagster_instance, reasons
 from twotower_assets.settings import ENV_PREFIX, load_settings
 
@@ -38,13 +40,39 @@ EMPTY_DAY = date(2024, 1, 3)
 USERS, ITEMS, TASTES = 60, 40, 4
 UNLISTED = "unlisted"
 TRAINING = {"dimensions": 8, "batch_size": 64, "epochs": 3, "history_length": 5, "learning_rate": 0.05}
+BY_HAND = """
+SELECT
+    item.item_id,
+    item.inverse_temperature * array_inner_product(item.embedding, person.embedding) + item.bias
+    + ($gamma - item.trained_popularity_weight) * item.log_q AS score
+FROM current_item_embeddings AS item, current_user_embeddings AS person
+WHERE
+    person.user_id = $user
+    AND item.item_id NOT IN (SELECT item_id FROM impressions WHERE clicked AND user_id = $user)
+ORDER BY score DESC
+LIMIT 10
+"""
 MADE_TOGETHER = {"impressions": "rejected_impressions", "tower_checkpoint": "training_curves"}
+COMPARED = {**TRAINING, "epochs": 2}
+OWN_RECIPES = """
+deep:
+  description: Two that the recipe logq ranks third to twelfth.
+  training:
+    negatives:
+      - {source: in_batch}
+      - {source: mined, per_positive: 2, recipe: logq, first_rank: 3, last_rank: 12}
+"""
 SETTINGS = {"dataset": "parquet", "first_day": FIRST, "last_day": LAST, "window_days": 6, "threads": 1}
 
 
 def shown(rows: list[tuple[Any, ...]]) -> pl.DataFrame:
-    """Rows of a log: user, item, moment, clicked."""
-    return pl.DataFrame(rows, schema=["user_id", "item_id", "shown_at", "clicked"], orient="row")
+    """Rows of a log: user, item, moment, clicked. A user has a request a day, and every other place is on a tab."""
+    log = pl.DataFrame(rows, schema=["user_id", "item_id", "shown_at", "clicked"], orient="row")
+    minute = pl.col("shown_at").dt.minute()
+    return log.with_columns(
+        request_id=pl.format("{} on {}", "user_id", pl.col("shown_at").dt.date()),
+        context=pl.when(minute % 2 == 0).then(pl.lit("home")).otherwise(pl.lit("search")),
+    )
 
 
 def log_of_the_market() -> pl.DataFrame:
@@ -119,6 +147,14 @@ class Built:
     training: str
 
 
+@dataclass(frozen=True)
+class Compared:
+    """A home in which recipes were compared, and what the command printed."""
+
+    home: Path
+    said: str
+
+
 @functools.cache
 def build(folder: Path) -> Built:
     """All days of features as one range, then a model of the last day, through the command line."""
@@ -185,6 +221,53 @@ def materialize(
         )
     assert result.success == succeeds
     return result
+
+
+def run_recipe(
+    platform: Platform,
+    recipe: str,
+    seeds: Sequence[int] = (0, 1),
+    *,
+    succeeds: bool = True,
+    training: Mapping[str, Any] = COMPARED,
+    **config: Any,
+) -> dg.ExecuteInProcessResult:
+    """Materialize a partition of `negative_sampling_runs`."""
+    settings = {"seeds": list(seeds), "training": dict(training), **config}
+    return _run_unchecked(platform, "negative_sampling_runs", settings, succeeds, partition_key=recipe)
+
+
+def compare(platform: Platform, baseline: str = "logq", *, succeeds: bool = True) -> dg.ExecuteInProcessResult:
+    """Materialize `negative_sampling_comparison`."""
+    return _run_unchecked(platform, "negative_sampling_comparison", {"baseline": baseline}, succeeds)
+
+
+def _run_unchecked(
+    platform: Platform, name: str, config: Mapping[str, Any], succeeds: bool, **where: Any
+) -> dg.ExecuteInProcessResult:
+    job = dg.define_asset_job("one_asset", dg.AssetSelection.assets(key_of(name)).without_checks())
+    definitions = dg.Definitions.merge(build_definitions(platform.settings), dg.Definitions(jobs=[job]))
+    run_config = {
+        "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+        "ops": {name: {"config": dict(config)}},
+    }
+    with instance_of(platform) as instance:
+        result = definitions.resolve_job_def("one_asset").execute_in_process(
+            instance=instance, run_config=run_config, raise_on_error=succeeds, **where
+        )
+    assert result.success == succeeds
+    return result
+
+
+def assert_scores_in_sql_are_those_of_the_index(platform: Platform) -> None:
+    """The formula over the views gives the lists of the index; scores may differ by what is the same for all items."""
+    for user, gamma in itertools.product(["u3", "u60"], [0.0, 0.5, 1.0]):
+        with platform.lake.reader() as con:
+            by_hand = con.execute(BY_HAND, {"user": user, "gamma": gamma}).fetchall()
+        listed = recommend(platform, user, 10, gamma)
+        assert [one.item_id for one in listed] == [item for item, _ in by_hand], (user, gamma)
+        distances = [one.score - score for one, (_, score) in zip(listed, by_hand, strict=True)]
+        assert distances == pytest.approx([distances[0]] * 10, abs=1e-4), (user, gamma)
 
 
 def why(result: dg.ExecuteInProcessResult) -> str:

@@ -1,7 +1,12 @@
-"""Held-out clicks change nothing that is trained on. Each test also plants a training click, which must be seen."""
+"""Held-out clicks change nothing that any recipe trains on. Each test also plants a training click, which must be seen.
+
+What is looked at is what reaches `train`, of a recipe that draws from every source, masks what can be masked, and
+mines another recipe; and the weights that come out.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,39 +27,90 @@ from end_to_end.market import (
     write_raw,
 )
 from twotower_assets.assets.hold_out import HoldOut, HoldOutRule, read_hold_out
+from twotower_assets.assets.recipe_training import Training, train_recipe
 from twotower_assets.platform import Platform
-from twotower_assets.two_tower.config import TrainingConfig
-from twotower_assets.two_tower.dataset import TrainingSet, build_training_set
+from twotower_assets.two_tower import training as training_module
+from twotower_assets.two_tower.proposals import decayed_counts
+from twotower_assets.two_tower.recipes import Recipe
 
-CONFIG = TrainingConfig(dimensions=8, history_length=5)
+FEW = {"dimensions": 8, "history_length": 5, "batch_size": 64, "epochs": 1}
+MINED = Recipe(name="mined", description="What is mined.", training={"negatives": [{"source": "in_batch"}]})
+EVERYTHING = Recipe(
+    name="everything",
+    description="Every source that there is.",
+    training={
+        "masks": ["clicked", "same_request"],
+        "positive_aware_share": 0.95,
+        "negatives": [
+            {"source": "in_batch"},
+            {"source": "uniform", "count": 16},
+            {"source": "popularity", "count": 16},
+            {"source": "cross_batch", "count": 64, "warm_up_epochs": 0},
+            {"source": "category", "per_positive": 1, "minimum_items": 2},
+            {"source": "context", "per_positive": 1},
+            {"source": "exposed", "per_positive": 2},
+            {"source": "mined", "per_positive": 2, "recipe": "mined", "first_rank": 3, "last_rank": 12},
+        ],
+    },
+)
+NEVER_SEEN = "never seen before"
+Read = dict[str, Any]
 
 
 def hold_out_of(platform: Platform, rule: str) -> HoldOut:
     """The hold-out as training reads it."""
     with platform.lake.reader() as con:
-        return read_hold_out(con, HoldOutRule(rule, 6, 0.2, 0.2), LAST, platform.lake.snapshot(con))
+        return read_hold_out(con, HoldOutRule(rule, 6, 0.2, 0.2), LAST, platform.lake.snapshot(con), exposures=True)
 
 
-def trained_on(platform: Platform, rule: str) -> TrainingSet:
-    """What training assembles."""
-    hold_out = hold_out_of(platform, rule)
-    return build_training_set(hold_out.pairs_of("train"), hold_out.items, hold_out.users, CONFIG)
+def all_that_training_reads(platform: Platform, rule: str) -> Read:
+    """What reaches `train`, first of the recipe that is mined, and the weights."""
+    reached: list[tuple[Any, Any]] = []
+    with pytest.MonkeyPatch.context() as patch:
+        train = training_module.train
+
+        def spy(data: Any, config: Any, **more: Any) -> Any:
+            reached.append((data, more["mined"]))
+            return train(data, config, **more)
+
+        patch.setattr(training_module, "train", spy)
+        hold_out = hold_out_of(platform, rule)
+        training = Training(hold_out, "impressions", 1.0, threads=1)
+        recipes = {recipe.name: recipe for recipe in (MINED, EVERYTHING)}
+        trained = train_recipe(training, EVERYTHING.config(**FEW), recipes, FEW)
+    (of_mined, nothing), (data, mined) = reached
+    assert nothing is None
+    assert hold_out.exposures is not None
+    pools = data.pools
+    return {
+        "pairs": (data.fingerprint(), of_mined.fingerprint()),
+        "items": data.item_ids.to_pylist(),
+        "counts": data.item_counts.tolist(),
+        "q": data.q.tolist(),
+        "decayed q": decayed_counts(data, 1.0).tolist(),
+        "clicked": data.clicked.fingerprint(),
+        "category pools": [array.tolist() for array in (*pools.categories.arrays(), pools.category_of_item)],
+        "context pools": pools.contexts.fingerprint(),
+        "exposed": pools.exposed.fingerprint(),
+        "exposures": hold_out.exposures.to_pylist(),
+        "impressions": hold_out.impressions.to_pylist(),
+        "mined": mined.fingerprint(),
+        "weights": hashlib.sha256(
+            b"".join(one.detach().numpy().tobytes() for one in trained.result.towers.state_dict().values())
+        ).hexdigest(),
+    }
 
 
-def all_that_training_reads(data: TrainingSet) -> tuple[Any, ...]:
-    return (
-        data.fingerprint(),
-        data.encoder.users.ids.ids.to_pylist(),
-        data.encoder.items.ids.ids.to_pylist(),
-        data.item_counts.tolist(),
-        data.q.tolist(),
-    )
+@pytest.fixture(scope="module")
+def unchanged(trained: Platform) -> dict[str, Read]:
+    """What training reads in the trained home, by hold-out rule."""
+    return {rule: all_that_training_reads(trained, rule) for rule in ("by_day", "per_user_last")}
 
 
 def planted(built: Built, folder: Path, log: pl.DataFrame) -> Platform:
     """A copy of the trained home whose log is another one, with the features of all days made again."""
     platform = platform_in(copy_of(built.home, folder), source_path=write_raw(folder / "raw", log))
-    materialize(platform, "impressions", "training_pairs", since=FIRST)
+    materialize(platform, "impressions", "training_pairs", "exposure_log", since=FIRST)
     return platform
 
 
@@ -64,45 +120,67 @@ def clicks(day: int) -> pl.DataFrame:
         [
             (f"u{user}", item, datetime(2024, 1, day, 20), True)
             for user in range(TASTES)
-            for item in (f"i{(user + 1) % TASTES}", "never seen before")
+            for item in (f"i{(user + 1) % TASTES}", NEVER_SEEN)
         ]
     )
 
 
+def second_thoughts(day: int) -> pl.DataFrame:
+    """Clicks, in the evening of a day, on all that was shown and not clicked on that day and before."""
+    passed = log_of_the_market().filter(
+        ~pl.col("clicked") & (pl.col("shown_at") < datetime(2024, 1, day, 20)) & pl.col("user_id").is_not_null()
+    )
+    pairs = passed.select("user_id", "item_id").unique().sort("user_id", "item_id")
+    return shown([(user, item, datetime(2024, 1, day, 21), True) for user, item in pairs.rows()])
+
+
 def test_clicks_of_the_last_two_days_change_nothing_that_is_trained_on(
-    built: Built, trained: Platform, tmp_path: Path
+    built: Built, unchanged: dict[str, Read], tmp_path: Path
 ) -> None:
-    before = all_that_training_reads(trained_on(trained, "by_day"))
-    log = pl.concat([log_of_the_market(), clicks(5), clicks(6)])
+    log = pl.concat([log_of_the_market(), *(add(day) for day in (5, 6) for add in (clicks, second_thoughts))])
     platform = planted(built, tmp_path, log)
-    parts = hold_out_of(platform, "by_day").pairs.filter(pl.col("item_id") == "never seen before")["part"]
-    assert sorted(parts.unique()) == ["test", "validation"]
-    assert all_that_training_reads(trained_on(platform, "by_day")) == before
+    pairs = hold_out_of(platform, "by_day").pairs
+    assert sorted(pairs.filter(pl.col("item_id") == NEVER_SEEN)["part"].unique()) == ["test", "validation"]
+    assert pairs.filter(pl.col("clicked_at").dt.hour() == 21).group_by("part").len()["len"].min() > 50
+    after = all_that_training_reads(platform, "by_day")
+    assert {name for name in after if after[name] != unchanged["by_day"][name]} == set()
 
 
-def test_a_click_on_a_day_of_training_is_seen(built: Built, trained: Platform, tmp_path: Path) -> None:
-    before = all_that_training_reads(trained_on(trained, "by_day"))
-    platform = planted(built, tmp_path, pl.concat([log_of_the_market(), clicks(4)]))
-    after = all_that_training_reads(trained_on(platform, "by_day"))
-    assert all(now != then for now, then in zip((after[0], *after[2:]), (before[0], *before[2:]), strict=True))
+def test_a_click_on_a_day_of_training_is_seen(built: Built, unchanged: dict[str, Read], tmp_path: Path) -> None:
+    log = pl.concat([log_of_the_market(), clicks(4), second_thoughts(4)])
+    after = all_that_training_reads(planted(built, tmp_path, log), "by_day")
+    assert {name for name in after if after[name] == unchanged["by_day"][name]} == set()
 
 
 @pytest.mark.parametrize(("part", "seen"), [("held out", False), ("train", True)])
 def test_other_items_in_each_users_last_clicks_change_nothing_that_is_trained_on(
-    built: Built, trained: Platform, tmp_path: Path, part: str, seen: bool
+    built: Built, trained: Platform, unchanged: dict[str, Read], tmp_path: Path, part: str, seen: bool
 ) -> None:
-    before = hold_out_of(trained, "per_user_last").pairs
-    held_out = pl.col("part").is_in(["validation", "test"]) if part == "held out" else pl.col("part") == "train"
-    chosen = before.filter(held_out).sort("clicked_at").group_by("user_id", maintain_order=True).last()
-    changed = log_of_the_market().join(
-        chosen.select("user_id", shown_at="clicked_at", other=pl.lit("never seen before")),
-        on=["user_id", "shown_at"],
-        how="left",
-        maintain_order="left",
+    hold_out = hold_out_of(trained, "per_user_last")
+    of_part = pl.col("part").is_in(["validation", "test"]) if part == "held out" else pl.col("part") == "train"
+    exposed = pl.DataFrame(pl.from_arrow(hold_out.exposures)).group_by("user_id").agg(passed=pl.col("item_id").min())
+    chosen = (
+        hold_out.pairs.filter(of_part)
+        .sort("clicked_at")
+        .group_by("user_id", maintain_order=True)
+        .last()
+        .join(exposed, on="user_id", how="left", maintain_order="left")
+        .with_row_index()
+        # every other user now clicks what was shown to them and passed over, the others an unknown item
+        .select(
+            "user_id",
+            shown_at="clicked_at",
+            other=pl.when(pl.col("index") % 2 == 0).then(pl.lit(NEVER_SEEN)).otherwise(pl.col("passed")),
+        )
     )
+    assert chosen["other"].drop_nulls().n_unique() > 10
+    changed = log_of_the_market().join(chosen, on=["user_id", "shown_at"], how="left", maintain_order="left")
     log = changed.with_columns(item_id=pl.coalesce("other", "item_id")).drop("other")
     platform = planted(built, tmp_path, log)
-    other = hold_out_of(platform, "per_user_last").pairs.filter(pl.col("item_id") == "never seen before")
-    assert len(other) == len(chosen) > 50
-    then, now = (all_that_training_reads(trained_on(one, "per_user_last")) for one in (trained, platform))
-    assert (now != then) is seen
+    pairs = hold_out_of(platform, "per_user_last").pairs
+    planted_clicks = pairs.join(chosen.rename({"shown_at": "clicked_at"}), on=["user_id", "clicked_at"])
+    assert len(planted_clicks.filter(pl.col("item_id") == pl.col("other"))) > 50
+    assert set(planted_clicks["part"]) <= ({"train"} if seen else {"validation", "test"})
+    after, before = all_that_training_reads(platform, "per_user_last"), unchanged["per_user_last"]
+    same = {name for name in after if after[name] == before[name]}
+    assert same == (set() if seen else set(after))

@@ -51,7 +51,7 @@ def test_a_partition_materialized_twice_gives_the_same_rows_checkpoint_and_index
             name: instance.get_latest_materialization_event(key_of(name)).asset_materialization.tags[DATA_VERSION_TAG]
             for name in ("tower_checkpoint", "ann_index")
         }
-    again = materialize(changeable, *(name for group in GROUPS.values() for name in group))
+    again = materialize(changeable, *(name for group in GROUPS if group != "recipes" for name in GROUPS[group]))
     assert contents(changeable) == before
     assert rows(changeable, newest) > snapshots
     assert {name: versions(again, name) for name in stood} == {name: {version} for name, version in stood.items()}

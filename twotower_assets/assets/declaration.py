@@ -24,6 +24,7 @@ GROUPS = {
     "training": ["tower_checkpoint", *tables.names(tables.TRAINING)],
     "serving": ["item_embeddings", "user_embeddings", "ann_index", "champion"],
     "reports": ["popularity_bias_report"],
+    "recipes": ["negative_sampling_runs", "negative_sampling_comparison"],
 }
 
 
@@ -54,8 +55,10 @@ def sql_files(*patterns: str) -> list[Path]:
 
 
 def code_files(*packages: str) -> list[Path]:
-    """The Python files of sub-packages of this package."""
-    return [file for name in packages for file in sorted((PACKAGE / name).rglob("*.py"))]
+    """The Python and YAML files of sub-packages of this package."""
+    return [
+        file for name in packages for file in sorted((PACKAGE / name).rglob("*")) if file.suffix in (".py", ".yaml")
+    ]
 
 
 def asset_files(*names: str) -> list[Path]:

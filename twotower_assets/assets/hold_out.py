@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from twotower_assets.lake.queries import bound, read_query
+from twotower_assets.lake.queries import bound, read_query, stage
 from twotower_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -40,6 +40,11 @@ class HoldOutRule:
     def of(cls, settings: Settings, window_days: int) -> HoldOutRule:
         """The rule that the settings name."""
         return cls(settings.hold_out, window_days, settings.test_share, settings.validation_share)
+
+    @property
+    def exposures_from(self) -> str:
+        """The table that exposures are read from."""
+        return "exposure_log" if self.hold_out == "by_day" else "impressions"
 
     @property
     def description(self) -> str:
@@ -72,18 +77,35 @@ class UsersView:
 
 @dataclass(frozen=True)
 class HoldOut:
-    """Pairs with their `part` (train, validation, test), the catalogue and the users, at one lake snapshot."""
+    """Pairs with their `part` (train, validation, test), the catalogue and the users, at one lake snapshot.
+
+    `impressions` (item_id, impressions) counts what the training part was shown and did not click; `exposures`
+    (user_id, item_id, context, request_id) are these, where they were asked for.
+    """
 
     snapshot: int
     pairs: pl.DataFrame
     items: pa.Table
     users: pa.Table
+    impressions: pa.Table
+    exposures: pa.Table | None = None
 
     def pairs_of(self, *parts: str) -> pa.Table:
         """The pairs of some parts, in order of time."""
         import polars as pl
 
         return self.pairs.filter(pl.col("part").is_in(parts)).to_arrow()
+
+    def items_known_in(self, *parts: str) -> pa.Table:
+        """The items of the catalogue without those that only clicks of other parts know: they are in no list."""
+        import polars as pl
+        import pyarrow.compute as pc
+
+        if "listed" not in self.items.column_names:
+            return self.items
+        clicked = self.pairs.filter(pl.col("part").is_in(parts))["item_id"].unique().to_arrow().cast("string")
+        known = pc.is_in(self.items["item_id"].cast("string"), value_set=clicked)
+        return self.items.filter(pc.or_(self.items["listed"], known))
 
     def fingerprint(self, part: str) -> str:
         """Changes with the pairs of a part."""
@@ -93,12 +115,12 @@ class HoldOut:
         return str(pairs.hash_rows().sum())
 
     def positions(self, item_ids: pl.Series) -> Any:
-        """Places of items in the catalogue, int64 [n]."""
+        """Places of items in the catalogue, int64 [n]; -1 for items that are not in it."""
         import numpy as np
         import pyarrow.compute as pc
 
         places = pc.index_in(item_ids.to_arrow().cast("string"), self.items["item_id"].cast("string"))
-        return places.to_numpy(zero_copy_only=False).astype(np.int64)
+        return pc.fill_null(places, -1).to_numpy(zero_copy_only=False).astype(np.int64)
 
     def item_clicks(self, *parts: str) -> Any:
         """Clicks of each item of the catalogue in some parts, int64 [n]."""
@@ -107,6 +129,18 @@ class HoldOut:
 
         clicked = self.pairs.filter(pl.col("part").is_in(parts))["item_id"]
         return np.bincount(self.positions(clicked), minlength=self.items.num_rows)
+
+    def item_popularity(self, counted: str, *parts: str) -> Any:
+        """What log q is taken of, int64 [n]: the `clicks` of some parts, or these and the other `impressions`."""
+        import polars as pl
+
+        counts = self.item_clicks(*parts)
+        if counted == "impressions":
+            shown = pl.DataFrame(pl.from_arrow(self.impressions))
+            places = self.positions(shown["item_id"])
+            known = places >= 0
+            counts[places[known]] += shown["impressions"].to_numpy()[known]
+        return counts
 
     def view(self, known: Sequence[str], held_out: str, history_length: int) -> UsersView:
         """The users with clicks in the part `held_out`, knowing only the parts `known`."""
@@ -138,8 +172,13 @@ class HoldOut:
         )
 
 
-def read_hold_out(con: duckdb.DuckDBPyConnection, rule: HoldOutRule, as_of: date, snapshot: int) -> HoldOut:
-    """The hold-out as of the end of a day. Raises `HoldOutError` where nothing is left to train on."""
+def read_hold_out(
+    con: duckdb.DuckDBPyConnection, rule: HoldOutRule, as_of: date, snapshot: int, *, exposures: bool = False
+) -> HoldOut:
+    """The hold-out as of the end of a day, with the exposures if asked for.
+
+    Raises `HoldOutError` where nothing is left to train on.
+    """
     import polars as pl
 
     parameters = {"as_of": as_of, **asdict(rule)}
@@ -147,6 +186,8 @@ def read_hold_out(con: duckdb.DuckDBPyConnection, rule: HoldOutRule, as_of: date
         name: _arrow(con, f"training/{file}.sql", parameters)
         for name, file in (("pairs", f"hold_out_{rule.hold_out}"), ("items", "catalogue"), ("users", "users"))
     }
+    shown = read_query(f"training/exposures_{rule.hold_out}.sql")
+    stage(con, "staged_exposures", shown, bound(con, shown, parameters))
     pairs = pl.DataFrame(pl.from_arrow(read["pairs"]))
     counts = dict(pairs.group_by("part").len().iter_rows())
     if not counts.get("train"):
@@ -155,7 +196,14 @@ def read_hold_out(con: duckdb.DuckDBPyConnection, rule: HoldOutRule, as_of: date
             f"{len(pairs)} clicks, {counts.get('validation', 0)} of them validation and {counts.get('test', 0)} test "
             f"(hold-out {rule.hold_out}). Materialize training_pairs of the days before, or raise TWOTOWER_WINDOW_DAYS"
         )
-    return HoldOut(snapshot, pairs, read["items"], read["users"])
+    return HoldOut(
+        snapshot,
+        pairs,
+        read["items"],
+        read["users"],
+        impressions=_arrow(con, "training/item_impressions.sql", {}),
+        exposures=con.execute("FROM staged_exposures").to_arrow_table() if exposures else None,
+    )
 
 
 def _arrow(con: duckdb.DuckDBPyConnection, file: str, parameters: dict[str, Any]) -> pa.Table:

@@ -25,10 +25,12 @@ def commit_tables(
     names: Sequence[str],
     days: Days | None,
     views: Sequence[str] = (),
+    of: tuple[str, str] | None = None,
 ) -> int:
     """Replace the tables `names` by `staged_<name>`, those with a `day` within `days`; give the snapshot.
 
-    Rows of `artifacts` are added to those there. `views` are statements that define views, part of the same commit.
+    With `of`, a column and a value, only the rows that have this value are replaced. Rows of `artifacts` are added to
+    those there. `views` are statements that define views, part of the same commit.
     """
     replacements = [
         Replacement(
@@ -36,6 +38,7 @@ def commit_tables(
             f"staged_{name}",
             days=days if TABLES[name].daily else None,
             matching=TABLES[name].grain if name == ARTIFACTS.name else (),
+            of=of,
         )
         for name in names
     ]

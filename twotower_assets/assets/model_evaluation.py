@@ -51,11 +51,21 @@ class Judged:
         return popularity_weighted(self.scores, self.log_q, gamma - self.checkpoint.trained_popularity_weight)
 
 
-def judge_checkpoint(checkpoint: Checkpoint, hold_out: HoldOut) -> Judged:
-    """Make ready to judge. Raises `HoldOutError` where nobody has a test click that could be found."""
+def judge_checkpoint(
+    checkpoint: Checkpoint,
+    hold_out: HoldOut,
+    popularity_from: str = "clicks",
+    trained_on: tuple[str, ...] = ("train",),
+    known: tuple[str, ...] = ("train", "validation"),
+) -> Judged:
+    """Make ready to judge a model of the parts `trained_on`, log q being that of `popularity_from` in them, on the
+    test part; `known` parts are in histories, and not recommended again.
+
+    Raises `HoldOutError` where nobody has a test click that could be found."""
+    from twotower_assets.evaluation.popularity import log_popularity
     from twotower_assets.evaluation.scores import inner_products
 
-    view = hold_out.view(("train", "validation"), "test", checkpoint.config.history_length)
+    view = hold_out.view(known, "test", checkpoint.config.history_length)
     if not len(view.relevant.values):
         raise HoldOutError(
             "no test click is left to evaluate with: the last days have no click on an item that is new to its user. "
@@ -66,9 +76,14 @@ def judge_checkpoint(checkpoint: Checkpoint, hold_out: HoldOut) -> Judged:
         checkpoint=checkpoint,
         hold_out=hold_out,
         view=view,
-        scores=inner_products(users, checkpoint.embed_items(hold_out.items), checkpoint.inverse_temperature),
-        counts=hold_out.item_clicks("train"),
-        log_q=checkpoint.log_q(hold_out.items["item_id"]),
+        scores=inner_products(
+            users,
+            checkpoint.embed_items(hold_out.items),
+            checkpoint.inverse_temperature,
+            checkpoint.item_bias(hold_out.items),
+        ),
+        counts=hold_out.item_clicks(*trained_on),
+        log_q=log_popularity(hold_out.item_popularity(popularity_from, *trained_on)),
     )
 
 
@@ -187,8 +202,8 @@ def lorenz_points(judged: Judged, lists: list[Lists]) -> pl.DataFrame:
     return pl.concat(curves).select("model", "item_share", "exposure_share")
 
 
-def diagnostic_rows(judged: Judged) -> list[dict[str, Any]]:
-    """Rows of `popularity_diagnostics`, without day and version."""
+def diagnostic_rows(judged: Judged, served_weight: float) -> list[dict[str, Any]]:
+    """Rows of `popularity_diagnostics` at γ = 0, ½, 1 and the served one, without day and version."""
     import numpy as np
 
     from twotower_assets.evaluation.missing_popularity import missing_popularity, slope_on_log_q
@@ -200,7 +215,7 @@ def diagnostic_rows(judged: Judged) -> list[dict[str, Any]]:
     missing = missing_popularity(
         judged.scores, view.relevant, judged.log_q, excluded=view.seen, clicked_at=view.clicked_at, seed=SEED
     )
-    for gamma in DIAGNOSED_WEIGHTS:
+    for gamma in sorted({*DIAGNOSED_WEIGHTS, served_weight}):
         scores = judged.served(gamma)
         added = gamma - judged.checkpoint.trained_popularity_weight  # of log q, so that much less is missing
         slopes = slope_on_log_q(scores, len(view), judged.log_q, excluded=view.seen)

@@ -22,7 +22,8 @@ def stage_rows(con: duckdb.DuckDBPyConnection, name: str, rows: Iterable[Mapping
     import polars as pl
 
     columns = TABLES[name].column_names
-    frame = pl.DataFrame([{column: row[column] for column in columns} for row in rows], infer_schema_length=None)
+    records = [{column: row[column] for column in columns} for row in rows]
+    frame = pl.DataFrame(records, schema=None if records else columns, infer_schema_length=None)
     stage_frame(con, name, frame)
     return frame
 

@@ -83,14 +83,14 @@ def _report(context: dg.AssetExecutionContext, platform: Platform) -> dg.Materia
     rule = HoldOutRule(**artifact.manifest["details"])
     with platform.lake.reader(snapshot) as con:
         hold_out = read_hold_out(con, rule, day, snapshot)
-    judged = evaluation.judge_checkpoint(load_checkpoint(artifact.folder), hold_out)
+    judged = evaluation.judge_checkpoint(load_checkpoint(artifact.folder), hold_out, platform.settings.popularity_from)
     lists = evaluation.recommendation_lists(judged, sorted({*evaluation.POPULARITY_WEIGHTS, served_weight}))
     served = [one for one in lists if one.popularity_weight in (None, served_weight)]
     rows = {
         "model_metrics": evaluation.metric_rows(judged, lists),
         "exposure_by_bucket": evaluation.exposure_rows(judged, lists),
         "category_coverage": evaluation.category_rows(judged, served[0]),
-        "popularity_diagnostics": evaluation.diagnostic_rows(judged),
+        "popularity_diagnostics": evaluation.diagnostic_rows(judged, served_weight),
     }
     keys = {"day": day, "model_version": artifact.version}
     with platform.lake.writer() as con:
@@ -169,6 +169,9 @@ def _report_data(
             ),
             LineageEntry("Dagster run of the training", artifact.manifest["run_id"], None, ""),
         ],
+        recipe=artifact.manifest["recipe"] or "",
+        trained_popularity_weight=judged.checkpoint.trained_popularity_weight,
+        trained_weight_is_known=judged.checkpoint.trained_weight_is_known,
         counts={
             "users": len(judged.view),
             "items": judged.hold_out.items.num_rows,

@@ -11,6 +11,7 @@ import dagster as dg
 import duckdb
 
 from twotower_assets.assets.declaration import (
+    asset_files,
     asset_spec,
     code_files,
     code_version,
@@ -18,6 +19,7 @@ from twotower_assets.assets.declaration import (
     sql_files,
     table_spec,
 )
+from twotower_assets.assets.hold_out import HoldOutRule, read_hold_out
 from twotower_assets.assets.materialization import commit_tables, table_result
 from twotower_assets.assets.records import artifact_rows, stage_frame, stage_rows
 from twotower_assets.lake.artifacts import Artifact, ArtifactInput, Provenance, TableInput
@@ -66,7 +68,9 @@ def _item_embeddings(platform: Platform, partitions: dg.DailyPartitionsDefinitio
                     ),
                 ],
                 kinds={"duckdb", "pytorch"},
-                version=code_version([*code_files("two_tower"), *sql_files("training/catalogue.sql")]),
+                version=code_version(
+                    [*code_files("two_tower"), *sql_files("training/*.sql"), *asset_files("hold_out")]
+                ),
             )
         ],
         partitions_def=partitions,
@@ -116,7 +120,7 @@ def _embed(
     platform: Platform,
     name: str,
     sql_file: str,
-    columns_of: Callable[[duckdb.DuckDBPyConnection, Any, Any], dict[str, Any]],
+    columns_of: Callable[[Platform, Artifact, duckdb.DuckDBPyConnection, Any, Any], dict[str, Any]],
 ) -> dg.MaterializeResult:
     import pyarrow as pa
 
@@ -133,7 +137,7 @@ def _embed(
             "history_length": checkpoint.config.history_length,
         }
         rows = con.execute(sql, bound(con, sql, parameters)).to_arrow_table()
-        columns = columns_of(con, checkpoint, rows)
+        columns = columns_of(platform, artifact, con, checkpoint, rows)
     size = rows.num_rows
     table = pa.table(
         {
@@ -142,6 +146,7 @@ def _embed(
             "model_version": [artifact.version] * size,
             "inverse_temperature": pa.array([checkpoint.inverse_temperature] * size, pa.float32()),
             "trained_popularity_weight": pa.array([checkpoint.trained_popularity_weight] * size, pa.float32()),
+            "trained_weight_is_known": pa.array([checkpoint.trained_weight_is_known] * size),
         }
     )
     with platform.lake.writer() as con:
@@ -164,18 +169,38 @@ def _vectors(matrix: Any) -> Any:
     return pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel(), pa.float32()), matrix.shape[1])
 
 
-def _item_columns(_con: duckdb.DuckDBPyConnection, checkpoint: Any, items: Any) -> dict[str, Any]:
-    import numpy as np
-
+def _item_columns(
+    platform: Platform, artifact: Artifact, _con: duckdb.DuckDBPyConnection, checkpoint: Any, items: Any
+) -> dict[str, Any]:
     return {
         "item_id": items["item_id"],
         "embedding": _vectors(checkpoint.embed_items(items)),
-        "bias": np.zeros(items.num_rows, np.float32),
-        "log_q": checkpoint.log_q(items["item_id"]),
+        "bias": checkpoint.item_bias(items),
+        "log_q": _served_log_q(platform, artifact, checkpoint, items["item_id"]),
     }
 
 
-def _user_columns(con: duckdb.DuckDBPyConnection, checkpoint: Any, users: Any) -> dict[str, Any]:
+def _served_log_q(platform: Platform, artifact: Artifact, checkpoint: Any, item_ids: Any) -> Any:
+    """log q of the clicks that the model was trained on, or of these and the impressions of the same days."""
+    import numpy as np
+    import pyarrow.compute as pc
+
+    from twotower_assets.evaluation.popularity import log_popularity
+
+    if platform.settings.popularity_from == "clicks":
+        return checkpoint.log_q(item_ids)
+    day, snapshot = date.fromisoformat(artifact.manifest["model_day"]), artifact.manifest["lake_snapshot"]
+    with platform.lake.reader(snapshot) as con:
+        hold_out = read_hold_out(con, HoldOutRule(**artifact.manifest["details"]), day, snapshot)
+    log_q = log_popularity(hold_out.item_popularity("impressions", "train"))
+    found = pc.index_in(item_ids.cast("string"), hold_out.items["item_id"].cast("string"))
+    places = pc.fill_null(found, -1).to_numpy(zero_copy_only=False)
+    return np.where(places >= 0, log_q[places], log_q.min())
+
+
+def _user_columns(
+    _platform: Platform, _artifact: Artifact, con: duckdb.DuckDBPyConnection, checkpoint: Any, users: Any
+) -> dict[str, Any]:
     attributes = con.execute(read_query("training/users.sql")).to_arrow_table()
     vectors = checkpoint.embed_users(users["user_id"], users["history"], attributes)
     return {"user_id": users["user_id"], "embedding": _vectors(vectors)}
@@ -242,7 +267,11 @@ def _build_index(context: dg.AssetExecutionContext, platform: Platform) -> dg.Ma
         bias=bias,
         factory=settings.index_factory,
         threads=settings.threads,
-        extra={"model_version": model_version, "trained_popularity_weight": trained_weight},
+        extra={
+            "model_version": model_version,
+            "trained_popularity_weight": trained_weight,
+            "trained_weight_is_known": items["trained_weight_is_known"][0].as_py(),
+        },
     )
     measured = measure_index(
         index,

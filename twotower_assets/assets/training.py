@@ -8,7 +8,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal, Optional, get_args, get_origin
 
 import dagster as dg
 from pydantic import Field, create_model
@@ -32,25 +32,50 @@ from twotower_assets.partitions import Days, day_of, trailing_window, window
 from twotower_assets.platform import Platform
 from twotower_assets.settings import Settings
 from twotower_assets.two_tower.config import TrainingConfig
+from twotower_assets.two_tower.recipes import Recipe, load_recipes, recipe_named
 
-RECIPES = {"none": "in_batch", "logq": "logq"}
+NOT_IN_LAUNCHPAD = ("negatives",)
+"""Fields of `TrainingConfig` that only a recipe can set."""
 
 
-def _with_range(description: str, field: Any) -> str:
-    limits = {
+def _limits(field: Any) -> dict[str, Any]:
+    return {
         name: getattr(one, name) for one in field.metadata for name in ("ge", "gt", "le", "lt") if hasattr(one, name)
     }
+
+
+def _with_range(description: str, limits: dict[str, Any]) -> str:
     signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
     shown = ", ".join(f"{signs[name]} {value:g}" for name, value in limits.items())
     return f"{description} ({shown})" if shown else description
 
 
+def _without_literals(annotation: Any) -> tuple[Any, list[str]]:
+    """A type that Dagster can make optional, and the values it may take; it knows no optional `Literal`."""
+    if get_origin(annotation) is Literal:
+        return str, list(get_args(annotation))
+    if get_origin(annotation) is list and get_origin(get_args(annotation)[0]) is Literal:
+        return list[str], list(get_args(get_args(annotation)[0]))
+    return annotation, []
+
+
 def _as_dagster_config() -> type[dg.Config]:
-    """`TrainingConfig` and the window, as Dagster shows them in the launchpad, ranges in the descriptions."""
-    fields: dict[str, Any] = {}
+    """A recipe and what may be changed of it, as Dagster shows it in the launchpad, ranges in the descriptions."""
+    fields: dict[str, Any] = {
+        "recipe": (
+            str | None,
+            Field(None, description="Recipe to train; the settings below change it. Default: TWOTOWER_RECIPE."),
+        )
+    }
     for name, field in TrainingConfig.model_fields.items():
-        shown = field.merge_field_infos(field, description=_with_range(field.description or "", field))
-        fields[name] = (field.annotation, shown)
+        if name in NOT_IN_LAUNCHPAD:
+            continue
+        annotation, choices = _without_literals(field.annotation)
+        limits = _limits(field)
+        pattern = f"^({'|'.join(choices)})$" if choices and annotation is str else None
+        description = f"{_with_range(field.description or '', limits)} Default: the recipe's, else {field.default!r}."
+        shown = Field(None, description=description, pattern=pattern, **limits)
+        fields[name] = (Optional[annotation], shown)  # noqa: UP045 - a union of a type known only here
     fields["window_days"] = (
         int | None,
         Field(
@@ -72,10 +97,15 @@ def training_assets(
     """`tower_checkpoint` and `training_curves`, made together."""
     mapping = trailing_window(platform.settings.window_days)
     version = code_version(
-        [*code_files("two_tower"), *asset_files("hold_out", "training"), *sql_files("training/*.sql")]
+        [
+            *code_files("two_tower"),
+            *asset_files("hold_out", "training", "recipe_training"),
+            *sql_files("training/*.sql"),
+        ]
     )
     deps = [
         dg.AssetDep(key_of("training_pairs"), partition_mapping=mapping),
+        dg.AssetDep(key_of("exposure_log"), partition_mapping=mapping),
         dg.AssetDep(key_of("items")),
         dg.AssetDep(key_of("users")),
     ]
@@ -88,7 +118,7 @@ def training_assets(
                 description=(
                     "The trained user and item tower as of a day: one checkpoint a day, an immutable folder of "
                     "safetensors, JSON and vocabularies, named by its content hash.\n\n**Used for:** embeddings. The "
-                    "hold-out is never trained on."
+                    "hold-out is never trained on. Which negatives and which correction it is trained with is a recipe."
                 ),
                 deps=deps,
                 kinds={"pytorch"},
@@ -118,43 +148,53 @@ def training_assets(
 def _train(
     context: dg.AssetExecutionContext, platform: Platform, run_config: Any, blocking_checks: list[dg.AssetCheckKey]
 ) -> Iterator[dg.MaterializeResult]:
+    from twotower_assets.assets.recipe_training import Training, changed_settings, needs_exposures, train_recipe
     from twotower_assets.reporting.charts import as_markdown_image, loss_curve, sparkline
     from twotower_assets.two_tower.checkpoint import save_checkpoint
-    from twotower_assets.two_tower.dataset import build_training_set
-    from twotower_assets.two_tower.training import train
 
-    day = day_of(context)
-    config, window_days = split_config(run_config, platform.settings, context.log)
-    rule = HoldOutRule.of(platform.settings, window_days)
+    day, settings = day_of(context), platform.settings
+    recipes = load_recipes(settings.own_recipes)
+    recipe = recipe_named(recipes, run_config.recipe or settings.recipe)
+    changes, window_days = split_config(run_config, recipe, settings, context.log)
+    config = recipe.config(**changes)
+    rule = HoldOutRule.of(settings, window_days)
     require_whole_window(context, key_of("training_pairs"), Days(day, day), window_days, platform.days()[0])
+    exposures = needs_exposures(config, recipes)
+    if exposures:
+        require_whole_window(context, key_of("exposure_log"), Days(day, day), window_days, platform.days()[0])
     refuse_failed_inputs(context.instance, blocking_checks, window(day, window_days))
     with platform.lake.reader() as con:
         snapshot = platform.lake.snapshot(con)
-        hold_out = read_hold_out(con, rule, day, snapshot)
-    training_set = build_training_set(hold_out.pairs_of("train"), hold_out.items, hold_out.users, config)
-    judged_by = f"{rule.description}; γ = {platform.settings.popularity_weight}; {hold_out.fingerprint('validation')}"
+        hold_out = read_hold_out(con, rule, day, snapshot, exposures=exposures)
+    judged_by = judged_by_of(rule, settings, hold_out)
     scratch = f"{day}-{hashlib.sha256((config.model_dump_json() + judged_by).encode()).hexdigest()[:12]}"
-    result = train(
-        training_set,
-        config,
-        validate=_validation(hold_out, training_set, config, platform.settings.popularity_weight, context.log),
-        on_epoch=_logged(context.log, config.epochs),
-        resume_dir=platform.artifacts.scratch("tower_checkpoint", scratch),
-        validation=judged_by,
-        progress=sys.stderr.isatty(),
-        threads=platform.settings.training_threads,
+    training = Training(
+        hold_out,
+        settings.popularity_from,
+        settings.popularity_weight,
+        judged_by=judged_by,
+        threads=settings.training_threads,
+        show_progress=sys.stderr.isatty(),
+        on_epoch=logged_epochs(context.log, config.epochs),
     )
+    trained = train_recipe(
+        training, config, recipes, changes, lambda part: platform.artifacts.scratch("tower_checkpoint", scratch) / part
+    )
+    result, training_set = trained.result, trained.training_set
+    changed = changed_settings(config, recipe)
+    days = tuple(end.isoformat() for end in window(day, window_days))
     made = Provenance(
         model_day=day,
         lake_snapshot=snapshot,
         code_version=context.assets_def.code_versions_by_key[key_of("tower_checkpoint")] or "",
         run_id=context.run.run_id,
         tables=(
-            TableInput("training_pairs", snapshot, *(end.isoformat() for end in window(day, window_days))),
+            TableInput("training_pairs", snapshot, *days),
+            *((TableInput(rule.exposures_from, snapshot, *days),) if exposures else ()),
             TableInput("items", snapshot),
             TableInput("users", snapshot),
         ),
-        recipe=RECIPES[config.correction],
+        recipe=f"{recipe.name}, changed: {', '.join(changed)}" if changed else recipe.name,
         seed=config.seed,
         details=asdict(rule),
     )
@@ -173,6 +213,7 @@ def _train(
             "pairs_per_second": report.pairs_per_second,
             "seconds": report.seconds,
             "repeat_share": report.repeat_share,
+            **left_and_masked(report),
         }
         for report in result.reports
     ]
@@ -195,6 +236,7 @@ def _train(
             "path": dg.MetadataValue.path(str(artifact.folder)),
             "recipe": made.recipe,
             "trained_popularity_weight": config.trained_popularity_weight,
+            "trained_weight_is_known": config.trained_weight_is_known,
             "training_pairs": len(training_set.user),
             "users": len(training_set.encoder.users.ids.ids),
             "items": len(training_set.encoder.items.ids.ids),
@@ -204,62 +246,70 @@ def _train(
             "validation_recall_at_20": best.validation_metric,
             "pairs_per_second": best.pairs_per_second,
             "repeat_share": best.repeat_share,
+            **left_and_masked(best),
             "lake_snapshot": snapshot,
         },
     )
     yield curve
 
 
-def split_config(run_config: Any, settings: Settings, log: logging.Logger) -> tuple[TrainingConfig, int]:
-    """The training configuration and the window in days that a run asks for. Raises `ValueError` beyond the window.
+def judged_by_of(rule: HoldOutRule, settings: Settings, hold_out: HoldOut) -> str:
+    """What the validation of a training depends on beside its configuration and its pairs."""
+    served = f"γ = {settings.popularity_weight} of {settings.popularity_from}"
+    return f"{rule.description}; {served}; {hold_out.fingerprint('validation')}"
+
+
+def left_and_masked(report: Any) -> dict[str, float]:
+    """Negatives left, and those masked, per pair, under the names of the tables' columns."""
+    masked = report.masked_per_positive
+    return {
+        "negatives_per_positive": report.negatives_per_positive,
+        "masked_accidental_hits": masked["accidental_hit"],
+        "masked_clicked": masked["clicked"],
+        "masked_same_request": masked["same_request"],
+        "masked_positive_aware": masked["positive_aware"],
+    }
+
+
+def split_config(
+    run_config: Any, recipe: Recipe, settings: Settings, log: logging.Logger
+) -> tuple[dict[str, Any], int]:
+    """What a run changes of a recipe, and the window in days. Raises `ValueError` beyond the window.
 
     A longer history than the training pairs keep is cut to theirs, so that training and serving see the same.
     """
-    values = {name: getattr(run_config, name) for name in TrainingConfig.model_fields}
-    if values["history_length"] > settings.history_length:
+    names = [name for name in TrainingConfig.model_fields if name not in NOT_IN_LAUNCHPAD]
+    asked = {name: getattr(run_config, name) for name in names}
+    return changes_for({name: value for name, value in asked.items() if value is not None}, recipe, settings, log), (
+        window_for(run_config.window_days, settings)
+    )
+
+
+def changes_for(changes: dict[str, Any], recipe: Recipe, settings: Settings, log: logging.Logger) -> dict[str, Any]:
+    """The changes of a recipe, with its history cut to what training pairs keep."""
+    wanted = recipe.config(**changes).history_length
+    if wanted > settings.history_length:
         log.info(
-            f"history_length is {settings.history_length}, not {values['history_length']}: training pairs keep no more "
+            f"history_length is {settings.history_length}, not {wanted}: training pairs keep no more "
             "(TWOTOWER_HISTORY_LENGTH)"
         )
-        values["history_length"] = settings.history_length
-    window_days = run_config.window_days or settings.window_days
-    if window_days > settings.window_days:
+        return {**changes, "history_length": settings.history_length}
+    return changes
+
+
+def window_for(window_days: int | None, settings: Settings) -> int:
+    """The days to train on. Raises `ValueError` beyond what the features look back."""
+    if window_days and window_days > settings.window_days:
         raise ValueError(
             f"window_days is {window_days}, but the platform's features look back {settings.window_days} days; raise "
             "TWOTOWER_WINDOW_DAYS and materialize them again, or train on fewer days"
         )
-    return TrainingConfig(**values), window_days
+    return window_days or settings.window_days
 
 
-def _validation(
-    hold_out: HoldOut, training_set: Any, config: TrainingConfig, popularity_weight: float, log: logging.Logger
-) -> Callable[[Any], float] | None:
-    """recall@20 of towers on the validation part, at the served γ; None where nobody is in it."""
-    import numpy as np
+def logged_epochs(log: logging.Logger, epochs: int) -> Callable[[Any], None]:
+    """Tells the log of every epoch's report."""
 
-    from twotower_assets.evaluation.popularity import log_popularity
-    from twotower_assets.evaluation.ranking import recall_at_k, top_k
-    from twotower_assets.evaluation.scores import inner_products, popularity_weighted
-    from twotower_assets.two_tower.embedding import Embedder
-
-    view = hold_out.view(("train",), "validation", config.history_length)
-    if not len(view.relevant.values):
-        log.warning(f"Nobody has a validation click, so nothing stops the training before {config.epochs} epochs.")
-        return None
-    log_q = log_popularity(hold_out.item_clicks("train"), floor=0.5)
-    weight = popularity_weight - config.trained_popularity_weight
-
-    def validate(towers: Any) -> float:
-        embedder = Embedder(towers, training_set.encoder)
-        items = embedder.embed_items(hold_out.items)
-        users = embedder.embed_users(view.user_ids, view.histories, hold_out.users)
-        scores = popularity_weighted(inner_products(users, items, config.inverse_temperature), log_q, weight)
-        return float(np.nanmean(recall_at_k(top_k(scores, len(view), view.seen, 20), view.relevant, 20)))
-
-    return validate
-
-
-def _logged(log: logging.Logger, epochs: int) -> Callable[[Any], None]:
     def tell(report: Any) -> None:
         recall = "" if report.validation_metric is None else f", validation recall@20 {report.validation_metric:.4f}"
         log.info(

@@ -15,7 +15,7 @@ import dagster as dg
 from twotower_assets.assets.declaration import GROUPS, key_of
 from twotower_assets.checks.expectations import Expectation, Outcome, suite, validate
 from twotower_assets.checks.gates import GATES, Gate, judge
-from twotower_assets.lake.tables import REPORTS, TABLES, Table, names
+from twotower_assets.lake.tables import RECIPES, REPORTS, TABLES, Table, names
 from twotower_assets.partitions import Days, days_of
 from twotower_assets.platform import Platform
 
@@ -24,6 +24,11 @@ WRITTEN_WITH = {
     "served_item_embeddings": "champion",
     "served_user_embeddings": "champion",
     **dict.fromkeys(names(REPORTS), "popularity_bias_report"),
+    **{
+        name: "negative_sampling_runs"
+        for name in names(RECIPES)
+        if name not in ("negative_sampling_runs", "negative_sampling_comparison")
+    },
 }
 """Tables that an asset of another name writes; their checks are that asset's, and carry the table's name."""
 

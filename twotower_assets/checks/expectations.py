@@ -16,7 +16,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SAMPLE = 5
-MAY_BE_EMPTY = {"users", "rejected_impressions", "exposure_log"}
+MAY_BE_EMPTY = {
+    "users",
+    "rejected_impressions",
+    "exposure_log",
+    # as long as no recipe is applicable
+    "negative_sampling_metrics",
+    "negative_sampling_user_metrics",
+    "negative_sampling_diagnostics",
+}
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from twotower_assets.lake.tables import ARTIFACTS, FEATURES, REPORTS, SERVING, SOURCES, TRAINING, Column, Table
+from twotower_assets.lake.tables import ARTIFACTS, FEATURES, RECIPES, REPORTS, SERVING, SOURCES, TRAINING, Column, Table
 
 SECTIONS = {
     "Sources": SOURCES,
@@ -15,6 +15,7 @@ SECTIONS = {
     "Training": TRAINING,
     "Serving": SERVING,
     "Reports": REPORTS,
+    "Recipes": RECIPES,
     "Artifacts": (ARTIFACTS,),
 }
 INTRODUCTION = """\

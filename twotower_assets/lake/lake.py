@@ -38,7 +38,8 @@ class LakeError(RuntimeError):
 
 @dataclass(frozen=True)
 class Replacement:
-    """Rows that replace others: those of `days` (inclusive), or those equal in the `matching` columns, or all.
+    """Rows that replace others: those of `days` (inclusive), those equal in the `matching` columns, those whose column
+    has the value `of` (column, value), or all.
 
     `staged` is a temporary table or registered relation with the columns of `table`, by name.
     """
@@ -47,6 +48,7 @@ class Replacement:
     staged: str
     days: tuple[date, date] | None = None
     matching: tuple[str, ...] = field(default=())
+    of: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ class Lake:
         """A read-only connection with the lake as default database, at `snapshot` or as it stands.
 
         It is one transaction, so that all its queries see the same; without `transaction`, each sees the newest rows.
+        A lake that was made before some table or column was declared gets it first.
 
         Raises `LakeError` where there is no lake yet, or one of another data set.
         """
@@ -110,6 +113,8 @@ class Lake:
             at = f", SNAPSHOT_VERSION {int(snapshot)}" if snapshot is not None else ""
             self._attach(con, f"READ_ONLY{at}")
             self._check_identity(con)
+            if snapshot is None and _outstanding(con, _present(con)):
+                self._bring_up_to_date()
             if transaction:
                 con.execute("BEGIN TRANSACTION")
             yield con
@@ -253,21 +258,24 @@ class Lake:
                 "set TWOTOWER_DATASET to that, or TWOTOWER_HOME to another folder"
             )
 
+    def _bring_up_to_date(self) -> None:
+        try:
+            with self.writer():
+                log.info("the lake in %s has got tables or columns that were declared since", self.folder)
+        except LakeError as error:  # who may only read can still read what is there
+            log.warning("the lake in %s lacks tables or columns that were declared since: %s", self.folder, error)
+
     def _create_missing_tables(self, con: duckdb.DuckDBPyConnection) -> None:
-        present = {
-            name
-            for (name,) in con.execute("SELECT table_name FROM duckdb_tables() WHERE database_name = 'lake'").fetchall()
-        }
+        present = _present(con)
         if "lake_identity" in present:
             self._check_identity(con)
-        missing = [table for name, table in TABLES.items() if name not in present]
-        if not missing:
+        statements = _outstanding(con, present)
+        if not statements:
             return
         con.execute("BEGIN TRANSACTION")
         try:
-            for table in missing:
-                for statement in _ddl(table):
-                    con.execute(statement)
+            for statement in statements:
+                con.execute(statement)
             if "lake_identity" not in present:
                 con.execute("CREATE TABLE lake_identity (dataset VARCHAR, created_at TIMESTAMP)")
                 con.execute("INSERT INTO lake_identity VALUES ($dataset, now()::TIMESTAMP)", {"dataset": self.dataset})
@@ -308,6 +316,9 @@ def _replace(con: duckdb.DuckDBPyConnection, table: Table, replacement: Replacem
         con.execute(
             f"DELETE FROM lake.{table.name} AS old WHERE EXISTS (FROM {replacement.staged} AS fresh WHERE {on})"
         )
+    elif replacement.of:
+        column, value = replacement.of
+        con.execute(f"DELETE FROM lake.{table.name} WHERE {table[column].name} = $value", {"value": value})
     else:
         con.execute(f"DELETE FROM lake.{table.name}")
     columns = ", ".join(table.column_names)
@@ -324,6 +335,35 @@ def _ddl(table: Table) -> Iterator[str]:
     yield f"COMMENT ON TABLE lake.{table.name} IS '{_quoted(table.description)}'"
     for column in table.columns:
         yield f"COMMENT ON COLUMN lake.{table.name}.{column.name} IS '{_quoted(column.description)}'"
+
+
+def _present(con: duckdb.DuckDBPyConnection) -> set[str]:
+    """The tables of the lake."""
+    rows = con.execute("SELECT table_name FROM duckdb_tables() WHERE database_name = 'lake'").fetchall()
+    return {name for (name,) in rows}
+
+
+def _outstanding(con: duckdb.DuckDBPyConnection, present: set[str]) -> list[str]:
+    """Statements that make the declared tables and columns that are not there."""
+    missing = [line for name, table in TABLES.items() if name not in present for line in _ddl(table)]
+    return missing + _missing_columns(con, present)
+
+
+def _missing_columns(con: duckdb.DuckDBPyConnection, present: set[str]) -> list[str]:
+    """Statements that add columns declared since a table was made; rows written before hold null there."""
+    found = con.execute("SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = 'lake'").fetchall()
+    there = set(found)
+    return [
+        statement
+        for name, table in TABLES.items()
+        if name in present
+        for column in table.columns
+        if (name, column.name) not in there
+        for statement in (
+            f"ALTER TABLE lake.{name} ADD COLUMN {column.name} {column.type}",
+            f"COMMENT ON COLUMN lake.{name}.{column.name} IS '{_quoted(column.description)}'",
+        )
+    ]
 
 
 def _rollback(con: duckdb.DuckDBPyConnection) -> None:

@@ -7,7 +7,7 @@ Table creation, comments in the lake, the Dagster column schema, column lineage,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 BUCKETS = ("head", "mid", "tail", "cold")
 REJECTION_REASONS = (
@@ -90,14 +90,19 @@ _INVERSE_TEMPERATURE = Column(
 _TRAINED_WEIGHT = Column(
     "trained_popularity_weight",
     "FLOAT",
-    "γ₀: how much popularity the trained score holds already; null where it is unknown.",
-    nullable=True,
+    "γ₀: how much popularity the trained score holds already.",
+)
+_WEIGHT_IS_KNOWN = Column(
+    "trained_weight_is_known",
+    "BOOLEAN",
+    "Whether γ₀ follows from the recipe; where not, it is that of the recipe without its margins, and γ is relative.",
 )
 _BIAS = Column("bias", "FLOAT", "Learned additive bias of the item; 0 where the recipe learns none.")
 _LOG_Q = Column(
     "log_q",
     "FLOAT",
-    "Natural logarithm of the item's share of the training clicks, clipped from below for unseen items.",
+    "Natural logarithm of the item's share of the training clicks (or impressions, as set), clipped from below for "
+    "unseen items.",
     maximum=0,
 )
 _GAMMA = Column(
@@ -119,6 +124,14 @@ def _share(name: str, description: str, *sources: str, nullable: bool = False) -
 def _count(name: str, description: str, *sources: str, type_: str = "BIGINT") -> Column:
     return Column(name, type_, description, minimum=0, derived_from=sources)
 
+
+_LEFT_AND_MASKED = (
+    Column("negatives_per_positive", "DOUBLE", "Negatives that a pair had left after masking, on average.", minimum=0),
+    Column("masked_accidental_hits", "DOUBLE", "Masked per pair: the positive's own item again.", minimum=0),
+    Column("masked_clicked", "DOUBLE", "Masked per pair: other items that the user clicked.", minimum=0),
+    Column("masked_same_request", "DOUBLE", "Masked per pair: clicks of the same request.", minimum=0),
+    Column("masked_positive_aware", "DOUBLE", "Masked per pair: cosines too near to the positive's.", minimum=0),
+)
 
 SOURCES = (
     Table(
@@ -255,6 +268,13 @@ FEATURES = (
                 derived_from=("impressions.context",),
             ),
             Column(
+                "request_id",
+                "VARCHAR",
+                "The request of the last of these times.",
+                nullable=True,
+                derived_from=("impressions.request_id", "impressions.shown_at"),
+            ),
+            Column(
                 "times_shown",
                 "BIGINT",
                 "Times shown on that day without a click.",
@@ -348,6 +368,7 @@ TRAINING = (
             Column("pairs_per_second", "DOUBLE", "Training throughput.", minimum=0),
             Column("seconds", "DOUBLE", "Wall-clock time of the epoch.", minimum=0),
             _share("repeat_share", "Share of batch places that repeat a user of the same batch."),
+            *_LEFT_AND_MASKED,
         ),
         ("day", "epoch"),
     ),
@@ -361,6 +382,7 @@ _ITEM_VECTORS = (
     _VERSION,
     _INVERSE_TEMPERATURE,
     _TRAINED_WEIGHT,
+    _WEIGHT_IS_KNOWN,
 )
 _USER_VECTORS = (
     _user("users.user_id", "impressions.user_id"),
@@ -368,6 +390,7 @@ _USER_VECTORS = (
     _VERSION,
     _INVERSE_TEMPERATURE,
     _TRAINED_WEIGHT,
+    _WEIGHT_IS_KNOWN,
 )
 
 SERVING = (
@@ -501,6 +524,143 @@ REPORTS = (
     ),
 )
 
+_RECIPE = Column("recipe", "VARCHAR", "The recipe; one partition.")
+_SEED = Column("seed", "BIGINT", "Training seed; 0 where the recipe could not be trained.", minimum=0)
+_METRIC = (
+    Column("metric", "VARCHAR", "Name; every metric is defined in the report."),
+    Column("k", "BIGINT", "Length of the recommendation lists.", minimum=1),
+    Column("bucket", "VARCHAR", "`all`, a popularity bucket, or `beyond_head` (mid, tail and cold together)."),
+)
+_COMPARED_GAMMA = Column("popularity_weight", "DOUBLE", "γ of the score.", minimum=0, maximum=1)
+
+RECIPES = (
+    Table(
+        "negative_sampling_runs",
+        "Trainings that compare recipes: one row a recipe and seed; one row with a reason where a recipe cannot be "
+        "trained on this data set.",
+        (
+            _RECIPE,
+            _SEED,
+            Column("status", "VARCHAR", "Whether it was trained.", values=("trained", "not applicable")),
+            Column("reason", "VARCHAR", "Why it is not applicable.", nullable=True),
+            Column("model_day", "DATE", "The day as of which it was trained."),
+            Column("lake_snapshot", "BIGINT", "Lake snapshot that it was trained on.", minimum=0),
+            Column(
+                "data_fingerprint", "VARCHAR", "Changes with the pairs, hold-out and catalogue; equal where comparable."
+            ),
+            Column("settings", "JSON", "Every training setting."),
+            Column("changes", "JSON", "The settings that the run gave over those of the recipe."),
+            Column("popularity_weight", "DOUBLE", "γ that it was validated and compared at.", minimum=0, maximum=1),
+            Column("popularity_from", "VARCHAR", "What log q of γ is taken of.", values=("clicks", "impressions")),
+            Column("trained_popularity_weight", "DOUBLE", "γ₀ of the recipe.", nullable=True),
+            Column("trained_weight_is_known", "BOOLEAN", "Whether γ₀ follows from the recipe.", nullable=True),
+            Column("inverse_temperature", "DOUBLE", "1/τ after training.", nullable=True, minimum=0),
+            Column("epochs", "BIGINT", "Epochs trained.", nullable=True, minimum=1),
+            Column("best_epoch", "BIGINT", "The epoch that was kept.", nullable=True, minimum=1),
+            Column(
+                "loss", "DOUBLE", "Loss of that epoch; comparable between seeds, not between recipes.", nullable=True
+            ),
+            _share("validation_metric", "recall@20 on the validation part, of the epoch kept.", nullable=True),
+            Column(
+                "seconds",
+                "DOUBLE",
+                "Time of training, without validation, with that of a mined model.",
+                nullable=True,
+                minimum=0,
+            ),
+            Column("pairs_per_second", "DOUBLE", "Training throughput.", nullable=True, minimum=0),
+            _share("repeat_share", "Share of batch places that repeat a user of the same batch.", nullable=True),
+            *(replace(column, nullable=True) for column in _LEFT_AND_MASKED),
+            Column("run_id", "VARCHAR", "Dagster run that trained it."),
+            Column("code_version", "VARCHAR", "Version of the code that trained it."),
+        ),
+        ("recipe", "seed"),
+    ),
+    Table(
+        "negative_sampling_metrics",
+        "Ranking and popularity metrics of the compared trainings on the test part: one row a recipe, seed, γ, metric, "
+        "k and bucket.",
+        (
+            _RECIPE,
+            _SEED,
+            _COMPARED_GAMMA,
+            *_METRIC,
+            Column("value", "DOUBLE", "Mean over users, or the value for the whole catalogue.", nullable=True),
+            _count("users", "Users that the mean is over."),
+        ),
+        ("recipe", "seed", "popularity_weight", "metric", "k", "bucket"),
+    ),
+    Table(
+        "negative_sampling_user_metrics",
+        "The same per user, at the served γ, mean over seeds: what recipes are compared by, pair by pair.",
+        (
+            _RECIPE,
+            *_METRIC,
+            Column("user_id", "VARCHAR", "The user."),
+            Column("value", "DOUBLE", "Mean over the seeds."),
+        ),
+        ("recipe", "metric", "k", "bucket", "user_id"),
+    ),
+    Table(
+        "negative_sampling_diagnostics",
+        "How much popularity the scores of the compared trainings miss: one row a recipe, seed and γ.",
+        (
+            _RECIPE,
+            _SEED,
+            _COMPARED_GAMMA,
+            Column(
+                "delta", "DOUBLE", "Missing popularity δ; null where the clicks do not determine it.", nullable=True
+            ),
+            Column("delta_low", "DOUBLE", "Lower end of its 95 % bootstrap interval over users.", nullable=True),
+            Column("delta_high", "DOUBLE", "Upper end.", nullable=True),
+            Column("slope", "DOUBLE", "Mean over users of the slope of the score on log q.", nullable=True),
+            Column(
+                "pmi_correlation",
+                "DOUBLE",
+                "Correlation with PMI between user segments and items.",
+                nullable=True,
+                minimum=-1,
+                maximum=1,
+            ),
+        ),
+        ("recipe", "seed", "popularity_weight"),
+    ),
+    Table(
+        "negative_sampling_comparison",
+        "Every recipe beside the baseline recipe, at the served γ: one row a recipe, metric, k and bucket.",
+        (
+            _RECIPE,
+            *_METRIC,
+            Column("baseline", "VARCHAR", "The recipe that it is compared with."),
+            Column(
+                "value", "DOUBLE", "Mean over users and seeds, or the value for the whole catalogue.", nullable=True
+            ),
+            Column("low", "DOUBLE", "Lower end of the 95 % bootstrap interval over users.", nullable=True),
+            Column("high", "DOUBLE", "Upper end.", nullable=True),
+            Column(
+                "seed_deviation", "DOUBLE", "Standard deviation over seeds; null for one.", nullable=True, minimum=0
+            ),
+            Column(
+                "gain_percent",
+                "DOUBLE",
+                "Gain over the baseline in percent of it, over the users that both have; null for the baseline, and "
+                "where its value is 0.",
+                nullable=True,
+            ),
+            Column(
+                "gain_low",
+                "DOUBLE",
+                "Lower end of its 95 % bootstrap interval, paired by user; null where the metric is none of users.",
+                nullable=True,
+            ),
+            Column("gain_high", "DOUBLE", "Upper end.", nullable=True),
+            _count("users", "Users that the mean is over."),
+            _count("seeds", "Trainings that the mean is over."),
+        ),
+        ("recipe", "metric", "k", "bucket"),
+    ),
+)
+
 ARTIFACTS = Table(
     "artifacts",
     "Checkpoints, indexes and reports: one row an artifact version.",
@@ -522,7 +682,7 @@ ARTIFACTS = Table(
 )
 
 TABLES: dict[str, Table] = {
-    table.name: table for table in (*SOURCES, *FEATURES, *TRAINING, *SERVING, *REPORTS, ARTIFACTS)
+    table.name: table for table in (*SOURCES, *FEATURES, *TRAINING, *SERVING, *REPORTS, *RECIPES, ARTIFACTS)
 }
 
 

@@ -1,0 +1,279 @@
+"""Recipes trained on the market side by side: the five tables, what is told of them, and the commands."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from end_to_end.market import (
+    COMPARED,
+    Compared,
+    instance_of,
+    metadata,
+    platform_in,
+    rows,
+    twotower,
+    write_settings,
+)
+from twotower_assets.assets.declaration import GROUPS, key_of
+from twotower_assets.definitions import build_definitions
+from twotower_assets.lake.tables import RECIPES
+from twotower_assets.platform import Platform
+from twotower_assets.two_tower.config import TrainingConfig
+from twotower_assets.two_tower.recipes import load_recipes
+
+TRAINED = {"in_batch": (0.0, True), "logq": (1.0, True), "hard_category": (1.0, True)}
+TRAINED |= {"hard_exposure_1": (1.0, False), "deep": (1.0, False)}
+"""γ₀ of each recipe, and whether it is known."""
+SEEDS = (0, 1)
+RECALL = "metric = 'recall' AND k = 20 AND bucket = 'all'"
+
+
+@pytest.fixture(scope="module")
+def platform(compared: Compared) -> Platform:
+    return platform_in(compared.home)
+
+
+@pytest.fixture(scope="module")
+def told(platform: Platform) -> dict[str, Any]:
+    """The metadata of the comparison."""
+    with instance_of(platform) as instance:
+        event = instance.get_latest_materialization_event(key_of("negative_sampling_comparison"))
+    assert event
+    assert event.asset_materialization
+    return metadata(event.asset_materialization)
+
+
+@pytest.fixture(scope="module")
+def runs(platform: Platform) -> dict[tuple[str, int], dict[str, Any]]:
+    """`negative_sampling_runs` by recipe and seed."""
+    with platform.lake.reader() as con:
+        found = con.execute("FROM negative_sampling_runs").to_arrow_table().to_pylist()
+    return {(row["recipe"], row["seed"]): row for row in found}
+
+
+def test_a_recipe_of_ones_own_is_a_partition_after_the_shipped_ones(platform: Platform) -> None:
+    asset = build_definitions(platform.settings).resolve_asset_graph().get(key_of("negative_sampling_runs"))
+    assert asset.partitions_def
+    assert asset.partitions_def.get_partition_keys() == [*load_recipes(), "deep"]
+
+
+@pytest.mark.parametrize("table", [table.name for table in RECIPES])
+def test_the_rows_of_a_table_are_told_apart_by_its_grain(platform: Platform, table: str) -> None:
+    (grain,) = (one.grain for one in RECIPES if one.name == table)
+    counts = f"SELECT count(*), count(DISTINCT ({', '.join(grain)})) FROM {table}"
+    ((total, distinct),) = rows(platform, counts)
+    assert total == distinct > 0
+
+
+def test_the_checks_of_all_five_tables_have_run_and_pass(platform: Platform) -> None:
+    keys = build_definitions(platform.settings).resolve_asset_graph().asset_check_keys
+    own = [key for key in keys if key.asset_key.path[-1] in GROUPS["recipes"]]
+    for name in ("metrics", "user_metrics", "diagnostics"):
+        assert f"negative_sampling_{name}_rows_are_unique" in {key.name for key in own}
+    with instance_of(platform) as instance:
+        for key in own:
+            record = instance.get_latest_asset_check_evaluation_record(key)
+            assert record, f"{key} did not run"
+            assert record.event.dagster_event.asset_check_evaluation_data.passed, key  # type: ignore[union-attr]
+
+
+def test_there_is_a_run_per_seed_and_one_with_a_reason_where_a_recipe_cannot_be_trained(runs: dict[Any, Any]) -> None:
+    assert set(runs) == {*itertools.product(TRAINED, SEEDS), ("hard_mined", 0)}
+    for (recipe, _), row in runs.items():
+        if recipe == "hard_mined":
+            assert row["status"] == "not applicable"
+            assert "41 items, so none has rank 101" in row["reason"]
+            assert (row["loss"], row["trained_popularity_weight"], row["negatives_per_positive"]) == (None, None, None)
+        else:
+            assert (row["status"], row["reason"]) == ("trained", None)
+            assert (row["trained_popularity_weight"], row["trained_weight_is_known"]) == TRAINED[recipe]
+            assert (row["epochs"], row["inverse_temperature"]) == (2, 5.0)
+            assert 1 <= row["best_epoch"] <= 2
+            assert row["seconds"] > 0
+    assert len({row["data_fingerprint"] for row in runs.values()}) == 1
+
+
+def test_a_run_keeps_every_setting_with_which_it_was_trained(platform: Platform, runs: dict[Any, Any]) -> None:
+    recipes = load_recipes(platform.settings.own_recipes)
+    for (recipe, seed), row in runs.items():
+        assert json.loads(row["changes"]) == COMPARED
+        assert (row["popularity_weight"], row["popularity_from"]) == (1.0, "clicks")
+        config = recipes[recipe].config(**COMPARED, seed=seed)
+        assert TrainingConfig.model_validate_json(row["settings"]) == config
+
+
+def test_seeds_give_different_models(runs: dict[Any, Any]) -> None:
+    for recipe in TRAINED:
+        assert runs[recipe, 0]["loss"] != runs[recipe, 1]["loss"]
+
+
+def test_what_is_left_and_what_is_masked_add_up_to_the_candidates(runs: dict[Any, Any]) -> None:
+    def candidates(recipe: str) -> float:
+        row = runs[recipe, 0]
+        return float(row["negatives_per_positive"] + sum(row[name] for name in row if name.startswith("masked_")))
+
+    own = candidates("in_batch")
+    assert 40 < own < 64  # the batch of 64 without the pair itself; the last batch is smaller
+    assert candidates("logq") == own
+    assert own + 1.5 < candidates("hard_category") < own + 2  # two of the category, where an item has one
+    assert own + 0.5 < candidates("hard_exposure_1") < own + 1.001
+    assert own + 1.5 < candidates("deep") < own + 2.001
+    for recipe in TRAINED:
+        row = runs[recipe, 0]
+        assert row["masked_accidental_hits"] > 0
+        assert row["masked_clicked"] > 0
+        assert row["masked_same_request"] == row["masked_positive_aware"] == 0
+
+
+def test_metrics_are_there_at_every_weight_and_agree_with_those_per_user_at_the_served_one(platform: Platform) -> None:
+    weights: dict[Any, set[float]] = defaultdict(set)
+    for recipe, seed, weight, value in rows(
+        platform, f"SELECT recipe, seed, popularity_weight, value FROM negative_sampling_metrics WHERE {RECALL}"
+    ):
+        weights[recipe, seed].add(weight)
+        assert 0 < value <= 1
+    assert weights == {one: {0.0, 0.25, 0.5, 0.75, 1.0} for one in itertools.product(TRAINED, SEEDS)}
+    differing = rows(
+        platform,
+        """
+        WITH per_seed AS (
+            SELECT recipe, metric, k, bucket, avg(value) AS value, any_value(users) AS users
+            FROM negative_sampling_metrics
+            WHERE popularity_weight = 1 AND value IS NOT NULL
+            GROUP BY ALL
+        ),
+        per_user AS (
+            SELECT recipe, metric, k, bucket, avg(value) AS value, count(*) AS users
+            FROM negative_sampling_user_metrics
+            GROUP BY ALL
+        )
+        SELECT count(*), count(*) FILTER (abs(per_seed.value - per_user.value) > 1e-9 OR per_seed.users != per_user.users)
+        FROM per_user JOIN per_seed USING (recipe, metric, k, bucket)
+        """,
+    )
+    assert differing[0][0] > 100
+    assert differing[0][1] == 0
+
+
+def test_missing_popularity_falls_by_what_is_added_of_it(platform: Platform) -> None:
+    found = defaultdict(dict)  # type: ignore[var-annotated]
+    for recipe, seed, weight, delta in rows(
+        platform, "SELECT recipe, seed, popularity_weight, delta FROM negative_sampling_diagnostics"
+    ):
+        found[recipe, seed][weight] = delta
+    assert set(found) == set(itertools.product(TRAINED, SEEDS))
+    for deltas in found.values():
+        assert set(deltas) == {0.0, 0.5, 1.0}
+        if deltas[0.0] is not None:
+            assert deltas[0.0] - deltas[1.0] == pytest.approx(1.0)
+
+
+def test_gains_are_those_over_the_users_whom_both_recipes_have(platform: Platform) -> None:
+    by_user: dict[str, dict[str, float]] = defaultdict(dict)
+    for recipe, user, value in rows(
+        platform, f"SELECT recipe, user_id, value FROM negative_sampling_user_metrics WHERE {RECALL}"
+    ):
+        by_user[recipe][user] = value
+    compared = rows(
+        platform,
+        "SELECT recipe, baseline, value, gain_percent, gain_low, gain_high, users, seeds "
+        f"FROM negative_sampling_comparison WHERE {RECALL}",
+    )
+    assert {row[0] for row in compared} == set(TRAINED)
+    own = sum(by_user["logq"].values()) / len(by_user["logq"])
+    for recipe, baseline, value, gain, low, high, users, seeds in compared:
+        mean = sum(by_user[recipe].values()) / len(by_user[recipe])
+        assert (baseline, users, seeds) == ("logq", len(by_user["logq"]), 2)
+        assert value == pytest.approx(mean)
+        if recipe == "logq":
+            assert (gain, low, high) == (None, None, None)
+        else:
+            assert gain == pytest.approx((mean / own - 1) * 100)
+            assert low <= gain <= high
+
+
+def test_metrics_of_the_whole_catalogue_are_compared_without_an_interval(platform: Platform) -> None:
+    for metric in ("coverage", "gini"):
+        found = rows(
+            platform,
+            "SELECT recipe, value, gain_percent, low, gain_low, seed_deviation FROM negative_sampling_comparison "
+            f"WHERE metric = '{metric}' AND k = 20",
+        )
+        values = dict(row[:2] for row in found)
+        assert set(values) == set(TRAINED)
+        for recipe, value, gain, low, gain_low, deviation in found:
+            assert (low, gain_low) == (None, None)
+            assert deviation is not None
+            if recipe == "logq":
+                assert gain is None
+            else:
+                assert gain == pytest.approx((value / values["logq"] - 1) * 100)
+
+
+def test_the_comparison_is_told_with_a_table_charts_and_a_recommendation(told: dict[str, Any]) -> None:
+    for recipe in (*TRAINED, "hard_mined"):
+        assert f"`{recipe}`" in told["comparison"]
+    assert "41 items" in told["comparison"]
+    assert "Compared: 5 recipes, 2 seeds each." in told["recommendation"]
+    for chart in ("gains", "missing_popularity", "tradeoff"):
+        assert told[chart].startswith("![")
+    assert told["left_out"] == []
+    assert told["dagster/row_count"] > 100
+
+
+def test_a_partition_tells_its_headline_numbers(platform: Platform) -> None:
+    wanted = dg.AssetRecordsFilter(key_of("negative_sampling_runs"), asset_partitions=["in_batch"])
+    with instance_of(platform) as instance:
+        (record,) = instance.fetch_materializations(wanted, limit=1).records
+    numbers = metadata(record.asset_materialization)
+    ((mean,),) = rows(
+        platform, f"SELECT avg(value) FROM negative_sampling_user_metrics WHERE {RECALL} AND recipe = 'in_batch'"
+    )
+    assert (numbers["status"], numbers["seeds"], numbers["dagster/row_count"]) == ("trained", 2, 2)
+    assert numbers["recall_at_20"] == pytest.approx(mean)
+
+
+def test_compare_prints_the_table_and_the_recommendation(compared: Compared) -> None:
+    for recipe in (*TRAINED, "hard_mined"):
+        assert recipe in compared.said
+    assert "Compared: 5 recipes" in compared.said
+
+
+@pytest.mark.parametrize("arguments", [["nothing_like_it"], ["logq", "--baseline", "nothing_like_it"]])
+def test_an_unknown_recipe_is_refused_before_anything_is_trained_with_those_there_are(
+    compared: Compared, arguments: list[str]
+) -> None:
+    said = twotower(compared.home, "compare", *arguments, exit_code=1)
+    assert said.startswith("error: 'nothing_like_it' is no recipe; there are in_batch, ")
+    assert said.rstrip().endswith("best, deep")
+
+
+def test_recipes_lists_all_there_are_with_what_they_train_to(compared: Compared) -> None:
+    lines = [line.split("│") for line in twotower(compared.home, "recipes").splitlines() if "│" in line]
+    weights = {cells[1].strip(): cells[2].strip() for cells in lines if cells[1].strip()}
+    configs = {name: recipe.config() for name, recipe in load_recipes(compared.home / "recipes.yaml").items()}
+    assert weights == {
+        name: f"{config.trained_popularity_weight:g}" if config.trained_weight_is_known else "unknown"
+        for name, config in configs.items()
+    }
+
+
+def test_recipes_gives_json_for_scripts(compared: Compared) -> None:
+    found = json.loads(twotower(compared.home, "recipes", "--json"))
+    assert [one["name"] for one in found] == [*load_recipes(), "deep"]
+    assert found[-1]["training"]["negatives"][1]["last_rank"] == 12
+
+
+def test_a_wrong_file_of_recipes_is_one_error_that_names_it(tmp_path: Path) -> None:
+    wrong = tmp_path / "mine.yaml"
+    wrong.write_text("mine: {description: Mine., training: {epochs: none}}")
+    write_settings(tmp_path / "home", recipes=wrong)
+    said = twotower(tmp_path / "home", "recipes", exit_code=1)
+    assert said.startswith(f"error: {wrong}: recipe 'mine': epochs: ")
