@@ -49,6 +49,7 @@ from twotower_assets.evaluation.baselines import ease, most_popular
 from twotower_assets.evaluation.buckets import HEAD, popularity_buckets
 from twotower_assets.evaluation.popularity import coverage_at_k
 from twotower_assets.evaluation.ranking import Ragged, ndcg_at_k, recall_at_k, restrict, top_k
+from twotower_assets.evaluation.scores import inner_products
 from twotower_assets.two_tower.config import TrainingConfig
 from twotower_assets.two_tower.dataset import TrainingSet, build_training_set
 from twotower_assets.two_tower.embedding import Embedder
@@ -184,7 +185,7 @@ class Trial:
         embedder = Embedder(towers, self.training_set.encoder)
         items = embedder.embed_items(self.data.items)
         users = embedder.embed_users(self.data.user_ids, histories)
-        return lambda rows: users[rows] @ items.T
+        return inner_products(users, items, embedder.inverse_temperature, embedder.item_bias(self.data.items))
 
     def metrics(self, judge: Judge) -> Metrics:
         """After the configured number of epochs."""

@@ -76,7 +76,7 @@ class Settings(BaseSettings):
         14.0, gt=0, le=3650, description="Half-life, in days, of the decayed item frequencies."
     )
     history_length: int = Field(
-        50,
+        100,
         ge=1,
         le=1000,
         description="Clicked items kept in the history of a training pair, the latest ones.",
@@ -100,7 +100,7 @@ class Settings(BaseSettings):
 
     # Recipes
     recipe: str = Field(
-        "logq",
+        "best",
         pattern=r"^[a-z][a-z0-9_]*$",
         description="Recipe that `tower_checkpoint` trains unless a run names another.",
     )

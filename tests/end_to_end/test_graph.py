@@ -124,7 +124,7 @@ def test_every_feature_names_the_columns_that_it_is_made_from(
 
 def test_a_model_says_what_it_was_trained_on_and_how_well(instance: dg.DagsterInstance) -> None:
     told = materialization(instance, "tower_checkpoint")
-    assert (told["recipe"], told["trained_popularity_weight"], told["epochs"]) == ("logq", 1.0, 3)
+    assert (told["recipe"], told["trained_popularity_weight"], told["epochs"]) == ("best", 1.0, 3)
     assert told["training_pairs"] > 300
     assert 0 < told["validation_recall_at_20"] <= 1
     report = materialization(instance, "popularity_bias_report")

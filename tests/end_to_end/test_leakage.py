@@ -82,6 +82,8 @@ def all_that_training_reads(platform: Platform, rule: str) -> Read:
     assert nothing is None
     assert hold_out.exposures is not None
     pools = data.pools
+    assert 0 < mined.sizes[1:].max() <= 12 - 3 + 1
+    assert not mined.members.multiply(data.clicked.members).sum()
     return {
         "pairs": (data.fingerprint(), of_mined.fingerprint()),
         "items": data.item_ids.to_pylist(),

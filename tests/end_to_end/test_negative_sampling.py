@@ -154,7 +154,9 @@ def test_metrics_are_there_at_every_weight_and_agree_with_those_per_user_at_the_
             FROM negative_sampling_user_metrics
             GROUP BY ALL
         )
-        SELECT count(*), count(*) FILTER (abs(per_seed.value - per_user.value) > 1e-9 OR per_seed.users != per_user.users)
+        SELECT
+            count(*),
+            count(*) FILTER (abs(per_seed.value - per_user.value) > 1e-9 OR per_seed.users != per_user.users)
         FROM per_user JOIN per_seed USING (recipe, metric, k, bucket)
         """,
     )

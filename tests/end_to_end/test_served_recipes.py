@@ -177,7 +177,5 @@ mines_exposures:
 """
     (changeable.settings.home / "recipes.yaml").write_text(own, encoding="utf-8")
     materialize(changeable, "tower_checkpoint", recipe="mines_exposures")
-    (recipe,) = rows(changeable, "SELECT recipe FROM artifacts WHERE asset = 'tower_checkpoint' ORDER BY created_at")[
-        -1
-    ]
-    assert recipe.startswith("mines_exposures")
+    newest = "SELECT recipe FROM artifacts WHERE asset = 'tower_checkpoint' ORDER BY created_at DESC LIMIT 1"
+    assert rows(changeable, newest) == [("mines_exposures",)]

@@ -69,6 +69,21 @@ def test_rows_of_equal_identity_are_replaced_and_the_others_stay(lake: Lake) -> 
     assert rows == [("i", "fresh"), ("j", "old")]
 
 
+def test_rows_that_have_a_value_are_replaced_and_the_others_stay_even_by_no_row_at_all(lake: Lake) -> None:
+    feature = "SELECT $user AS user_id, MAP {'city': $city} AS features"
+    with lake.writer() as con:
+
+        def replace(user: str, query: str, **parameters: str) -> list[tuple[Any, ...]]:
+            stage(con, "staged", query, {"user": user, **parameters})
+            lake.commit(con, [Replacement("users", "staged", of=("user_id", user))], CommitInfo("users"))
+            return con.execute("SELECT user_id, features['city'] FROM lake.users ORDER BY ALL").fetchall()
+
+        for user in ("ann", "it's bob"):
+            replace(user, feature, city="old")
+        assert replace("ann", feature, city="new") == [("ann", "new"), ("it's bob", "old")]
+        assert replace("it's bob", f"{feature} WHERE false", city="none") == [("ann", "new")]
+
+
 def test_columns_are_matched_by_name(lake: Lake) -> None:
     with lake.writer() as con:
         stage(con, "staged", "SELECT 'left out' AS other, NULL AS features, 'ann' AS user_id")

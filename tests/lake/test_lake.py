@@ -49,6 +49,30 @@ def test_a_table_that_was_declared_later_is_added_and_the_rows_stay(
     assert users_by_day() == {1: ["ann"]}
 
 
+@pytest.mark.parametrize("opened_for", ["reading", "writing"])
+def test_a_column_that_was_declared_later_is_added_and_the_rows_stay(
+    lake: Lake, put_day: PutDay, users_by_day: UsersByDay, opened_for: str
+) -> None:
+    put_day(date(2024, 1, 1), "ann", 1)
+    with lake.writer() as con:
+        con.execute("ALTER TABLE lake.impressions DROP COLUMN request_id")
+        con.execute("DROP TABLE lake.category_map")
+    with lake.reader() if opened_for == "reading" else lake.writer() as con:
+        assert con.execute("SELECT request_id FROM impressions").fetchall() == [(None,)]
+        assert con.execute("FROM category_map").fetchall() == []
+    assert users_by_day() == {1: ["ann"]}
+
+
+def test_a_snapshot_from_before_a_column_was_declared_is_read_as_it_was(lake: Lake, put_day: PutDay) -> None:
+    with lake.writer() as con:
+        con.execute("ALTER TABLE lake.users DROP COLUMN features")
+    snapshot = put_day(date(2024, 1, 1), "ann", 1)
+    with lake.reader() as con:
+        assert "features" in [row[0] for row in con.execute("DESCRIBE users").fetchall()]
+    with lake.reader(snapshot) as con:
+        assert [row[0] for row in con.execute("DESCRIBE users").fetchall()] == ["user_id"]
+
+
 def test_rows_are_in_parquet_files_that_any_tool_can_read(lake: Lake, put_day: PutDay) -> None:
     put_day(date(2024, 1, 2), "ann")
     (file,) = (lake.folder / "data").rglob("impressions/**/*.parquet")

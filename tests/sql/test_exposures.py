@@ -163,15 +163,17 @@ def test_impressions_of_items_are_counted_over_the_exposures_of_the_training_par
         clicks(user)
         shown(user, "z", "2024-01-08 08:00")
         shown(user, "z", "2024-01-07 08:00", context="home")
+        shown(user, "z", "2024-01-07 09:00", context="home")
         shown(user, "z", "2024-01-10 08:00")
     featured()
     hold_out = read_hold_out(tables, rule, jan(10), 5, exposures=True)
-    assert hold_out.impressions.to_pylist() == [{"item_id": "z", "impressions": 4}]
+    assert hold_out.impressions.to_pylist() == [{"item_id": "z", "impressions": 6}]
     assert hold_out.exposures is not None
     assert hold_out.exposures.num_rows == 4
     if rule == PER_USER:
-        popularity = dict(zip(hold_out.items["item_id"].to_pylist(), hold_out.item_popularity("impressions", "train")))
-        assert (popularity["a"], popularity["k"]) == (2, 0)
+        place = {item: place for place, item in enumerate(hold_out.items["item_id"].to_pylist())}
+        popularity = hold_out.item_popularity("impressions", "train")
+        assert (popularity[place["a"]], popularity[place["k"]]) == (2, 0)
     assert read_hold_out(tables, rule, jan(10), 5).exposures is None
 
 

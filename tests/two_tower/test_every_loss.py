@@ -188,6 +188,12 @@ def reference_left_out(run: Run, place: int, item: int, column: int, clicked: se
     return column == place or (data.request[row] >= 0 and data.request[row] == data.request[BATCH[column]])
 
 
+def share_who_did_not_click(data: TrainingSet, item: int) -> float:
+    """Of the pairs, those of users who did not click the item: how often the mask lets it be a negative."""
+    clickers = set(data.user[data.item == item].tolist())
+    return max(sum(user not in clickers for user in data.user.tolist()) / len(data), 1 / len(data))
+
+
 def reference_loss(run: Run, shared: Int64s, own: Int64s, queue: npt.NDArray[np.float32]) -> float:
     """The loss, one candidate after the other."""
     data, towers, total = run.data, run.towers, 0.0
@@ -210,6 +216,8 @@ def reference_loss(run: Run, shared: Int64s, own: Int64s, queue: npt.NDArray[np.
             queued = column - (len(shared) - len(queue))
             vector = queue[queued] if len(queue) and 0 <= queued < len(queue) else items[item]
             score = scale * users[place] @ vector + bias[item]
+            if "clicked" in run.config.masks:
+                score -= math.log(share_who_did_not_click(data, item))
             if column >= len(shared):
                 score += weight_of_own[column - len(shared)]
             of_shared += column < len(shared)

@@ -12,8 +12,8 @@ from twotower_assets.two_tower.config import TrainingConfig
 from twotower_assets.two_tower.recipes import RecipeError, load_recipes, recipe_named
 
 SHIPPED = """
-in_batch in_batch_plain_shuffle logq logq_positive_excluded logq_streaming learned_bias mixed cross_batch hard_category
-hard_exposure_1 hard_exposure_2 hard_context hard_mined exposure_only best
+in_batch in_batch_plain_shuffle logq logq_positive_excluded logq_streaming learned_bias mixed
+cross_batch hard_category hard_exposure_1 hard_exposure_2 hard_context hard_mined exposure_only best
 """
 KNOWN_WEIGHTS = {
     "in_batch": 0.0,

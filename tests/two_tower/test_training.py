@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from twotower_assets.two_tower.embedding import Embedder
+from twotower_assets.two_tower.item_sets import ItemSets
 from twotower_assets.two_tower.losses import sampled_softmax
 from twotower_assets.two_tower.masks import FalseNegatives
 from twotower_assets.two_tower.objective import Objective, replaced_item_share
@@ -195,6 +196,28 @@ def test_the_state_of_another_run_is_ignored_with_a_warning(market, tmp_path, ca
     result = train(other.training_set(), other.config, resume_dir=tmp_path)
     assert "written for another" in caplog.text
     assert same_weights(result, train(other.training_set(), other.config))
+
+
+def test_the_state_of_a_run_with_other_mined_lists_is_ignored_with_a_warning(market, tmp_path, caplog) -> None:
+    mined = {"source": "mined", "per_positive": 1, "recipe": "other"}
+    market = market.configured(negatives=[{"source": "in_batch"}, mined], epochs=1)
+    data = market.training_set()
+    users = np.arange(1, len(data.user_inputs.ids))
+    first, other = (
+        ItemSets.of_members(users, np.full(len(users), item), len(users) + 1, len(data.item_counts)) for item in (1, 2)
+    )
+    train(data, market.config, resume_dir=tmp_path, mined=first)
+    result = train(data, market.config, resume_dir=tmp_path, mined=other)
+    assert "written for another mined" in caplog.text
+    assert same_weights(result, train(data, market.config, mined=other))
+
+
+def test_batches_are_spread_or_shuffled_as_configured(market) -> None:
+    spread, shuffled = (
+        train(market.training_set(), market.configured(batch_order=order, epochs=1).config).reports[0].repeat_share
+        for order in ("spread", "shuffled")
+    )
+    assert spread < shuffled - 0.01
 
 
 @pytest.mark.parametrize("damage", ["byte", "truncated", "text", "empty"])

@@ -32,27 +32,34 @@ class TrainingConfig(BaseModel):
         description="Widths of the hidden layers of each tower's residual MLP; empty means no MLP.",
     )
     history_length: int = Field(
-        default=50,
+        default=100,
         ge=0,
         le=1000,
         description="How many of the user's latest clicked items the user tower averages.",
     )
     history_half_life: float = Field(
-        default=20.0,
+        default=50.0,
         gt=0.0,
         le=1e6,
         description="In clicks: an item counts half as much in the average as one clicked this many later.",
     )
     history_second_half_life: float | None = Field(
-        default=None,
+        default=5.0,
         gt=0.0,
         le=1e6,
         description="In clicks: the user tower adds a second average of the same items, from a table of its own, that "
-        "forgets at this rate; none by default.",
+        "forgets at this rate; null for none.",
     )
     history_shares_items: bool = Field(
-        default=False,
+        default=True,
         description="The history's average also holds the item tower's id vectors, beside the history's own.",
+    )
+    history_power: float = Field(
+        default=0.5,
+        ge=0.0,
+        le=1.0,
+        description="The history's weighted sum is divided by the sum of its weights to this power: 1 averages, less "
+        "makes a longer history count for more beside the user's id.",
     )
     user_categorical_features: list[str] = Field(
         default=[], description="Keys of users.features that are embedded as categories."
@@ -153,11 +160,11 @@ class TrainingConfig(BaseModel):
     )
     learning_rate: float = Field(default=0.01, gt=0.0, le=10.0, description="Step size of Adam.")
     average_half_life: float | None = Field(
-        default=None,
+        default=1.0,
         gt=0.0,
         le=1e4,
         description="In epochs: validate and keep a moving average of the weights, in which those of a step count half "
-        "as much as those this much later; without it, the last weights.",
+        "as much as those this much later; null for the last weights.",
     )
     weight_decay: float = Field(
         default=0.0,

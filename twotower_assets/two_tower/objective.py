@@ -22,7 +22,7 @@ from twotower_assets.two_tower.dataset import TrainingSet
 from twotower_assets.two_tower.embedding import history_tensors, side_tensors
 from twotower_assets.two_tower.item_sets import ItemSets
 from twotower_assets.two_tower.losses import positive_excluded_softmax, sampled_softmax
-from twotower_assets.two_tower.masks import FalseNegatives, MaskCounts
+from twotower_assets.two_tower.masks import FalseNegatives, MaskCounts, log_unmasked_share
 from twotower_assets.two_tower.negative_settings import CrossBatchNegatives
 from twotower_assets.two_tower.negatives import (
     Batch,
@@ -64,6 +64,7 @@ class Objective:
         self.data, self.config = data, config
         self.proposal = build_proposal(data, config)
         self.false_negatives = FalseNegatives(config)
+        self._log_unmasked = torch.from_numpy(log_unmasked_share(data, config).astype(np.float32))
         self._starting_bias = starting_bias(data, config)
         self._item_replaced = replaced_item_share(data.item_counts, config.unknown_id_share)
         self._in_batch: InBatch | None = None
@@ -94,7 +95,8 @@ class Objective:
         cosines = torch.cat([users @ shared.vectors.T, torch.einsum("bd,bkd->bk", users, own.vectors)], dim=1)
         mask = self._mask(batch, shared_items, own_items, cosines, positive)
         scale = towers.inverse_temperature()
-        bias = torch.cat([shared.bias.expand(len(batch), -1), own.bias + log_weights], dim=1)
+        of_shared, of_own = (self._log_unmasked[torch.from_numpy(items)] for items in (shared_items, own_items))
+        bias = torch.cat([(shared.bias - of_shared).expand(len(batch), -1), own.bias + log_weights - of_own], dim=1)
         loss = self._softmax(
             batch, positive * scale + pairs.bias, cosines * scale + bias, mask, shared_items, own_items
         )

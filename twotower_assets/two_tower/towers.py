@@ -73,6 +73,7 @@ class Towers(nn.Module):
         self.second_history = (
             None if config.history_second_half_life is None else _bag(self.history.num_embeddings, config)
         )
+        self.history_power = config.history_power
         self.history_shares_items = config.history_shares_items
         self.user_mlp = ResidualMLP(config.dimensions, config.hidden_sizes)
         self.item_mlp = ResidualMLP(config.dimensions, config.hidden_sizes)
@@ -111,7 +112,7 @@ class Towers(nn.Module):
 
     def _embed_histories(self, offsets: Tensor, values: Tensor) -> Tensor:
         """Float [n, d], the sum of the averages; zeros where the history is empty."""
-        weights = recency_weights(offsets, self.history_half_life)
+        weights = recency_weights(offsets, self.history_half_life, self.history_power)
         total: Tensor = self.history(values, offsets, per_sample_weights=weights)
         if self.history_shares_items:
             total = total + functional.embedding_bag(
@@ -124,7 +125,7 @@ class Towers(nn.Module):
                 include_last_offset=True,
             )
         if self.second_history is not None and self.second_history_half_life is not None:
-            weights = recency_weights(offsets, self.second_history_half_life)
+            weights = recency_weights(offsets, self.second_history_half_life, self.history_power)
             total = total + self.second_history(values, offsets, per_sample_weights=weights)
         return total
 
@@ -152,22 +153,23 @@ class Towers(nn.Module):
         return [one for one in self.parameters() if id(one) not in tables and one.requires_grad]
 
 
-def recency_weights(offsets: Tensor, half_life: float) -> Tensor:
+def recency_weights(offsets: Tensor, half_life: float, power: float = 1.0) -> Tensor:
     """Weights of a mean in which each value counts half as much as the one `half_life` places later.
 
     Args:
         offsets: int64 [n + 1]; row r has the values offsets[r] to offsets[r + 1], oldest first.
         half_life: In places, positive. Large values give the plain mean.
+        power: Of the weights' sum, which they are divided by: 1 gives the mean, 0 the sum.
 
     Returns:
-        float32 [offsets[-1]], of sum 1 in each row.
+        float32 [offsets[-1]], of sum 1 in each row where `power` is 1.
     """
     lengths = offsets.diff()
     places = torch.arange(int(offsets[-1]), device=offsets.device)
     age = torch.repeat_interleave(offsets[1:], lengths) - 1 - places
     ratio = 0.5 ** (1.0 / half_life)
     row_sums = (1.0 - torch.pow(ratio, lengths.double())) / (1.0 - ratio)
-    weights = torch.pow(ratio, age.double()) / torch.repeat_interleave(row_sums, lengths)
+    weights = torch.pow(ratio, age.double()) / torch.repeat_interleave(row_sums**power, lengths)
     return weights.float()
 
 
