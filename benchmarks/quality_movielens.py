@@ -56,7 +56,7 @@ from twotower_assets.two_tower.embedding import Embedder
 from twotower_assets.two_tower.towers import Towers
 from twotower_assets.two_tower.training import train
 
-EPOCHS = 4
+EPOCHS = 5
 HELD_OUT_AFTER = 0.8
 METRICS = ("recall@20", "NDCG@20", "recall@100", "beyond head@20", "coverage@20")
 Metrics = dict[str, float]
@@ -245,15 +245,20 @@ def compare(data: Dataset, seeds: int) -> Iterator[dict[str, Any]]:
 
 GRID: dict[str, list[Any]] = {
     "temperature": [0.1, 0.15, 0.25, 0.3],
-    "history_length": [0, 20, 100],
-    "history_half_life": [5.0, 10.0, 40.0, 1e6],
-    "dimensions": [32, 128],
+    "history_length": [0, 20, 50, 200],
+    "history_half_life": [20.0, 100.0, 1e6],
+    "history_second_half_life": [None, 2.0, 10.0],
+    "history_power": [0.0, 1.0],
+    "history_shares_items": [False],
+    "average_half_life": [None, 0.5, 2.0],
+    "dimensions": [32, 96, 128],
     "hidden_sizes": [[128]],
     "batch_size": [512, 2048],
     "learning_rate": [0.005, 0.02],
     "unknown_id_share": [0.0, 0.02, 0.15],
     "initial_scale": [0.01, 0.1],
-    "correction": ["none"],
+    "masks": [[]],
+    "correction": ["none", "logq_positive_excluded"],
 }
 
 

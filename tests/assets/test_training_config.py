@@ -13,7 +13,7 @@ from twotower_assets.settings import Settings
 from twotower_assets.two_tower.config import TrainingConfig
 from twotower_assets.two_tower.recipes import Recipe
 
-SETTINGS = Settings(window_days=30, history_length=50)
+SETTINGS = Settings(window_days=30, history_length=100)
 LOG = logging.getLogger(__name__)
 PLAIN = Recipe(name="plain", description="The defaults.")
 HOT = Recipe(name="hot", description="A higher temperature.", training={"temperature": 0.5, "correction": "none"})
@@ -44,14 +44,14 @@ def test_a_longer_history_than_pairs_keep_is_cut_to_theirs_and_told(
 ) -> None:
     with caplog.at_level(logging.INFO):
         changes, _ = split_config(TowerTrainingConfig(**asked), recipe, SETTINGS, LOG)
-    assert recipe.config(**changes).history_length == 50
+    assert recipe.config(**changes).history_length == 100
     assert "TWOTOWER_HISTORY_LENGTH" in caplog.text
 
 
 def test_a_history_of_the_length_that_pairs_keep_is_left_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
-        changes, _ = split_config(TowerTrainingConfig(history_length=50), LONG, SETTINGS, LOG)
-    assert changes == {"history_length": 50}
+        changes, _ = split_config(TowerTrainingConfig(history_length=100), LONG, SETTINGS, LOG)
+    assert changes == {"history_length": 100}
     assert not caplog.text
 
 
