@@ -21,8 +21,8 @@ Protocol:
   applied again within the training part (--tune shows every value tried). The final fit is on the whole
   training part, with the chosen number of epochs and no early stopping. No choice reads the test part.
 
-The two-tower rows are `TrainingConfig()` as it stands, but for epochs = EPOCHS, the best epoch of the validation
-curve (a plateau from 4 to 9), mean of three seeds. They show mean ± standard deviation over seeds. EASE (λ = 200)
+The two-tower rows are `TrainingConfig()` as it stands, but for epochs = EPOCHS, chosen by the validation curve, mean of
+three seeds; `recipes.py` compares recipes by the same protocol. They show mean ± standard deviation over seeds. EASE (λ = 200)
 sees no order, which is what the history adds here.
 """
 
