@@ -22,7 +22,8 @@ Protocol:
   training part, with the chosen number of epochs and no early stopping. No choice reads the test part.
 
 The two-tower rows are `TrainingConfig()` as it stands, but for epochs = EPOCHS, chosen by the validation curve, mean of
-three seeds; `recipes.py` compares recipes by the same protocol. They show mean ± standard deviation over seeds. EASE (λ = 200)
+three seeds; `recipes.py` compares recipes by the same protocol. They show mean ± standard deviation over seeds. EASE
+(λ = 200)
 sees no order, which is what the history adds here.
 """
 

@@ -94,11 +94,11 @@ def test_a_training_killed_between_epochs_goes_on_and_gives_the_same_model(
     settings = {"dimensions": 8, "history_length": 5, "learning_rate": 0.05, **LONG}
     changes = [text for name, value in settings.items() for text in ("--set", f"{name}={value}")]
     with running(changeable.settings.home, "materialize", "training_job", "--days", str(LAST), *changes) as process:
-        wait_for(lambda: any(states("*/training_state.safetensors")), process)
+        wait_for(lambda: any(states("*/model/training_state.safetensors")), process)
         os.kill(process.pid, signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
     assert newest_checkpoint(changeable) == versions
-    (state,) = states("*/training_state.safetensors")
+    (state,) = states("*/model/training_state.safetensors")
     done = [report["seconds"] for report in read_tensors(state)[1]["reports"]]
     assert 0 < len(done) < LONG["epochs"]
 
