@@ -51,7 +51,7 @@ from twotower_assets.assets.recipe_training import Training, train_recipe
 from twotower_assets.movielens import fetch_movielens
 from twotower_assets.platform import open_platform
 from twotower_assets.reporting import recipe_charts
-from twotower_assets.reporting.recipe_words import comparison_table, recommendation
+from twotower_assets.reporting.recipe_words import comparison_table, diagnostics_table, recommendation
 from twotower_assets.runs import dagster_instance, partition_days, run_job
 from twotower_assets.settings import Settings, load_settings
 from twotower_assets.two_tower.features import TrainingDataError
@@ -260,6 +260,7 @@ def report(data: DataSet, every: list[Measured], charts: Path | None) -> Iterato
     comparison = pl.DataFrame(compared_rows(metrics, users, BASELINE, 1.0), infer_schema_length=None)
     yield f"\n## {data.name}\n\n{data.rule.description}; {len(data.hold_out.pairs):,} pairs; γ = 1\n"
     yield comparison_table(comparison, runs, diagnostics)
+    yield "\n" + diagnostics_table(diagnostics)
     yield "\n" + recommendation(runs, comparison, BASELINE) + "\n"
     yield "Negatives left and masked per positive: " + "; ".join(
         f"{row['recipe']} {row['negatives_per_positive']:.0f} left, {row['masked_clicked']:.0f} clicked, "

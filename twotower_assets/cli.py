@@ -170,7 +170,9 @@ def compare(
     names = [name.strip() for name in chosen.split(",") if name.strip()]
     with dagster_instance(platform) as instance:
         compared = compare_recipes(platform, instance, names, baseline, seeds, _training_changes(changes or []))
-    Console(soft_wrap=True, width=max(out.width, WIDE)).print(Markdown(compared.table))
+    wide = Console(soft_wrap=True, width=max(out.width, WIDE))
+    wide.print(Markdown(compared.table))
+    wide.print(Markdown(compared.popularity))
     out.print(Markdown(compared.recommendation))
 
 

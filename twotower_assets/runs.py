@@ -87,6 +87,7 @@ class ComparedRecipes:
     """What came out of a comparison, as Markdown."""
 
     table: str
+    popularity: str
     recommendation: str
 
 
@@ -113,7 +114,7 @@ def compare_recipes(
     options = {"negative_sampling_comparison": {"baseline": baseline}}
     result = _execute(platform, instance, "comparison_job", "all recipes", None, options, {}, log_level)
     metadata = result.asset_materializations_for_node("negative_sampling_comparison")[0].metadata
-    return ComparedRecipes(str(metadata["comparison"].value), str(metadata["recommendation"].value))
+    return ComparedRecipes(*(str(metadata[name].value) for name in ("comparison", "popularity", "recommendation")))
 
 
 def _execute(

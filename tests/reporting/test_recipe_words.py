@@ -3,7 +3,12 @@
 import polars as pl
 import pytest
 
-from twotower_assets.reporting.recipe_words import comparison_table, delta_sentence, recommendation
+from twotower_assets.reporting.recipe_words import (
+    comparison_table,
+    delta_sentence,
+    diagnostics_table,
+    recommendation,
+)
 
 
 def runs(validation, seconds=None, not_applicable=None):
@@ -50,6 +55,26 @@ TWO = {name: VALIDATION[name] for name in ("base", "new")}
 )
 def test_delta_of_a_recipe_is_one_sentence(delta, low, high, expected):
     assert delta_sentence("in_batch", 0.5, delta, low, high) == f"`in_batch` at γ = ½: {expected}"
+
+
+def test_the_diagnostics_have_a_line_per_recipe_and_weight_and_a_sentence_at_the_served_one():
+    columns = ("recipe", "seed", "popularity_weight", "delta", "delta_low", "delta_high", "slope", "pmi_correlation")
+    rows = [
+        ("low", 0, 1.0, 0.4, 0.3, 0.5, 0.5, 0.2),
+        ("low", 1, 1.0, 0.6, 0.5, 0.7, 0.7, 0.4),
+        ("low", 0, 0.0, 1.4, 1.3, 1.5, -0.5, 0.8),
+        ("high", 0, 1.0, -0.2, -0.3, -0.1, 1.2, None),
+    ]
+    lines = diagnostics_table(pl.DataFrame(rows, schema=columns, orient="row")).splitlines()
+    assert lines[2:5] == [
+        "| `high` | 1 | −0.20 [−0.30, −0.10] | +1.20 | – |",
+        "| `low` | 0 | +1.40 [1.30, 1.50] | −0.50 | +0.80 |",
+        "| `low` | 1 | +0.50 [0.40, 0.60] | +0.60 | +0.30 |",
+    ]
+    assert lines[6:] == [
+        "- `high` at γ = 1: δ = −0.20 [−0.30, −0.10]: this model over-scores popular items as click probability.",
+        "- `low` at γ = 1: δ = +0.50 [0.40, 0.60]: this model under-scores popular items as click probability.",
+    ]
 
 
 class TestRecommendation:

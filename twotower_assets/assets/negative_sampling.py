@@ -224,7 +224,7 @@ def _compare(
 
     from twotower_assets.reporting import recipe_charts as charts
     from twotower_assets.reporting.charts import as_markdown_image
-    from twotower_assets.reporting.recipe_words import comparison_table, recommendation
+    from twotower_assets.reporting.recipe_words import comparison_table, diagnostics_table, recommendation
 
     settings = platform.settings
     recipe_named(load_recipes(settings.own_recipes), run_config.baseline)
@@ -258,6 +258,7 @@ def _compare(
             None,
             recommendation=dg.MetadataValue.md(words),
             comparison=dg.MetadataValue.md(table),
+            popularity=dg.MetadataValue.md(diagnostics_table(diagnostics, settings.popularity_weight)),
             **{name: dg.MetadataValue.md(as_markdown_image(svg, alt)) for name, (svg, alt) in drawn.items()},
             left_out=[f"{recipe}: {why}" for recipe, why in left_out.items()],
         )

@@ -112,7 +112,13 @@ RECIPE_METRICS = Contract(
 RECIPE_DIAGNOSTICS = Contract(
     "negative_sampling_diagnostics",
     {"recipe": pl.String, "popularity_weight": pl.Float64, "delta": pl.Float64},
-    {"seed": pl.Int64, "delta_low": pl.Float64, "delta_high": pl.Float64},
+    {
+        "seed": pl.Int64,
+        "delta_low": pl.Float64,
+        "delta_high": pl.Float64,
+        "slope": pl.Float64,
+        "pmi_correlation": pl.Float64,
+    },
 )
 RECIPE_COMPARISON = Contract(
     "negative_sampling_comparison",

@@ -161,6 +161,30 @@ def comparison_table(
     return "\n\n".join(parts)
 
 
+def diagnostics_table(diagnostics: pl.DataFrame, popularity_weight: float = 1.0) -> str:
+    """Give what each recipe's scores hold of popularity as Markdown: a line per recipe and γ, then one sentence each.
+
+    Args:
+        diagnostics: see `frames.RECIPE_DIAGNOSTICS`; means over seeds are shown, of the ends of intervals too.
+        popularity_weight: γ that the sentences speak of: the served one.
+    """
+    numbers = ("delta", "delta_low", "delta_high", "slope", "pmi_correlation")
+    means = (
+        frames.RECIPE_DIAGNOSTICS.conform(diagnostics)
+        .group_by("recipe", "popularity_weight")
+        .agg(pl.col(name).fill_nan(None).mean() for name in numbers)
+        .sort("recipe", "popularity_weight")
+    )
+    lines = [("recipe", "γ", "δ [low, high]", "slope on log q", "correlation with PMI"), ("---", *["---:"] * 4)]
+    sentences = []
+    for recipe, weight, delta, low, high, slope, correlation in means.iter_rows():
+        told = f"{words.signed(delta)} {words.bracketed(low, high) or ''}".strip()
+        lines.append((_code(recipe), weight_text(weight), told, words.signed(slope), words.signed(correlation)))
+        if abs(weight - popularity_weight) < 1e-9:
+            sentences.append(f"- {delta_sentence(recipe, weight, delta, low, high)}")
+    return "\n\n".join(["\n".join(f"| {' | '.join(line)} |" for line in lines), "\n".join(sentences)])
+
+
 def _nothing_better(chosen: pl.DataFrame, baseline: str, among: str) -> str:
     """Words for a baseline that is itself the best on the validation part."""
     own = words.decimal(chosen["validation_metric"][0])

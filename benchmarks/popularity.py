@@ -1,0 +1,83 @@
+"""What docs/popularity.md says of masks and of the double discount, measured on MovieLens-100K.
+
+    python benchmarks/popularity.py [--seeds 3]
+
+The protocol is that of `movielens_ratings` in recipes.py: trained on training and validation part, judged on the test
+part, with the epochs chosen there. Nothing is chosen by these numbers.
+
+- Masks: `in_batch` and `logq` without the mask of clicked items, with the mask alone, and with the mask whose share is
+  given back (what the platform does): recall@20 in all and beyond the head, and δ, at γ = 1.
+- Double discount: `in_batch`, which has divided popularity out once, served at γ = 1, at γ = 0, and with log q taken
+  off once more, which the platform refuses to do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+from recipes import HERE, KUAIRAND, PARTS, TUNED, DataSet, movielens_ratings
+
+from twotower_assets.assets.model_evaluation import Judged, diagnostic_rows, judge_checkpoint
+from twotower_assets.assets.recipe_training import Training, train_recipe
+from twotower_assets.evaluation.buckets import HEAD, popularity_buckets
+from twotower_assets.evaluation.ranking import recall_at_k, restrict, top_k
+from twotower_assets.two_tower import objective
+from twotower_assets.two_tower.config import TrainingConfig
+from twotower_assets.two_tower.dataset import TrainingSet
+from twotower_assets.two_tower.recipes import load_recipes
+
+
+def nothing_given_back(data: TrainingSet, _config: TrainingConfig) -> np.ndarray:
+    return np.zeros(len(data.item_counts))
+
+
+TREATMENTS = {
+    "no mask of clicked items": ([], objective.log_unmasked_share),
+    "mask alone": (["clicked"], nothing_given_back),
+    "mask, share given back": (["clicked"], objective.log_unmasked_share),
+}
+
+
+def judged(data: DataSet, name: str, treatment: str, seed: int) -> Judged:
+    masks, share = TREATMENTS[treatment]
+    recipes = load_recipes()
+    changes = {**json.loads(TUNED.read_text())[data.name][name]["changes"], "masks": masks, "seed": seed}
+    training = Training(data.hold_out, "clicks", 1.0, parts=PARTS, validated_on=None, threads=1)
+    with patch.object(objective, "log_unmasked_share", share):
+        trained = train_recipe(training, recipes[name].config(**changes), recipes, changes)
+    return judge_checkpoint(trained.checkpoint, data.hold_out, "clicks", PARTS)
+
+
+def recalls(model: Judged, gamma: float) -> tuple[float, float]:
+    """recall@20, and beyond the head."""
+    lists = top_k(model.served(gamma), len(model.view), model.view.seen, 20)
+    beyond = restrict(model.view.relevant, popularity_buckets(model.counts) != HEAD)
+    return tuple(float(np.nanmean(recall_at_k(lists, one, 20))) for one in (model.view.relevant, beyond))  # type: ignore[return-value]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=HERE.parent / ".twotower" / "bench_recipes")
+    arguments = parser.parse_args()
+    data = movielens_ratings(arguments.out.resolve(), KUAIRAND)
+    for name in ("in_batch", "logq"):
+        for treatment in TREATMENTS:
+            models = [judged(data, name, treatment, seed) for seed in range(arguments.seeds)]
+            recall, beyond = np.mean([recalls(model, 1.0) for model in models], axis=0)
+            delta = np.mean([diagnostic_rows(model, 1.0)[-1]["delta"] for model in models])
+            print(
+                f"{name}, {treatment}: recall@20 {recall:.3f}, beyond the head {beyond:.3f}, δ {delta:+.2f}", flush=True
+            )
+            if name == "in_batch" and treatment == "mask, share given back":
+                for gamma, told in ((1.0, "γ = 1"), (0.0, "γ = 0"), (-1.0, "γ = 0 and log q taken off once more")):
+                    recall, beyond = np.mean([recalls(model, gamma) for model in models], axis=0)
+                    print(f"  {name} at {told}: recall@20 {recall:.3f}, beyond the head {beyond:.3f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
