@@ -440,6 +440,31 @@ SERVING = (
     ),
 )
 
+_METRIC = (
+    Column("metric", "VARCHAR", "Name; every metric is defined in the report."),
+    Column("k", "BIGINT", "Length of the recommendation lists.", minimum=1),
+    Column("bucket", "VARCHAR", "`all`, a popularity bucket, or `beyond_head` (mid, tail and cold together)."),
+)
+_DIAGNOSTICS = (
+    Column(
+        "delta",
+        "DOUBLE",
+        "Missing popularity δ, fitted on held-out clicks under softmax(s + δ·log q); null where the clicks do "
+        "not determine it.",
+        nullable=True,
+    ),
+    Column("delta_low", "DOUBLE", "Lower end of its 95 % bootstrap interval over users.", nullable=True),
+    Column("delta_high", "DOUBLE", "Upper end.", nullable=True),
+    Column("slope", "DOUBLE", "Mean over users of the slope of the score on log q.", nullable=True),
+    Column(
+        "pmi_correlation",
+        "DOUBLE",
+        "Correlation with PMI between user segments and items over cells with at least 20 clicks.",
+        nullable=True,
+        minimum=-1,
+        maximum=1,
+    ),
+)
 _REPORT_DAY = _day("The day as of which the reported model was trained.")
 
 REPORTS = (
@@ -451,13 +476,7 @@ REPORTS = (
             _VERSION,
             _MODEL,
             _GAMMA,
-            Column("metric", "VARCHAR", "Name; every metric is defined in the report."),
-            Column("k", "BIGINT", "Length of the recommendation lists.", minimum=1),
-            Column(
-                "bucket",
-                "VARCHAR",
-                "`all`, a popularity bucket, or `beyond_head` (mid, tail and cold together).",
-            ),
+            *_METRIC,
             Column("value", "DOUBLE", "Mean over users, or the value for the whole catalogue.", nullable=True),
             Column("low", "DOUBLE", "Lower end of the 95 % bootstrap interval over users.", nullable=True),
             Column("high", "DOUBLE", "Upper end.", nullable=True),
@@ -501,24 +520,7 @@ REPORTS = (
             _REPORT_DAY,
             _VERSION,
             _GAMMA,
-            Column(
-                "delta",
-                "DOUBLE",
-                "Missing popularity δ, fitted on held-out clicks under softmax(s + δ·log q); null where the clicks do "
-                "not determine it.",
-                nullable=True,
-            ),
-            Column("delta_low", "DOUBLE", "Lower end of its 95 % bootstrap interval over users.", nullable=True),
-            Column("delta_high", "DOUBLE", "Upper end.", nullable=True),
-            Column("slope", "DOUBLE", "Mean over users of the slope of the score on log q.", nullable=True),
-            Column(
-                "pmi_correlation",
-                "DOUBLE",
-                "Correlation with PMI between user segments and items over cells with at least 20 clicks.",
-                nullable=True,
-                minimum=-1,
-                maximum=1,
-            ),
+            *_DIAGNOSTICS,
         ),
         ("day", "popularity_weight"),
     ),
@@ -526,11 +528,6 @@ REPORTS = (
 
 _RECIPE = Column("recipe", "VARCHAR", "The recipe; one partition.")
 _SEED = Column("seed", "BIGINT", "Training seed; 0 where the recipe could not be trained.", minimum=0)
-_METRIC = (
-    Column("metric", "VARCHAR", "Name; every metric is defined in the report."),
-    Column("k", "BIGINT", "Length of the recommendation lists.", minimum=1),
-    Column("bucket", "VARCHAR", "`all`, a popularity bucket, or `beyond_head` (mid, tail and cold together)."),
-)
 _COMPARED_GAMMA = Column("popularity_weight", "DOUBLE", "γ of the score.", minimum=0, maximum=1)
 
 RECIPES = (
@@ -608,20 +605,7 @@ RECIPES = (
             _RECIPE,
             _SEED,
             _COMPARED_GAMMA,
-            Column(
-                "delta", "DOUBLE", "Missing popularity δ; null where the clicks do not determine it.", nullable=True
-            ),
-            Column("delta_low", "DOUBLE", "Lower end of its 95 % bootstrap interval over users.", nullable=True),
-            Column("delta_high", "DOUBLE", "Upper end.", nullable=True),
-            Column("slope", "DOUBLE", "Mean over users of the slope of the score on log q.", nullable=True),
-            Column(
-                "pmi_correlation",
-                "DOUBLE",
-                "Correlation with PMI between user segments and items.",
-                nullable=True,
-                minimum=-1,
-                maximum=1,
-            ),
+            *_DIAGNOSTICS,
         ),
         ("recipe", "seed", "popularity_weight"),
     ),
