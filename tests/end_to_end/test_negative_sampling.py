@@ -223,6 +223,7 @@ def test_the_comparison_is_told_with_a_table_charts_and_a_recommendation(told: d
     for recipe in (*TRAINED, "hard_mined"):
         assert f"`{recipe}`" in told["comparison"]
     assert "41 items" in told["comparison"]
+    assert "- `logq` at γ = 1: δ = " in told["popularity"]
     assert "Compared: 5 recipes, 2 seeds each." in told["recommendation"]
     for chart in ("gains", "missing_popularity", "tradeoff"):
         assert told[chart].startswith("![")
