@@ -16,11 +16,11 @@ from twotower_assets.two_tower import objective as objective_module
 from twotower_assets.two_tower.dataset import TrainingSet
 from twotower_assets.two_tower.embedding import history_tensors, side_tensors
 from twotower_assets.two_tower.item_sets import ItemSets
-from twotower_assets.two_tower.masks import FalseNegatives
 from twotower_assets.two_tower.objective import Objective, starting_bias
 from twotower_assets.two_tower.towers import Towers, build_towers
 
 from .every_source import ALL_TOGETHER, CASES, CORRECTIONS, SHARED, SOURCES, goes_with, negatives
+from .plain_softmax import plain_softmax
 
 Int64s = npt.NDArray[np.int64]
 RECIPES = [*CASES, *ALL_TOGETHER]
@@ -30,7 +30,7 @@ BATCH = np.r_[0:40, 300]
 
 @dataclass
 class Seen:
-    """What the masks and the softmax were asked in one batch."""
+    """What the softmax was asked in one batch, and answered in its plain form."""
 
     items: list[Int64s] = field(default_factory=list)
     positive: Tensor | None = None
@@ -41,24 +41,25 @@ class Seen:
 @pytest.fixture
 def seen(monkeypatch) -> Seen:
     record = Seen()
-    of_items = FalseNegatives.of_items
+    shared, own = Objective._shared, Objective._own_scores
 
-    def spy_items(self, batch, items, *, in_batch=0):
-        record.items.append(items)
-        return of_items(self, batch, items, in_batch=in_batch)
+    def spy_shared(self, *arguments):
+        numbers, vectors = shared(self, *arguments)
+        record.items.append(numbers)
+        return numbers, vectors
 
-    monkeypatch.setattr(FalseNegatives, "of_items", spy_items)
-    for name in ("sampled_softmax", "positive_excluded_softmax"):
-        loss_of = getattr(objective_module, name)
+    def spy_own(self, drawn, *arguments):
+        record.items.append(drawn.own)
+        return own(self, drawn, *arguments)
 
-        def spy(positive, scores, mask, loss_of=loss_of, **options):
-            record.positive, record.scores, record.mask = positive, scores, mask
-            if torch.is_grad_enabled():
-                positive.retain_grad()
-                scores.retain_grad()
-            return loss_of(positive, scores, mask, **options)
+    def spy_softmax(*arguments, **options):
+        plain = plain_softmax(*arguments, **options)
+        record.positive, record.scores, record.mask = plain.positive, plain.scores, plain.mask
+        return plain.loss
 
-        monkeypatch.setattr(objective_module, name, spy)
+    monkeypatch.setattr(Objective, "_shared", spy_shared)
+    monkeypatch.setattr(Objective, "_own_scores", spy_own)
+    monkeypatch.setattr(objective_module, "sampled_softmax", spy_softmax)
     return record
 
 
@@ -156,6 +157,29 @@ def test_the_order_of_the_pairs_in_a_batch_changes_nothing(
         assert other == pytest.approx(one, rel=1e-3, abs=1e-6)
 
 
+@pytest.mark.parametrize("products", ["float32", "bfloat16"])
+@pytest.mark.parametrize(("names", "correction"), RECIPES)
+def test_tiles_give_the_gradients_of_the_plain_form(
+    logged_market, names: tuple[str, ...], correction: str, learned: dict[str, bool], products: str, monkeypatch
+) -> None:
+    tolerance = 1e-5 if products == "float32" else 0.03
+    monkeypatch.setattr("twotower_assets.two_tower.losses.TILE", 32 * len(BATCH))  # two tiles
+    gradients = []
+    for plain in (False, True):
+        run = Run(logged_market, names, correction, products=products, positive_aware_share=None, **learned)
+        if plain:
+            monkeypatch.setattr(objective_module, "sampled_softmax", lambda *a, **o: plain_softmax(*a, **o).loss)
+        run.loss(BATCH).backward()  # type: ignore[no-untyped-call]
+        gradients.append(
+            {name: one.grad.to_dense() for name, one in run.towers.named_parameters() if one.grad is not None}
+        )
+    ours, expected = gradients
+    assert ours.keys() == expected.keys()
+    largest = max(one.abs().max().item() for one in expected.values())
+    for name, gradient in expected.items():
+        assert (ours[name] - gradient).abs().max().item() < tolerance * largest, name
+
+
 def reference_count(run: Run, row: int, item: int) -> float:
     """How often the row at this position is expected to draw the item, by the definition of each source."""
     data, expected = run.data, 0.0
@@ -242,7 +266,11 @@ def test_the_loss_is_the_one_computed_candidate_by_candidate(
     logged_market, seen: Seen, names: tuple[str, ...], correction: str, learned: dict[str, bool]
 ) -> None:
     run = Run(logged_market, names, correction, **learned)
-    queue = run.objective.queue.vectors.clone().numpy() if run.objective.queue is not None else np.zeros((0, 8))
+    queue = (
+        run.objective.sources.queue.vectors.clone().numpy()
+        if run.objective.sources.queue is not None
+        else np.zeros((0, 8))
+    )
     seen.items.clear()
     loss = run.loss(BATCH).item()
     shared, own = seen.items
@@ -275,7 +303,7 @@ def test_vectors_in_the_queue_have_no_gradient_and_drawn_items_have_one(logged_m
     ids = run.data.item_inputs.ids
     assert gradient_rows(run.towers) == set(ids[run.data.item[rows]].tolist())
     run = Run(logged_market, ("in_batch", "cross_batch"), "logq", masks=[], item_bias=True)
-    queued = run.objective.queue.items  # type: ignore[union-attr]
+    queued = run.objective.sources.queue.items  # type: ignore[union-attr]
     run.loss(rows).backward()  # type: ignore[no-untyped-call]
     bias = run.towers.item_bias.weight.grad.to_dense().flatten()  # type: ignore[union-attr]
     assert (bias[ids[queued]] != 0).all(), "biases are read anew, and learn from the queue too"

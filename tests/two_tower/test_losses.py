@@ -5,9 +5,64 @@ import pytest
 import torch
 from torch import Tensor
 
-from twotower_assets.two_tower.losses import positive_excluded_softmax, sampled_softmax
+from twotower_assets.two_tower import losses as losses_module
+from twotower_assets.two_tower.losses import sampled_softmax
+
+from .plain_softmax import plain_softmax
 
 NOTHING_MASKED = torch.zeros(3, 4, dtype=torch.bool)
+
+
+@pytest.fixture(autouse=True, params=["shared", "own"])
+def of_all_rows_or_of_each(request, monkeypatch) -> None:
+    """Every test runs twice: scores are products of vectors, or come row by row."""
+    monkeypatch.setattr("tests.two_tower.test_losses.CANDIDATES_ARE", request.param)
+
+
+CANDIDATES_ARE = "shared"
+
+
+def softmax_of(positive: Tensor, negatives: Tensor, mask: Tensor, correction: Tensor, weights: Tensor | None) -> Tensor:
+    """The loss of scores [B] and [B, C] from which a correction is taken, where they are not masked."""
+    weights = torch.ones_like(positive) if weights is None else weights
+    if CANDIDATES_ARE == "own":
+        nothing = negatives.new_zeros(0, 1)
+        own = (negatives - correction).masked_fill(mask, -math.inf)
+        queries = negatives.new_zeros(len(positive), 1)
+        return sampled_softmax(queries, nothing, nothing[:, 0], positive, own, weights=weights)
+
+    def edit(first: int, scores: Tensor) -> None:
+        tile = slice(first, first + len(scores))
+        scores -= correction[tile]
+        scores.masked_fill_(mask[tile], -math.inf)
+
+    unit = torch.eye(negatives.shape[1], dtype=negatives.dtype)
+    own = negatives.new_zeros(len(positive), 0)
+    return sampled_softmax(negatives, unit, unit.new_zeros(len(unit)), positive, own, weights=weights, edit=edit)
+
+
+def uncorrected(positive: Tensor, negatives: Tensor, mask: Tensor, *, weights: Tensor | None = None) -> Tensor:
+    """No correction."""
+    return softmax_of(positive, negatives, mask, torch.zeros_like(negatives).detach(), weights)
+
+
+def logq(
+    positive: Tensor,
+    negatives: Tensor,
+    mask: Tensor,
+    *,
+    log_expected: tuple[Tensor, Tensor],
+    weights: Tensor | None = None,
+) -> Tensor:
+    """Every logit is corrected, the positive's too."""
+    return softmax_of(positive - log_expected[0], negatives, mask, log_expected[1].expand_as(negatives), weights)
+
+
+def positive_excluded(
+    positive: Tensor, negatives: Tensor, mask: Tensor, *, log_expected: Tensor, weights: Tensor | None = None
+) -> Tensor:
+    """The positive is not corrected."""
+    return softmax_of(positive, negatives, mask, log_expected.expand_as(negatives), weights)
 
 
 def scores(seed: int = 0, rows: int = 3, candidates: int = 4) -> tuple[Tensor, Tensor, Tensor]:
@@ -24,7 +79,7 @@ def test_the_uncorrected_loss_is_the_one_computed_by_hand() -> None:
     mask = torch.tensor([[False, True], [False, False]])
     first = math.log(math.exp(1.6) + math.exp(0.0)) - 1.6
     second = math.log(math.exp(1.6) + math.exp(1.92) + math.exp(0.5)) - 1.6
-    loss = sampled_softmax(positive, negatives, mask, weights=torch.tensor([3.0, 1.0]))
+    loss = uncorrected(positive, negatives, mask, weights=torch.tensor([3.0, 1.0]))
     assert loss.item() == pytest.approx((3 * first + second) / 4, rel=1e-6)
 
 
@@ -36,7 +91,7 @@ def test_logq_corrects_every_logit_the_positives_too() -> None:
     first = math.log(math.exp(own[0]) + math.exp(-math.log(0.25))) - own[0]
     others = math.exp(1.92 - math.log(0.25)) + math.exp(0.5 - math.log(0.5))
     second = math.log(math.exp(own[1]) + others) - own[1]
-    loss = sampled_softmax(positive, negatives, mask, log_expected=log_expected)
+    loss = logq(positive, negatives, mask, log_expected=log_expected)
     assert loss.item() == pytest.approx((first + second) / 2, rel=1e-6)
 
 
@@ -45,7 +100,7 @@ def test_the_positive_excluded_form_leaves_the_positives_logit_alone() -> None:
     mask = torch.tensor([[False, False, True]])
     log_expected = torch.log(torch.tensor([[0.5, 1.5, 0.1]]))
     others = math.exp(0.0) / 0.5 + math.exp(1.92) / 1.5
-    loss = positive_excluded_softmax(positive, negatives, mask, log_expected=log_expected)
+    loss = positive_excluded(positive, negatives, mask, log_expected=log_expected)
     assert loss.item() == pytest.approx(math.log(math.exp(1.6) + others) - 1.6, rel=1e-6)
 
 
@@ -54,16 +109,16 @@ def test_a_constant_factor_of_the_counts_cancels_where_every_logit_is_corrected_
     log_expected = torch.log(expected)
     own = torch.log(torch.tensor([0.3, 1.0, 2.0], dtype=torch.float64))
 
-    def logq(factor: float) -> float:
+    def every_logit(factor: float) -> float:
         shift = math.log(factor)
         pair = (own + shift, log_expected + shift)
-        return sampled_softmax(positive, negatives, NOTHING_MASKED, log_expected=pair).item()
+        return logq(positive, negatives, NOTHING_MASKED, log_expected=pair).item()
 
     def excluded(factor: float) -> float:
         shifted = log_expected + math.log(factor)
-        return positive_excluded_softmax(positive, negatives, NOTHING_MASKED, log_expected=shifted).item()
+        return positive_excluded(positive, negatives, NOTHING_MASKED, log_expected=shifted).item()
 
-    assert logq(7.0) == pytest.approx(logq(1.0), rel=1e-12)
+    assert every_logit(7.0) == pytest.approx(every_logit(1.0), rel=1e-12)
     assert excluded(7.0) < excluded(1.0) - 0.1
 
 
@@ -84,7 +139,7 @@ def test_the_positive_excluded_loss_has_the_gradient_of_the_papers_weighted_form
     mask = torch.rand(6, 40, generator=torch.Generator().manual_seed(seed)) < masked_share
     gradients = []
     for loss_of in (
-        lambda p, n: positive_excluded_softmax(p, n, mask, log_expected=torch.log(expected)),
+        lambda p, n: positive_excluded(p, n, mask, log_expected=torch.log(expected)),
         lambda p, n: weighted_form(p, n, mask, torch.log(expected)),
     ):
         inputs = positive.clone().requires_grad_(), negatives.clone().requires_grad_()
@@ -99,9 +154,9 @@ def all_losses(positive: Tensor, negatives: Tensor, mask: Tensor, expected: Tens
     log_expected = torch.log(expected)
     own = torch.log(expected[:, 0])
     return {
-        "none": sampled_softmax(positive, negatives, mask, **options),
-        "logq": sampled_softmax(positive, negatives, mask, log_expected=(own, log_expected), **options),
-        "positive excluded": positive_excluded_softmax(positive, negatives, mask, log_expected=log_expected, **options),
+        "none": uncorrected(positive, negatives, mask, **options),
+        "logq": logq(positive, negatives, mask, log_expected=(own, log_expected), **options),
+        "positive excluded": positive_excluded(positive, negatives, mask, log_expected=log_expected, **options),
     }
 
 
@@ -141,9 +196,9 @@ def test_a_batch_without_any_negative_has_loss_zero_and_gradients_of_zero(form: 
     mask = torch.ones(3, candidates, dtype=torch.bool)
     log_expected = torch.log(expected[:, :candidates])
     losses = {
-        "none": lambda: sampled_softmax(*inputs, mask),
-        "logq": lambda: sampled_softmax(*inputs, mask, log_expected=(torch.full((3,), -5.0), log_expected)),
-        "positive excluded": lambda: positive_excluded_softmax(*inputs, mask, log_expected=log_expected),
+        "none": lambda: uncorrected(*inputs, mask),
+        "logq": lambda: logq(*inputs, mask, log_expected=(torch.full((3,), -5.0), log_expected)),
+        "positive excluded": lambda: positive_excluded(*inputs, mask, log_expected=log_expected),
     }
     loss = losses[form]()
     assert loss.item() == 0
@@ -177,3 +232,71 @@ def test_an_infinite_expected_count_or_score_of_a_masked_candidate_does_no_harm(
     (gradient,) = torch.autograd.grad(loss, negatives)
     assert loss.isfinite()
     assert gradient.isfinite().all()
+
+
+def inputs_of(rows: int, candidates: int, own: int, dtype: torch.dtype) -> tuple[list[Tensor], Tensor]:
+    """Everything that has a gradient, and weights of the rows."""
+    generator = torch.Generator().manual_seed(rows)
+    shapes = [(rows, 8), (candidates, 8), (candidates,), (rows,), (rows, own)]
+    inputs = [torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype) for shape in shapes]
+    inputs[0], inputs[1] = 5 * torch.nn.functional.normalize(inputs[0]), torch.nn.functional.normalize(inputs[1])
+    return [one.requires_grad_() for one in inputs], torch.rand(rows, generator=generator, dtype=torch.float64).to(
+        dtype
+    )
+
+
+def every_seventh(first: int, scores: Tensor) -> Tensor:
+    """Leaves out some candidates, corrects others, and adds to the positives, by their places alone."""
+    row, column = first + torch.arange(len(scores))[:, None], torch.arange(scores.shape[1])
+    scores -= 0.1 * ((row * column) % 5)
+    scores.masked_fill_((row + column) % 7 == 0, -math.inf)
+    return 0.01 * row[:, 0]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize(("rows", "candidates", "own"), [(300, 90, 2), (1, 5, 0), (33, 0, 3), (70, 1, 0)])
+@pytest.mark.parametrize(
+    ("dtype", "bfloat16", "tolerance"),
+    [(torch.float64, False, 1e-12), (torch.float32, False, 1e-5), (torch.float32, True, 2e-2)],
+)
+def test_tiles_give_the_loss_and_the_gradients_of_the_plain_form(
+    monkeypatch,
+    threads: int,
+    rows: int,
+    candidates: int,
+    own: int,
+    dtype: torch.dtype,
+    *,
+    bfloat16: bool,
+    tolerance: float,
+) -> None:
+    monkeypatch.setattr(losses_module, "TILE", 64 * 90)  # so that 300 rows are several tiles
+    torch.set_num_threads(threads)
+    try:
+        inputs, weights = inputs_of(rows, candidates, own, dtype)
+        tiled = sampled_softmax(*inputs, weights=weights, edit=every_seventh, bfloat16=bfloat16)
+        ours = torch.autograd.grad(3 * tiled, inputs, allow_unused=True)
+    finally:
+        torch.set_num_threads(1)
+    plain = plain_softmax(*inputs, weights=weights, edit=every_seventh).loss
+    assert tiled.item() == pytest.approx(plain.item(), rel=tolerance, abs=tolerance)
+    for one, expected in zip(ours, torch.autograd.grad(3 * plain, inputs, allow_unused=True), strict=True):
+        scale = max(1e-30, expected.abs().max().item()) if expected.numel() else 1.0
+        assert (one - expected).abs().max().item() <= tolerance * scale if expected.numel() else one.numel() == 0
+
+
+def test_a_tile_never_grows_beyond_its_size(monkeypatch) -> None:
+    seen = []
+    monkeypatch.setattr(losses_module, "TILE", 64 * 90)
+    inputs, weights = inputs_of(300, 90, 0, torch.float32)
+    sampled_softmax(*inputs, weights=weights, edit=lambda first, scores: seen.append((first, len(scores))))
+    assert seen == [(0, 64), (64, 64), (128, 64), (192, 64), (256, 44)]
+
+
+def test_what_goes_wrong_in_a_tile_is_raised() -> None:
+    def edit(first: int, scores: Tensor) -> None:
+        raise ValueError("no such row")
+
+    inputs, weights = inputs_of(4, 5, 0, torch.float32)
+    with pytest.raises(ValueError, match="no such row"):
+        sampled_softmax(*inputs, weights=weights, edit=edit)

@@ -7,7 +7,7 @@ import torch
 
 from twotower_assets.two_tower.config import TrainingConfig
 from twotower_assets.two_tower.dataset import TrainingSet, build_training_set
-from twotower_assets.two_tower.masks import FalseNegatives
+from twotower_assets.two_tower.masks import MaskCounts, SharedMask, leave_out_own
 from twotower_assets.two_tower.negatives import Batch
 
 NO_USERS = pa.table({"user_id": pa.array([], pa.string())})
@@ -28,8 +28,28 @@ def data() -> TrainingSet:
     return build_training_set(pairs, pa.table({"item_id": list("abcde")}), NO_USERS, TrainingConfig())
 
 
-def masks(*names: str, share: float | None = None) -> FalseNegatives:
-    return FalseNegatives(TrainingConfig.model_validate({"masks": names, "positive_aware_share": share}))
+class Masks:
+    """The masks of a configuration over candidates whose scores are all 1, and what they counted."""
+
+    def __init__(self, *names: str, share: float | None = None) -> None:
+        self.config = TrainingConfig.model_validate({"masks": names, "positive_aware_share": share})
+        self.counts = MaskCounts()
+
+    def shared(self, batch: Batch, items: np.ndarray, in_batch: int = 0, tile: int = 2) -> list[list[bool]]:
+        """Of candidates of all rows, tile by tile."""
+        mask = SharedMask(self.config, self.counts, batch, items, in_batch)
+        scores, positive = torch.ones(len(batch), len(items)), torch.full((len(batch),), 2.0)
+        left = [
+            mask.leave_out(first, scores[first : first + tile], positive[first : first + tile])
+            for first in range(0, len(batch), tile)
+        ]
+        assert np.concatenate(left).tolist() == (scores == 1).sum(dim=1).tolist()
+        return (scores == -torch.inf).tolist()
+
+    def own(self, batch: Batch, items: np.ndarray) -> list[list[bool]]:
+        """Of candidates of each row."""
+        scores, positive = torch.ones(items.shape), torch.full((len(batch),), 2.0)
+        return leave_out_own(self.config, self.counts, batch, items, scores, positive).tolist()
 
 
 def table(*rows: str) -> list[list[bool]]:
@@ -37,36 +57,35 @@ def table(*rows: str) -> list[list[bool]]:
 
 
 def test_a_pair_is_never_its_own_negative_and_its_item_no_negative_anywhere(data: TrainingSet) -> None:
-    found = masks().of_items(Batch(data, ROWS), data.item, in_batch=5)
-    assert found.tolist() == table("xx...", "xx...", "..x..", "...x.", "....x")
+    found = Masks().shared(Batch(data, ROWS), data.item, in_batch=5)
+    assert found == table("xx...", "xx...", "..x..", "...x.", "....x")
 
 
 def test_what_the_user_clicked_anywhere_in_the_training_pairs_is_no_negative(data: TrainingSet) -> None:
-    found = masks("clicked").of_items(Batch(data, ROWS), data.item, in_batch=5)
-    assert found.tolist() == table("xxx..", "xx..x", "xxx..", "...x.", "xx..x")
+    found = Masks("clicked").shared(Batch(data, ROWS), data.item, in_batch=5)
+    assert found == table("xxx..", "xx..x", "xxx..", "...x.", "xx..x")
     only_first = np.array([0, 3])
-    found = masks("clicked").of_items(Batch(data, only_first), np.array([1, 2, 3, 4, 5]))
-    assert found.tolist() == table("xx...", "..x..")
+    found = Masks("clicked").shared(Batch(data, only_first), np.array([1, 2, 3, 4, 5]))
+    assert found == table("xx...", "..x..")
 
 
 def test_clicks_of_the_same_request_are_no_negatives_of_each_other(data: TrainingSet) -> None:
-    found = masks("same_request").of_items(Batch(data, ROWS), data.item, in_batch=5)
-    assert found.tolist() == table("xx.x.", "xx...", "..x..", "x..x.", "....x")
-    shared = masks("same_request").of_items(Batch(data, ROWS), np.array([1, 2, 3, 4]))
-    assert shared.tolist() == table("x...", "x...", ".x..", "..x.", "...x"), "drawn items belong to no request"
+    found = Masks("same_request").shared(Batch(data, ROWS), data.item, in_batch=5)
+    assert found == table("xx.x.", "xx...", "..x..", "x..x.", "....x")
+    shared = Masks("same_request").shared(Batch(data, ROWS), np.array([1, 2, 3, 4]))
+    assert shared == table("x...", "x...", ".x..", "..x.", "...x"), "drawn items belong to no request"
 
 
 def test_each_rows_own_candidates_are_masked_and_the_places_without_one(data: TrainingSet) -> None:
     own = np.array([[1, 2, 0], [4, 0, 5], [2, 1, 3], [3, 3, 4], [1, 2, 4]])
-    assert masks().of_items(Batch(data, ROWS), own).tolist() == table("x.x", ".x.", "x..", "xx.", "..x")
-    found = masks("clicked").of_items(Batch(data, ROWS), own)
-    assert found.tolist() == table("xxx", "xx.", "xx.", "xx.", "x.x")
+    assert Masks().own(Batch(data, ROWS), own) == table("x.x", ".x.", "x..", "xx.", "..x")
+    found = Masks("clicked").own(Batch(data, ROWS), own)
+    assert found == table("xxx", "xx.", "xx.", "xx.", "x.x")
 
 
 def test_each_masked_candidate_is_counted_once_for_the_first_mask_that_takes_it(data: TrainingSet) -> None:
-    all_masks = masks("clicked", "same_request")
-    out = all_masks.of_items(Batch(data, ROWS), data.item, in_batch=5)
-    all_masks.of_cosines(torch.from_numpy(out), torch.zeros(5, 5), torch.ones(5))
+    all_masks = Masks("clicked", "same_request")
+    all_masks.shared(Batch(data, ROWS), data.item, in_batch=5)
     counts = all_masks.counts
     assert counts.masked == {"accidental_hit": 2, "clicked": 6, "same_request": 2, "positive_aware": 0}
     assert counts.rows == 5
@@ -84,27 +103,35 @@ def test_distinct_items_of_distinct_users_leave_all_others_of_the_batch() -> Non
         }
     )
     data = build_training_set(pairs, pa.table({"item_id": ["i0"]}), NO_USERS, TrainingConfig())
-    one = masks("clicked")
-    out = one.of_items(Batch(data, np.arange(512)), data.item, in_batch=512)
-    one.of_cosines(torch.from_numpy(out), torch.zeros(512, 512), torch.zeros(512))
+    one = Masks("clicked")
+    one.shared(Batch(data, np.arange(512)), data.item, in_batch=512)
     assert one.counts.negatives_per_positive == 511
 
 
-def test_negatives_nearer_than_a_share_of_the_positive_are_left_out_where_that_is_positive() -> None:
-    cosines = torch.tensor([[0.77, 0.75, 0.9, -1.0], [0.5, -0.2, -0.19, -0.3], [0.1, 0.0, 0.2, -0.1]])
+@pytest.mark.parametrize("of_all_rows", [True, False])
+def test_negatives_nearer_than_a_share_of_the_positive_are_left_out_where_that_is_positive(
+    data: TrainingSet, *, of_all_rows: bool
+) -> None:
+    scores = torch.tensor([[0.77, 0.75, 0.9, -1.0], [0.5, -0.2, -0.19, -0.3], [0.1, 0.0, 0.2, -0.1]])
     positive = torch.tensor([0.8, -0.2, 0.0])
-    out = torch.tensor([[False, False, True, False]] + [[False] * 4] * 2)
-    one = masks(share=0.95)
-    found = one.of_cosines(out, cosines, positive)
-    assert found.tolist() == table("x.x.", "....", "....")
-    assert one.counts.masked["positive_aware"] == 1
-    assert one.counts.left == 10
-    assert masks().of_cosines(out, cosines, positive).tolist() == out.tolist()
+    batch, items = Batch(data, np.array([0, 2, 3])), np.array([4, 5, 1, 5])
+    for share, expected in ((0.95, table("x.x.", "....", "....")), (None, table("..x.", "....", "...."))):
+        one = Masks(share=share)
+        if of_all_rows:
+            edited = scores.clone()
+            SharedMask(one.config, one.counts, batch, items, 0).leave_out(0, edited, positive)
+            found = edited == -torch.inf
+        else:
+            found = leave_out_own(one.config, one.counts, batch, np.tile(items, (3, 1)), scores, positive)
+        assert found.tolist() == expected
+        assert one.counts.masked["positive_aware"] == (1 if share else 0)
+        assert one.counts.masked["accidental_hit"] == 1
+        assert one.counts.left == 12 - sum(map(sum, expected))
 
 
 def test_a_batch_of_one_has_nothing_left(data: TrainingSet) -> None:
-    one = masks("clicked", "same_request")
-    assert one.of_items(Batch(data, np.array([3])), np.array([3]), in_batch=1).tolist() == [[True]]
-    assert one.of_items(Batch(data, np.array([3])), np.zeros(0, np.int64)).shape == (1, 0)
-    assert one.of_items(Batch(data, np.array([3])), np.zeros((1, 0), np.int64)).shape == (1, 0)
+    one = Masks("clicked", "same_request")
+    assert one.shared(Batch(data, np.array([3])), np.array([3]), in_batch=1) == [[True]]
+    assert one.shared(Batch(data, np.array([3])), np.zeros(0, np.int64)) == [[]]
+    assert one.own(Batch(data, np.array([3])), np.zeros((1, 0), np.int64)) == [[]]
     assert sum(one.counts.masked.values()) == 0

@@ -12,13 +12,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from twotower_assets.evaluation.missing_popularity import missing_popularity
 from twotower_assets.evaluation.ranking import Ragged
+from twotower_assets.two_tower import masks as masks_module
 from twotower_assets.two_tower import objective as objective_module
-from twotower_assets.two_tower.masks import FalseNegatives
+from twotower_assets.two_tower import sources as sources_module
 from twotower_assets.two_tower.negatives import Grouped, InBatch, Weighted
 from twotower_assets.two_tower.objective import Objective
+from twotower_assets.two_tower.sources import Sources
 from twotower_assets.two_tower.vector_queue import VectorQueue
 
 from .simulated_market import Fit, SimulatedMarket, distance
@@ -167,26 +170,19 @@ def test_held_out_clicks_show_how_much_popularity_a_trained_model_lacks(name: st
 
 def flipped(monkeypatch: pytest.MonkeyPatch) -> None:
     """The correction is added instead of subtracted."""
-
-    def flip(loss):
-        def with_flipped(*arguments, log_expected, **options):
-            pair = tuple(-one for one in log_expected) if isinstance(log_expected, tuple) else -log_expected
-            return loss(*arguments, log_expected=pair, **options)
-
-        return with_flipped
-
-    for name in ("sampled_softmax", "positive_excluded_softmax"):
-        monkeypatch.setattr(objective_module, name, flip(getattr(objective_module, name)))
+    log = objective_module._log
+    monkeypatch.setattr(objective_module, "_log", lambda expected: -log(expected))
 
 
 def positive_uncorrected(monkeypatch: pytest.MonkeyPatch) -> None:
     """logQ leaves the positive's logit alone."""
-    loss = objective_module.sampled_softmax
+    expected_count = Sources.expected_count
 
-    def only_negatives(positive, negatives, mask, *, log_expected, weights):
-        return loss(positive, negatives - log_expected[1], mask, weights=weights)
+    def only_negatives(self, batch, items):
+        of_positives = items.ndim == 2 and items.shape[1] == 1
+        return np.ones(items.shape) if of_positives else expected_count(self, batch, items)
 
-    monkeypatch.setattr(objective_module, "sampled_softmax", only_negatives)
+    monkeypatch.setattr(Sources, "expected_count", only_negatives)
 
 
 def without(source: type):
@@ -200,35 +196,39 @@ def without(source: type):
 
 def own_source_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each candidate is corrected by the source that it came from, and by no other."""
-    rule = objective_module.total_expected_count
+    rule = sources_module.total_expected_count
 
     def one_source(sources, batch, items):
         of_rows = items.ndim == 2 and items.shape[1] > 1
         return rule([one for one in sources if isinstance(one, Grouped) is of_rows], batch, items)
 
-    monkeypatch.setattr(objective_module, "total_expected_count", one_source)
+    monkeypatch.setattr(sources_module, "total_expected_count", one_source)
 
 
 def accidental_hits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Accidental hits are not masked."""
-    mask = FalseNegatives._mask
+    leave_out = masks_module._leave_out
 
-    def all_but_hits(self, reason, out, more):
-        if reason != "accidental_hit":
-            mask(self, reason, out, more)
+    def all_but_hits(scores, first, in_batch, item, *others):
+        leave_out(scores, first, in_batch, np.zeros_like(item), *others)
 
-    monkeypatch.setattr(FalseNegatives, "_mask", all_but_hits)
+    monkeypatch.setattr(masks_module, "_leave_out", all_but_hits)
 
 
 def no_log_n(monkeypatch: pytest.MonkeyPatch) -> None:
     """The positive-excluded form forgets the number of negatives."""
-    loss = objective_module.positive_excluded_softmax
+    edit_of = Objective._edit
 
-    def without_n(positive, negatives, mask, *, log_expected, weights):
-        left = (~mask).sum(dim=1, keepdim=True).clamp_min(1)
-        return loss(positive, negatives, mask, log_expected=log_expected - left.log(), weights=weights)
+    def without_n(self, *arguments):
+        edit = edit_of(self, *arguments)
 
-    monkeypatch.setattr(objective_module, "positive_excluded_softmax", without_n)
+        def forgetful(first, scores):
+            added = edit(first, scores)
+            return added - (scores > -torch.inf).sum(dim=1).clamp_min(1).log()
+
+        return forgetful
+
+    monkeypatch.setattr(Objective, "_edit", without_n)
 
 
 def queue_does_not_push(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,12 +8,12 @@ import pyarrow as pa
 import pytest
 import torch
 
+from twotower_assets.two_tower import objective as objective_module
 from twotower_assets.two_tower.embedding import Embedder
 from twotower_assets.two_tower.item_sets import ItemSets
-from twotower_assets.two_tower.losses import sampled_softmax
-from twotower_assets.two_tower.masks import FalseNegatives
-from twotower_assets.two_tower.objective import Objective, replaced_item_share
+from twotower_assets.two_tower.objective import Objective
 from twotower_assets.two_tower.resume import FILE_NAME
+from twotower_assets.two_tower.sources import replaced_item_share
 from twotower_assets.two_tower.training import train
 
 
@@ -269,7 +269,7 @@ def test_an_error_in_validation_passes_through_and_torch_is_left_as_it_was(marke
 
 
 def test_a_loss_that_is_not_finite_stops_training_and_says_what_to_change(market, monkeypatch) -> None:
-    monkeypatch.setattr(Objective, "loss", lambda *arguments: torch.tensor(math.inf))
+    monkeypatch.setattr(Objective, "loss_of", lambda *arguments: torch.tensor(math.inf))
     with pytest.raises(FloatingPointError, match="learning_rate"):
         train(market.training_set(), market.config)
 
@@ -313,24 +313,23 @@ def test_logq_in_training_adds_popularity_to_the_score(market) -> None:
 def test_the_loss_sees_the_true_ids_though_the_towers_see_unknown_ones(market, monkeypatch) -> None:
     weighted = market.pairs.set_column(4, "weight", [[1.0 + i % 3 for i in range(300)]])
     data = type(market)(weighted, market.items, market.users, market.config).training_set()
-    config = market.configured(unknown_id_share=0.9, epochs=1).config
+    config = market.configured(unknown_id_share=0.9, epochs=1, masks=[]).config
     masked: list[tuple[np.ndarray, np.ndarray]] = []
     weighed: list[np.ndarray] = []
     corrected: list[np.ndarray] = []
-    of_items = FalseNegatives.of_items
+    mask, softmax = objective_module.SharedMask, objective_module.sampled_softmax
 
-    def spy_masks(self, batch, items, *, in_batch=0):
-        if in_batch:
-            masked.append((batch.user, items))
-        return of_items(self, batch, items, in_batch=in_batch)
+    def spy_mask(config, counts, batch, items, in_batch):
+        masked.append((batch.user, items))
+        return mask(config, counts, batch, items, in_batch)
 
-    def spy_loss(positive, negatives, mask, *, log_expected, weights):
+    def spy_softmax(queries, shared, offsets, *arguments, weights, **options):
         weighed.append(weights.numpy())
-        corrected.append(log_expected[0].numpy() - math.log(len(positive) - 1))
-        return sampled_softmax(positive, negatives, mask, log_expected=log_expected, weights=weights)
+        corrected.append(-offsets.detach().numpy() - math.log(len(queries) - 1))
+        return softmax(queries, shared, offsets, *arguments, weights=weights, **options)
 
-    monkeypatch.setattr(FalseNegatives, "of_items", spy_masks)
-    monkeypatch.setattr("twotower_assets.two_tower.objective.sampled_softmax", spy_loss)
+    monkeypatch.setattr(objective_module, "SharedMask", spy_mask)
+    monkeypatch.setattr(objective_module, "sampled_softmax", spy_softmax)
     train(data, config)
     user, item = (np.concatenate(column) for column in zip(*masked, strict=True))
     seen = sorted(zip(user, item, np.concatenate(weighed), strict=True))

@@ -152,6 +152,11 @@ class TrainingConfig(BaseModel):
         le=1_048_576,
         description="Pairs per batch, and so candidates per row of the softmax.",
     )
+    products: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto",
+        description="How the loss multiplies matrices: in 'float32', or rounded to 'bfloat16' and added up in float32, "
+        "about twice as fast where the processor has instructions for it; 'auto' does what it has.",
+    )
     epochs: int = Field(default=20, ge=1, le=10_000, description="Most passes over the training pairs.")
     patience: int = Field(
         default=3,

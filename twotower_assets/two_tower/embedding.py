@@ -91,7 +91,7 @@ class Embedder:
         return self._blocked(len(user_ids), block)
 
     def _blocked(self, rows: int, block: Callable[[npt.NDArray[np.int64]], Tensor]) -> npt.NDArray[np.float32]:
-        vectors = np.empty((rows, self.towers.history.embedding_dim), np.float32)
+        vectors = np.empty((rows, self.towers.history.weight.shape[1]), np.float32)
         with torch.no_grad():
             for part in _row_blocks(rows):
                 vectors[part] = block(part).numpy()

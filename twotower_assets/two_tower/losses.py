@@ -1,74 +1,137 @@
-"""The sampled softmax in its three forms: uncorrected, logQ on every logit, logQ with the positive left alone.
+"""The sampled softmax over a block of candidates that all rows share, and a few that each row has for itself.
 
-Here: functions of scores and expected counts, with no state. Not here: which candidates there are (`negatives.py`),
-which of them are masked (`masks.py`), and how vectors become scores (`objective.py`).
+Here: loss and gradients, tile by tile. Not here: which candidates there are (`negatives.py`), which of them are masked
+(`masks.py`), and how they are corrected for how often they are drawn (`objective.py`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
-from torch.nn import functional
+from torch.autograd.function import once_differentiable
+
+from twotower_assets.two_tower.workers import side_by_side
+
+TILE = 2**18
+"""Scores per tile: 1 MiB in float32, which the caches of one or two cores hold; `benchmarks/training_throughput.py`."""
+SMALLEST_TILE_ROWS = 32
+
+Edit = Callable[[int, Tensor], Tensor | None]
+"""Told the number of the first row of a tile and its scores [t, S], which it may change in place, -∞ leaving a
+candidate out; gives what is to be added to the scores of the tile's positives [t], or None for nothing."""
 
 
 def sampled_softmax(
+    queries: Tensor,
+    shared: Tensor,
+    offsets: Tensor,
     positive: Tensor,
-    negatives: Tensor,
-    mask: Tensor,
+    own: Tensor,
     *,
-    log_expected: tuple[Tensor, Tensor] | None = None,
-    weights: Tensor | None = None,
+    weights: Tensor,
+    edit: Edit | None = None,
+    bfloat16: bool = False,
 ) -> Tensor:
-    """Softmax cross-entropy of each positive against its own negatives.
+    """Softmax cross-entropy of each positive against its candidates, of [B, S] scores never more than a tile at a time.
 
-    Without `log_expected`, where every negative j is drawn in proportion to q_j, the optimum is PMI(u, i) +
-    constant(u). With it every logit is corrected, the positive's too (Yi et al. 2019, RecSys), s - log E[count]: the
-    optimum is log p(i|u) + constant(u), whatever the negatives were drawn from.
+    The scores of a row are positive[i], queries[i]·shared[j] + offsets[j], and own[i, k].
+
+    1. Of some rows: the scores of all their candidates, in a tile that stays in the cache.
+    2. `edit` leaves candidates out, and corrects those that differ from row to row.
+    3. Softmax, its logarithmic sum, and so the loss. The weights of the loss are known, and with them the gradient of
+       every score.
+    4. Its products with `shared` and with `queries` are added to their gradients; the tile is forgotten.
+
+    So the backward pass has nothing left to do, and memory is O((B + S)·d + tile).
 
     Args:
-        positive: float [B], scores of the positives.
-        negatives: float [B, C], scores of the candidates.
-        mask: bool [B, C], true where a candidate is no negative of the row.
-        log_expected: log of how often the positive [B] and each candidate [B, C] or [1, C] is expected among the
-            row's negatives; any constant factor cancels.
-        weights: float [B], not negative, or None for 1 each.
+        queries: float [B, d].
+        shared: float [S, d].
+        offsets: float [S].
+        positive: float [B].
+        own: float [B, K], -∞ where there is no candidate.
+        weights: float [B], not negative: the loss is their mean.
+        edit: See `Edit`; it has no gradient.
+        bfloat16: Products of matrices round their factors and results to bfloat16, accumulating in float32; everything
+            else stays in the precision of `queries`.
 
     Returns:
         Scalar. A row without negatives adds 0 and has no gradient; if all weights are 0, so is the loss.
     """
-    if log_expected is not None:
-        positive, negatives = positive - log_expected[0], negatives - log_expected[1]
-    return _cross_entropy(positive, negatives, mask, weights)
+    loss: Tensor = _SampledSoftmax.apply(queries, shared, offsets, positive, own, weights, edit, bfloat16)  # type: ignore[no-untyped-call]
+    return loss
 
 
-def positive_excluded_softmax(
-    positive: Tensor,
-    negatives: Tensor,
-    mask: Tensor,
-    *,
-    log_expected: Tensor,
-    weights: Tensor | None = None,
-) -> Tensor:
-    """Softmax cross-entropy over [s_p, s_k - log(n·q′_k)]: the positive is not corrected.
+class _SampledSoftmax(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        queries: Tensor,
+        shared: Tensor,
+        offsets: Tensor,
+        positive: Tensor,
+        own: Tensor,
+        weights: Tensor,
+        edit: Edit | None,
+        bfloat16: bool,
+    ) -> Tensor:
+        share = weights / weights.sum().clamp_min(torch.finfo(weights.dtype).tiny)  # (B,)
+        product = torch.bfloat16 if bfloat16 else queries.dtype
+        left, right = queries.to(product), shared.to(product)
+        weighted = (queries * share[:, None]).to(product)
+        rows, candidates, others = len(queries), len(shared), 1 + own.shape[1]
+        per_tile = max(SMALLEST_TILE_ROWS, TILE // max(1, candidates))
+        of_queries, of_rest = torch.empty_like(queries), queries.new_empty(rows, others)
+        with_offsets = ctx.needs_input_grad[2]
 
-    q′_k is the probability of a negative given that it was not masked, n the number of negatives that the row has
-    left, so that the sum over negatives estimates the sum over all items but the masked. Here log n matters, and so
-    does the mask of accidental hits. The gradient is that of the weighted form of Khrylchenko et al. (2025, RecSys).
+        def tiles(worker: int, workers: int) -> tuple[Tensor, Tensor, Tensor]:
+            """The loss of every so many tiles, and its gradients of `shared` and `offsets`."""
+            loss, of_shared, of_offsets = queries.new_zeros(()), torch.zeros_like(shared), torch.zeros_like(offsets)
+            scores, softmax = (queries.new_empty(min(rows, per_tile), candidates + others) for _ in range(2))
+            for first in range(worker * per_tile, rows, workers * per_tile):
+                tile = slice(first, min(first + per_tile, rows))
+                logits = scores[: tile.stop - first]
+                block, rest = logits[:, :candidates], logits[:, candidates:]
+                block.copy_(torch.mm(left[tile], right.T))  # 1
+                added = edit(first, block) if edit is not None else None  # 2
+                block += offsets
+                rest[:, 0] = positive[tile] if added is None else positive[tile] + added
+                rest[:, 1:] = own[tile]
+                probabilities = torch.softmax(logits, dim=1, out=softmax[: len(logits)])  # 3
+                log_sum = logits.amax(dim=1) - probabilities.amax(dim=1).log()
+                loss += torch.dot(log_sum - rest[:, 0], share[tile])
+                torch.mul(probabilities[:, candidates:], share[tile, None], out=of_rest[tile])
+                pulls = probabilities[:, :candidates]
+                if with_offsets:
+                    of_offsets += torch.mv(pulls.T, share[tile])
+                pulls = pulls.to(product)
+                of_queries[tile] = torch.mm(pulls, right)  # 4
+                of_shared += torch.mm(pulls.T, weighted[tile])
+            return loss, of_shared, of_offsets
 
-    Args:
-        log_expected: float [B, C], log(n·q′_k).
-        positive, negatives, mask, weights: as for `sampled_softmax`.
+        loss, of_shared, of_offsets = (
+            torch.stack(parts).sum(dim=0) for parts in zip(*side_by_side(tiles), strict=True)
+        )
+        of_queries *= share[:, None]
+        of_rest[:, 0] -= share
+        ctx.save_for_backward(of_queries, of_shared, of_offsets, of_rest)
+        return loss
 
-    Returns:
-        Scalar, as `sampled_softmax`.
-    """
-    return _cross_entropy(positive, negatives - log_expected, mask, weights)
-
-
-def _cross_entropy(positive: Tensor, negatives: Tensor, mask: Tensor, weights: Tensor | None) -> Tensor:
-    logits = torch.cat([positive[:, None], negatives.masked_fill(mask, float("-inf"))], dim=1)  # (B, 1 + C)
-    target = torch.zeros(len(logits), dtype=torch.int64, device=logits.device)
-    losses = functional.cross_entropy(logits, target, reduction="none")  # (B,)
-    if weights is None:
-        return losses.mean()
-    return (losses * weights).sum() / weights.sum().clamp_min(torch.finfo(weights.dtype).tiny)
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        of_queries, of_shared, of_offsets, of_rest = ctx.saved_tensors
+        of_rest = of_rest * gradient
+        return (
+            of_queries * gradient,
+            of_shared * gradient,
+            of_offsets * gradient,
+            of_rest[:, 0],
+            of_rest[:, 1:],
+            None,
+            None,
+            None,
+        )

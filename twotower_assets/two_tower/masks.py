@@ -1,22 +1,27 @@
 """False negatives: candidates that must not be negatives of a row, and how many there were.
 
-Here: which candidates are left out, and why. Not here: what a mask does in the loss.
+Here: which candidates are left out, and why. Not here: what is done with the rest.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from threading import Lock
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from twotower_assets.two_tower.config import TrainingConfig
 from twotower_assets.two_tower.dataset import TrainingSet
+from twotower_assets.two_tower.item_sets import Int32s, Int64s, Places, compiled
 from twotower_assets.two_tower.negatives import Batch
 
-Int64s = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+Float32s = npt.NDArray[np.float32]
+COUNTING = Lock()
+"""Tiles of a batch are masked by several threads."""
 REASONS = ("accidental_hit", "clicked", "same_request", "positive_aware")
 
 
@@ -39,58 +44,158 @@ class MaskCounts:
         return {reason: count / max(1, self.rows) for reason, count in self.masked.items()}
 
 
-class FalseNegatives:
-    """Builds the masks that the configuration names, and counts what they take out."""
+class SharedMask:
+    """Leaves out, among the candidates that all rows of a batch share, those that are no negatives of a row."""
 
-    def __init__(self, config: TrainingConfig) -> None:
-        self.config = config
-        self.counts = MaskCounts()
+    def __init__(self, config: TrainingConfig, counts: MaskCounts, batch: Batch, items: Int64s, in_batch: int) -> None:
+        """The first `in_batch` of the candidates int64 [S] are the positives of the batch, in order."""
+        self._share = config.positive_aware_share
+        self._counts, self._batch, self._in_batch = counts, batch, in_batch
+        self._user, self._item = batch.user, batch.item
+        self._places = Places.of(items, len(batch.data.item_counts))
+        self._clicked = "clicked" in config.masks
+        self._request, self._of_request = np.full(len(batch), -1), Places(np.zeros(0, np.int32), np.zeros(0, np.int32))
+        if "same_request" in config.masks and in_batch:
+            known = batch.data.request[batch.rows]
+            numbers, self._request = np.unique(known, return_inverse=True)
+            self._of_request = Places.of(self._request, len(numbers))
+            self._request = np.where(known >= 0, self._request, -1)
 
-    def of_items(self, batch: Batch, items: Int64s, *, in_batch: int = 0) -> Bools:
-        """What may be no negative, by the identity of items.
+    def leave_out(self, first: int, scores: Tensor, positive: Tensor) -> Int64s:
+        """Set the scores float [t, S] of the rows from `first` on to -∞ where a candidate is no negative.
+
+        Left out are the row's own pair, what is no item (0), the positive's item again, and what `masks` and
+        `positive_aware_share` name.
 
         Args:
-            batch: B pairs.
-            items: int64 [S], candidates of every row, or [B, K], the candidates of each row; 0 is no item.
-            in_batch: The first so many of the candidates are the positives of the batch, in order.
+            first: Number of the first row in the batch.
+            scores: Cosines times 1/τ, changed in place.
+            positive: float [t], the same of the positives.
 
         Returns:
-            bool [B, S] or [B, K], true where a candidate is the row's own pair, nothing, the positive's item again,
-            or left out by `masks`.
+            How many candidates each row has left, int64 [t].
         """
-        candidates = np.atleast_2d(items)
-        out = np.broadcast_to(candidates == 0, (len(batch), candidates.shape[1])).copy()
-        out[:, :in_batch] |= np.eye(len(batch), in_batch, dtype=np.bool_)
-        self._mask("accidental_hit", out, candidates == batch.item[:, None])
-        if "clicked" in self.config.masks:
-            self._mask("clicked", out, batch.data.clicked.contain(batch.user, items))
-        if "same_request" in self.config.masks and in_batch:
-            request = batch.data.request[batch.rows]
-            same = (request[:, None] == request[None, :]) & (request[:, None] >= 0)
-            self._mask("same_request", out[:, :in_batch], same)
-        return out
+        rows = slice(first, first + len(scores))
+        masked, left = np.zeros(len(REASONS), np.int64), np.empty(len(scores), np.int64)
+        clicked = self._batch.data.clicked.members
+        _leave_out(
+            scores.numpy(),
+            first,
+            self._in_batch,
+            self._item[rows],
+            self._places.first,
+            self._places.following,
+            self._clicked,
+            self._user[rows],
+            clicked.indptr,
+            clicked.indices,
+            self._request[rows],
+            self._of_request.first,
+            self._of_request.following,
+            masked,
+            left,
+        )
+        if self._share is not None:
+            close = (scores > self._share * positive[:, None]) & (positive > 0)[:, None]
+            scores.masked_fill_(close, float("-inf"))
+            taken = close.sum(dim=1).numpy()
+            masked[REASONS.index("positive_aware")] += taken.sum()
+            left -= taken
+        _count(self._counts, masked, rows=len(left), left=int(left.sum()))
+        return left
 
-    def of_cosines(self, out: Tensor, cosines: Tensor, positive: Tensor) -> Tensor:
-        """`out` with the negatives whose cosine comes too close to the positive's.
 
-        Args:
-            out: bool [B, C], what is out already.
-            cosines: float [B, C].
-            positive: float [B].
-        """
-        share = self.config.positive_aware_share
-        if share is not None:
-            close = (cosines > share * positive[:, None]) & (positive > 0)[:, None] & ~out
-            self.counts.masked["positive_aware"] += int(close.sum())
-            out = out | close
-        self.counts.rows += len(out)
-        self.counts.left += int((~out).sum())
-        return out
+def leave_out_own(
+    config: TrainingConfig, counts: MaskCounts, batch: Batch, items: Int64s, scores: Tensor, positive: Tensor
+) -> Tensor:
+    """The same of the candidates int64 [B, K] that each row has for itself.
 
-    def _mask(self, reason: str, out: Bools, more: Bools) -> None:
-        fresh = more & ~out
-        self.counts.masked[reason] += int(fresh.sum())
-        out |= fresh
+    Args:
+        config: Names the masks.
+        counts: What is masked and left is added here.
+        batch: B pairs.
+        items: 0 is no item.
+        scores: float [B, K], cosines times 1/τ.
+        positive: float [B], the same of the positives.
+
+    Returns:
+        bool [B, K], true where a candidate is no negative.
+    """
+    masked = np.zeros(len(REASONS), np.int64)
+    out = items == 0
+
+    def mask(reason: str, more: Bools) -> None:
+        masked[REASONS.index(reason)] += (more & ~out).sum()
+        np.logical_or(out, more, out=out)
+
+    mask("accidental_hit", items == batch.item[:, None])
+    if "clicked" in config.masks:
+        mask("clicked", batch.data.clicked.contain(batch.user, items))
+    if config.positive_aware_share is not None:
+        close = (scores > config.positive_aware_share * positive[:, None]) & (positive > 0)[:, None]
+        mask("positive_aware", close.numpy())
+    _count(counts, masked, rows=0, left=int((~out).sum()))
+    return torch.from_numpy(out)
+
+
+def _count(counts: MaskCounts, masked: Int64s, *, rows: int, left: int) -> None:
+    with COUNTING:
+        counts.rows += rows
+        counts.left += left
+        for reason, more in zip(REASONS, masked.tolist(), strict=True):
+            counts.masked[reason] += more
+
+
+@compiled
+def _leave_out(
+    scores: Float32s,
+    first_row: int,
+    in_batch: int,
+    item: Int64s,
+    first: Int32s,
+    following: Int32s,
+    mask_clicked: bool,
+    user: Int64s,
+    clicked_starts: Int32s,
+    clicked: Int32s,
+    request: Int64s,
+    first_of_request: Int32s,
+    following_of_request: Int32s,
+    masked: Int64s,
+    left: Int64s,
+) -> None:
+    for row in range(len(scores)):
+        of_row = scores[row]
+        left[row] = len(of_row)
+        if first_row + row < in_batch:
+            of_row[first_row + row] = -np.inf
+            left[row] -= 1
+        left[row] -= _take(of_row, first[0], following)
+        count = _take(of_row, first[item[row]], following)
+        masked[0] += count
+        left[row] -= count
+        if mask_clicked:
+            count = 0
+            for member in range(clicked_starts[user[row]], clicked_starts[user[row] + 1]):
+                if first[clicked[member]] >= 0:
+                    count += _take(of_row, first[clicked[member]], following)
+            masked[1] += count
+            left[row] -= count
+        if request[row] >= 0:
+            count = _take(of_row, first_of_request[request[row]], following_of_request)
+            masked[2] += count
+            left[row] -= count
+
+
+@compiled
+def _take(scores: Float32s, place: int, following: Int32s) -> int:
+    taken = 0
+    while place >= 0:
+        if scores[place] != -np.inf:
+            scores[place] = -np.inf
+            taken += 1
+        place = following[place]
+    return taken
 
 
 def log_unmasked_share(data: TrainingSet, config: TrainingConfig) -> npt.NDArray[np.float64]:

@@ -73,6 +73,10 @@ class ExpectsCounts(Protocol):
 class RowSource(ExpectsCounts, Protocol):
     """Gives every row items of its own."""
 
+    @property
+    def per_positive(self) -> int:
+        """K."""
+
     def draw(self, batch: Batch, generator: Generator) -> Int64s:
         """Item numbers, int64 [B, K]; 0 where there is none."""
 

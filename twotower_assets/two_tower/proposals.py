@@ -21,7 +21,9 @@ MICROSECONDS_PER_DAY = 86_400_000_000
 
 
 class Proposal(Protocol):
-    """Knows q, an item's share of the training pairs."""
+    """Knows q, an item's share of the training pairs; `is_fixed` where batches change nothing of it."""
+
+    is_fixed: bool
 
     def probability(self, items: Int64s) -> Float64s:
         """q of items of any shape, float64 of that shape; 0 for items without a pair, where that is known."""
@@ -38,6 +40,8 @@ class Proposal(Protocol):
 
 class CountedFrequency:
     """q from counts, which do not change."""
+
+    is_fixed = True
 
     def __init__(self, counts: npt.NDArray[np.float64]) -> None:
         self._q = counts / counts.sum()

@@ -26,7 +26,7 @@ from twotower_assets.two_tower.weight_average import WeightAverage
 
 logger = logging.getLogger(__name__)
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 FILE_NAME = "training_state.safetensors"
 
 

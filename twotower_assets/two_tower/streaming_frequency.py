@@ -49,6 +49,8 @@ class StreamingFrequency:
         ValueError: An argument is out of its range.
     """
 
+    is_fixed = False
+
     def __init__(
         self, *, n_items: int, buckets: int, hashes: int, rate: float, seed: int, initial_gap: float | None = None
     ) -> None:

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from twotower_assets.two_tower.config import TrainingConfig
 from twotower_assets.two_tower.features import Encoder, SideEncoder
+from twotower_assets.two_tower.tables import Table, weighted_sums
 from twotower_assets.two_tower.vocabulary import UNKNOWN
 
 MAX_INVERSE_TEMPERATURE = 100.0
@@ -67,19 +68,16 @@ class Towers(nn.Module):
         super().__init__()
         self.user_side = SideEmbedding(encoder.users, config)
         self.item_side = SideEmbedding(encoder.items, config)
-        self.history = _bag(encoder.items.own_rows + 1, config)
+        rows = encoder.items.own_rows + 1
+        self.history = _table(rows, config)
         self.history_half_life = config.history_half_life
         self.second_history_half_life = config.history_second_half_life
-        self.second_history = (
-            None if config.history_second_half_life is None else _bag(self.history.num_embeddings, config)
-        )
+        self.second_history = None if config.history_second_half_life is None else _table(rows, config)
         self.history_power = config.history_power
         self.history_shares_items = config.history_shares_items
         self.user_mlp = ResidualMLP(config.dimensions, config.hidden_sizes)
         self.item_mlp = ResidualMLP(config.dimensions, config.hidden_sizes)
-        self.item_bias = nn.Embedding(encoder.items.own_rows + 1, 1, sparse=True) if config.item_bias else None
-        if self.item_bias is not None:
-            nn.init.zeros_(self.item_bias.weight)
+        self.item_bias = Table(rows, 1, 0.0) if config.item_bias else None
         scale = torch.tensor(config.inverse_temperature).log()
         self.log_inverse_temperature = nn.Parameter(scale, requires_grad=config.learn_temperature)
 
@@ -112,21 +110,17 @@ class Towers(nn.Module):
 
     def _embed_histories(self, offsets: Tensor, values: Tensor) -> Tensor:
         """Float [n, d], the sum of the averages; zeros where the history is empty."""
-        weights = recency_weights(offsets, self.history_half_life, self.history_power)
-        total: Tensor = self.history(values, offsets, per_sample_weights=weights)
+        if not len(values):
+            return self.history.weight.new_zeros(len(offsets) - 1, self.history.weight.shape[1])
+        rows, places = self.history.distinct(values)
+        vectors = self.history.take(rows)
         if self.history_shares_items:
-            total = total + functional.embedding_bag(
-                values,
-                self.item_side.ids.weight,
-                offsets,
-                mode="sum",
-                sparse=True,
-                per_sample_weights=weights,
-                include_last_offset=True,
-            )
+            vectors = vectors + self.item_side.ids.take(rows)
+        weights = recency_weights(offsets, self.history_half_life, self.history_power)
+        total = weighted_sums(vectors, places, offsets, weights)
         if self.second_history is not None and self.second_history_half_life is not None:
             weights = recency_weights(offsets, self.second_history_half_life, self.history_power)
-            total = total + self.second_history(values, offsets, per_sample_weights=weights)
+            total = total + weighted_sums(self.second_history.take(rows), places, offsets, weights)
         return total
 
     def bias_of(self, ids: Tensor) -> Tensor:
@@ -142,10 +136,7 @@ class Towers(nn.Module):
 
     def embedding_parameters(self) -> list[nn.Parameter]:
         """The tables, whose gradients are sparse."""
-        tables = (nn.Embedding, nn.EmbeddingBag)
-        return [
-            parameter for module in self.modules() if isinstance(module, tables) for parameter in module.parameters()
-        ]
+        return [module.weight for module in self.modules() if isinstance(module, Table)]
 
     def dense_parameters(self) -> list[nn.Parameter]:
         """Everything else that is trained: MLPs, maps of numbers, the temperature. May be empty."""
@@ -165,12 +156,11 @@ def recency_weights(offsets: Tensor, half_life: float, power: float = 1.0) -> Te
         float32 [offsets[-1]], of sum 1 in each row where `power` is 1.
     """
     lengths = offsets.diff()
-    places = torch.arange(int(offsets[-1]), device=offsets.device)
-    age = torch.repeat_interleave(offsets[1:], lengths) - 1 - places
+    age = torch.repeat_interleave(offsets[1:], lengths) - 1 - torch.arange(int(offsets[-1]), device=offsets.device)
     ratio = 0.5 ** (1.0 / half_life)
-    row_sums = (1.0 - torch.pow(ratio, lengths.double())) / (1.0 - ratio)
-    weights = torch.pow(ratio, age.double()) / torch.repeat_interleave(row_sums**power, lengths)
-    return weights.float()
+    of_age = torch.pow(ratio, torch.arange(int(lengths.max()) + 1 if len(lengths) else 0, dtype=torch.float64))
+    of_row = ((1.0 - torch.pow(ratio, lengths.double())) / (1.0 - ratio)).pow(-power)  # ∞ of empty rows is not used
+    return of_age.float()[age] * torch.repeat_interleave(of_row.float(), lengths)
 
 
 def build_towers(encoder: Encoder, config: TrainingConfig) -> Towers:
@@ -180,16 +170,9 @@ def build_towers(encoder: Encoder, config: TrainingConfig) -> Towers:
         return Towers(encoder, config)
 
 
-def _bag(rows: int, config: TrainingConfig) -> nn.EmbeddingBag:
-    bag = nn.EmbeddingBag(rows, config.dimensions, mode="sum", sparse=True, include_last_offset=True)
-    nn.init.normal_(bag.weight, 0.0, config.initial_scale)
-    return bag
-
-
-def _table(rows: int, config: TrainingConfig, *, unknown_is_zero: bool = False) -> nn.Embedding:
-    table = nn.Embedding(rows, config.dimensions, sparse=True)
-    with torch.no_grad():
-        table.weight.normal_(0.0, config.initial_scale)
-        if unknown_is_zero:
+def _table(rows: int, config: TrainingConfig, *, unknown_is_zero: bool = False) -> Table:
+    table = Table(rows, config.dimensions, config.initial_scale)
+    if unknown_is_zero:
+        with torch.no_grad():
             table.weight[UNKNOWN] = 0.0
     return table

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,10 +27,13 @@ from twotower_assets.two_tower.item_sets import ItemSets
 from twotower_assets.two_tower.objective import Objective, starting_bias
 from twotower_assets.two_tower.reports import EpochReport
 from twotower_assets.two_tower.resume import Progress, load_state, run_fingerprint, save_state
+from twotower_assets.two_tower.row_adam import RowAdam
 from twotower_assets.two_tower.towers import Towers, build_towers
 from twotower_assets.two_tower.weight_average import WeightAverage
+from twotower_assets.two_tower.workers import prefetched
 
 logger = logging.getLogger(__name__)
+deterministic: Any = torch.utils.deterministic  # its stub lacks what it has
 
 
 @dataclass(frozen=True)
@@ -134,10 +138,10 @@ def _one_epoch(
     losses = []
     towers.train()
     shown = tqdm(batches, desc=f"epoch {epoch}", unit="batch", leave=False, disable=not progress)
-    for step, batch in enumerate(shown, start=1):
-        losses.append(_step(towers, optimizers, objective.loss(towers, batch, generator)))
-        if average is not None:
-            average.update(towers, step)
+    for drawn in prefetched(objective.sources.draw(batch, generator) for batch in shown):
+        losses.append(_step(towers, optimizers, average, objective.loss_of(towers, drawn)))
+    if average is not None:
+        average.catch_up()
     seconds = time.perf_counter() - started
     metric = None if validate is None else _validated(towers if average is None else average.towers, validate)
     validation_seconds = time.perf_counter() - started - seconds
@@ -158,7 +162,9 @@ def _one_epoch(
     )
 
 
-def _step(towers: Towers, optimizers: dict[str, torch.optim.Optimizer], loss: Tensor) -> float:
+def _step(
+    towers: Towers, optimizers: dict[str, torch.optim.Optimizer], average: WeightAverage | None, loss: Tensor
+) -> float:
     value = loss.item()
     if not math.isfinite(value):
         raise FloatingPointError(
@@ -166,8 +172,12 @@ def _step(towers: Towers, optimizers: dict[str, torch.optim.Optimizer], loss: Te
         )
     towers.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
+    if average is not None:
+        average.before_step()
     for optimizer in optimizers.values():
         optimizer.step()
+    if average is not None:
+        average.after_step()
     return value
 
 
@@ -183,13 +193,14 @@ def _validated(towers: Towers, validate: Callable[[Towers], float]) -> float:
 def _optimizers(towers: Towers, config: TrainingConfig) -> dict[str, torch.optim.Optimizer]:
     """Adam that touches only the rows of a batch for the tables, AdamW for what is dense."""
     optimizers: dict[str, torch.optim.Optimizer] = {
-        "tables": torch.optim.SparseAdam(towers.embedding_parameters(), lr=config.learning_rate)
+        "tables": RowAdam(towers.embedding_parameters(), lr=config.learning_rate)
     }
     if dense := towers.dense_parameters():
         decayed = [one for one in dense if one.ndim]
         scalars = [one for one in dense if not one.ndim]  # the temperature: decay would pull it to 1
         groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": scalars, "weight_decay": 0.0}]
-        optimizers["dense"] = torch.optim.AdamW([one for one in groups if one["params"]], lr=config.learning_rate)
+        used = [one for one in groups if one["params"]]
+        optimizers["dense"] = torch.optim.AdamW(used, lr=config.learning_rate, fused=True)
     return optimizers
 
 
@@ -214,10 +225,13 @@ def _reproducible(threads: int | None) -> Iterator[None]:
     before = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     threads_before = torch.get_num_threads()
+    filled_before = deterministic.fill_uninitialized_memory
     torch.use_deterministic_algorithms(True)
+    deterministic.fill_uninitialized_memory = False  # it costs a pass over every new tensor
     torch.set_num_threads(threads or threads_before)
     try:
         yield
     finally:
         torch.set_num_threads(threads_before)
+        deterministic.fill_uninitialized_memory = filled_before
         torch.use_deterministic_algorithms(before, warn_only=warn_only)

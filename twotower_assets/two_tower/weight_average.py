@@ -1,54 +1,92 @@
 """A moving average of the towers' weights over the steps of a training run.
 
-Here: how weights of later steps outweigh earlier ones, and how often they are taken in. Not here: when the average is
-validated and kept (`training.py`), and the averaging itself, which is torch's.
+Here: how weights of later steps outweigh earlier ones. Not here: when the average is validated and kept
+(`training.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import cast
+import copy
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel
 
+from twotower_assets.two_tower.item_sets import Int64s, compiled
+from twotower_assets.two_tower.row_adam import touched_rows
 from twotower_assets.two_tower.towers import Towers
 
-UPDATES_PER_EPOCH = 64
-"""At most: an update passes over every row of every table, which the steps themselves do not."""
+Float32s = npt.NDArray[np.float32]
 
 
 class WeightAverage:
-    """Exponential average without a bias towards its start: the first weights have no special part in it."""
+    """Exponential average without a bias towards its start: a step's weights count k^age, age in steps.
+
+    A row of a table keeps its weights until a batch touches it, so its average is brought up to date only then, and
+    once at the end of an epoch: no step passes over a table.
+    """
 
     def __init__(self, towers: Towers, half_life: float, steps: int) -> None:
         """`half_life` in epochs, of `steps` steps each."""
-        self._every = -(-steps // UPDATES_PER_EPOCH)
-        kept = 0.5 ** (self._every / steps / half_life)
+        self.towers = copy.deepcopy(towers)
+        self._kept = 0.5 ** (1.0 / steps / half_life)
+        self._steps = 0
+        tables = [id(one) for one in towers.embedding_parameters()]
+        pairs = list(zip(self.towers.parameters(), towers.parameters(), strict=True))
+        self._tables = [
+            (average, weight, np.zeros(len(weight), np.int64)) for average, weight in pairs if id(weight) in tables
+        ]
+        self._dense = [(average, weight) for average, weight in pairs if id(weight) not in tables]
 
-        def take_in(averages: Sequence[Tensor], weights: Sequence[Tensor], taken: Tensor | int) -> None:
-            share = (1.0 - kept) / (1.0 - kept ** (int(taken) + 1))
-            for average, weight in zip(averages, weights, strict=True):
-                average.lerp_(weight, share)
+    @torch.no_grad()
+    def before_step(self) -> None:
+        """To be called when gradients are there and weights have not been changed yet."""
+        for average, weight, taken in self._tables:
+            if weight.grad is not None:
+                self._catch_up(average, weight, taken, touched_rows(weight)[0])
 
-        self._model = AveragedModel(towers, multi_avg_fn=take_in)
+    @torch.no_grad()
+    def after_step(self) -> None:
+        """Take in the weights after a step."""
+        self._steps += 1
+        share = (1.0 - self._kept) / (1.0 - self._kept**self._steps)
+        for average, weight in self._dense:
+            average.lerp_(weight, share)
 
-    @property
-    def towers(self) -> Towers:
-        """Towers with the averaged weights."""
-        return cast(Towers, self._model.module)
-
-    def update(self, towers: Towers, step: int) -> None:
-        """Take in the weights after step number `step` of an epoch, from 1; only every few steps of a long one."""
-        if step % self._every == 0:
-            with torch.no_grad():
-                self._model.update_parameters(towers)
+    @torch.no_grad()
+    def catch_up(self) -> None:
+        """Bring every row of `towers` up to date."""
+        for average, weight, taken in self._tables:
+            self._catch_up(average, weight, taken, np.arange(len(weight)))
 
     def state(self) -> dict[str, Tensor]:
-        """The weights, and how many updates they stand for."""
-        return dict(self._model.state_dict())
+        """The weights, and how many steps they stand for; to be asked for after `catch_up`."""
+        return {**self.towers.state_dict(), "steps": torch.tensor([self._steps])}
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Go on from a state."""
-        self._model.load_state_dict(state)
+        self._steps = int(state["steps"].item())
+        self.towers.load_state_dict({name: tensor for name, tensor in state.items() if name != "steps"})
+        for _, _, taken in self._tables:
+            taken[:] = self._steps
+
+    def _catch_up(self, average: Tensor, weight: Tensor, taken: Int64s, rows: Int64s) -> None:
+        _decay(average.numpy(), weight.detach().numpy(), taken, rows, self._steps, self._kept)
+
+
+@compiled
+def _decay(average: Float32s, weight: Float32s, taken: Int64s, rows: Int64s, steps: int, kept: float) -> None:
+    """Of steps 1 … n the average holds Σ k^(n - s)·w_s / Σ k^(n - s); from n to m steps of the same weight w
+
+    it goes to w + (average - w)·k^(m - n)·(1 - k^n) / (1 - k^m).
+    """
+    for i in range(len(rows)):
+        row = rows[i]
+        before = taken[row]
+        if before < steps:
+            left = np.float32(kept ** (steps - before) * (1.0 - kept**before) / (1.0 - kept**steps))
+            of_average, of_weight = average[row], weight[row]
+            for column in range(len(of_average)):
+                of_average[column] = of_weight[column] + (of_average[column] - of_weight[column]) * left
+            taken[row] = steps

@@ -1,0 +1,52 @@
+"""The sampled softmax as one would write it down: all scores at once, gradients by torch's own differentiation.
+
+Here: what `losses.sampled_softmax` is held to. Not here: the tests.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from twotower_assets.two_tower.losses import Edit
+
+
+@dataclass
+class Plain:
+    """The loss, the scores [B, S + K] of all candidates, corrected; which are masked; the positives' [B]."""
+
+    loss: Tensor
+    scores: Tensor
+    mask: Tensor
+    positive: Tensor
+
+
+def plain_softmax(
+    queries: Tensor,
+    shared: Tensor,
+    offsets: Tensor,
+    positive: Tensor,
+    own: Tensor,
+    *,
+    weights: Tensor,
+    edit: Edit | None = None,
+    bfloat16: bool = False,
+) -> Plain:
+    """As `sampled_softmax`."""
+    products = queries @ shared.T
+    edited = products.detach().clone()
+    added = edit(0, edited) if edit is not None else None
+    left_out = edited == -torch.inf
+    corrected = products + (edited - products.detach()).masked_fill(left_out, 0.0) + offsets
+    scores = torch.cat([corrected, own.masked_fill(own == -torch.inf, 0.0)], dim=1)
+    mask = torch.cat([left_out, own == -torch.inf], dim=1)
+    chosen = positive if added is None else positive + added
+    if scores.requires_grad:
+        scores.retain_grad()
+        chosen.retain_grad()
+    logits = torch.cat([chosen[:, None], scores.masked_fill(mask, -torch.inf)], dim=1)
+    losses = torch.logsumexp(logits, dim=1) - chosen
+    loss = (losses * weights).sum() / weights.sum().clamp_min(torch.finfo(weights.dtype).tiny)
+    return Plain(loss, scores, mask, chosen)

@@ -1,0 +1,178 @@
+"""All sources of negatives of a configuration together: what they draw for a batch, and how often they should.
+
+Here: the draws of a batch as the arrays that the towers read, and the one rule of expected counts. Not here: what each
+source draws (`negatives.py`), and vectors (`objective.py`).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from twotower_assets.two_tower.config import TrainingConfig
+from twotower_assets.two_tower.dataset import TrainingSet
+from twotower_assets.two_tower.features import SideInputs
+from twotower_assets.two_tower.item_sets import ItemSets
+from twotower_assets.two_tower.negative_settings import CrossBatchNegatives
+from twotower_assets.two_tower.negatives import (
+    Batch,
+    ExpectsCounts,
+    Grouped,
+    InBatch,
+    RowSource,
+    Weighted,
+    build_source,
+    total_expected_count,
+)
+from twotower_assets.two_tower.proposals import Proposal
+from twotower_assets.two_tower.ragged import Ragged
+from twotower_assets.two_tower.vector_queue import VectorQueue
+from twotower_assets.two_tower.vocabulary import UNKNOWN
+
+Int64s = npt.NDArray[np.int64]
+Float64s = npt.NDArray[np.float64]
+UNSEEN_PAIRS = 0.5
+"""A margin's item that no other source could draw is taken for one with so many training pairs."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Everything random of a batch of B pairs, and what the towers read of it; nothing in it depends on weights.
+
+    `users` and `pairs` are the inputs of the pairs' users and items, unknown ids among them; `history` has B rows.
+    `shared` int64 [S] are the items drawn for all rows, `own` int64 [B, K] those for each, 0 where there is none;
+    `items` are the inputs of the distinct ones of both, and `shared_places`, `own_places` where each is among them.
+    """
+
+    batch: Batch
+    users: SideInputs
+    history: Ragged
+    pairs: SideInputs
+    items: SideInputs
+    shared: Int64s
+    shared_places: Int64s
+    own: Int64s
+    own_places: Int64s
+
+
+class Sources:
+    """The sources that the configuration names, over a training set."""
+
+    def __init__(self, data: TrainingSet, config: TrainingConfig, proposal: Proposal, mined: ItemSets | None) -> None:
+        """Raises `TrainingDataError` where `mined` is missing and the configuration needs it."""
+        self._data, self._proposal = data, proposal
+        self._user_replaced = config.unknown_id_share
+        self._item_replaced = replaced_item_share(data.item_counts, config.unknown_id_share)
+        self._clicks_are_masked = "clicked" in config.masks
+        self._clicked_mass: dict[tuple[int, int], Float64s] = {}
+        self._weighted: list[Weighted] = []
+        self._rows: list[RowSource] = []
+        weights: list[float] = []
+        self.in_batch: InBatch | None = None
+        self.queue: VectorQueue | None = None
+        for one in config.negatives:
+            if isinstance(one, CrossBatchNegatives):
+                warm_up = math.ceil(one.warm_up_epochs * math.ceil(len(data) / config.batch_size))
+                self.queue = VectorQueue(one, proposal, config.dimensions, warm_up)
+                continue
+            source = build_source(one, data, proposal, mined)
+            if isinstance(source, InBatch):
+                self.in_batch = source
+            elif isinstance(source, Weighted):
+                self._weighted.append(source)
+            else:
+                self._rows.append(source)
+                weights += [math.log(getattr(one, "weight", 1.0))] * source.per_positive
+        self.own_log_weights = np.array(weights, np.float32)
+        self.differ_by_row = [one for one in self._rows if isinstance(one, Grouped) and not one.is_margin]
+
+    def draw(self, rows: Int64s, generator: np.random.Generator) -> Drawn:
+        """All that is random of the pairs at the positions `rows` int64 [B]; changes nothing but the generator."""
+        data = self._data
+        batch = Batch(data, rows)
+        users, pairs = data.user_inputs.take(batch.user), data.item_inputs.take(batch.item)
+        users.ids[generator.random(len(batch)) < self._user_replaced] = UNKNOWN
+        pairs.ids[generator.random(len(batch)) < self._item_replaced[batch.item]] = UNKNOWN
+        shared = np.concatenate([np.zeros(0, np.int64), *(one.draw(batch, generator) for one in self._weighted)])
+        by_row = [np.zeros((len(batch), 0), np.int64), *(one.draw(batch, generator) for one in self._rows)]
+        own = np.concatenate(by_row, axis=1)
+        distinct, places = np.unique(np.concatenate([shared, own.ravel()]), return_inverse=True)
+        return Drawn(
+            batch=batch,
+            users=users,
+            history=data.history.take(rows),
+            pairs=pairs,
+            items=data.item_inputs.take(distinct),
+            shared=shared,
+            shared_places=places[: len(shared)],
+            own=own,
+            own_places=places[len(shared) :].reshape(own.shape),
+        )
+
+    def expected_count(self, batch: Batch, items: Int64s) -> Float64s:
+        """The one rule: how often a row is expected to draw an item, over all sources of known proposal.
+
+        Args:
+            batch: B pairs.
+            items: int64 [S], candidates of every row, or [B, K], the candidates of each row.
+
+        Returns:
+            float64 [1, S], [B, S] or [B, K]; as for half a training pair where no known source draws.
+        """
+        return self._above_zero(batch, total_expected_count(self._all(), batch, items))
+
+    def expected_of_every_row(self, batch: Batch, items: Int64s) -> Float64s:
+        """The part of it that is the same for every row, float64 [S]."""
+        alike = [one for one in self._all() if one not in self.differ_by_row]
+        every_row: Float64s = self._above_zero(batch, total_expected_count(alike, batch, items))[0]
+        return every_row
+
+    def expected_of_each_row(self, rows: Batch, items: Int64s) -> Float64s:
+        """What comes to it in each of the rows, which may be some of a batch: float64 [B, S]."""
+        return total_expected_count(self.differ_by_row, rows, items)
+
+    def expected_left(self, batch: Batch) -> Float64s:
+        """Shared candidates of a row that no mask of items takes out, on average: float64 [B]."""
+        queued = len(self.queue) if self.queue is not None else 0
+        drawn = (len(batch) - 1) * (self.in_batch is not None) + sum(one.count for one in self._weighted) + queued
+        if not self._clicks_are_masked:
+            return self._at_least_some(drawn - self.expected_of_every_row(batch, batch.item))
+        if not self._proposal.is_fixed:
+            masked = self._data.clicked.sums(batch.user, lambda items: self.expected_of_every_row(batch, items))
+            return self._at_least_some(drawn - masked)
+        key = len(batch), queued
+        if key not in self._clicked_mass:
+            every = self.expected_of_every_row(batch, np.arange(len(self._data.item_counts)))
+            self._clicked_mass = {key: self._data.clicked.members @ every}
+        return self._at_least_some(drawn - self._clicked_mass[key][batch.user])
+
+    def _at_least_some(self, left: Float64s) -> Float64s:
+        some: Float64s = np.maximum(left, 1e-9)
+        return some
+
+    def _above_zero(self, batch: Batch, total: Float64s) -> Float64s:
+        unseen = UNSEEN_PAIRS / len(self._data) * max(1, len(batch) - 1)
+        expected: Float64s = np.where(total > 0, total, unseen)
+        return expected
+
+    def _all(self) -> list[ExpectsCounts]:
+        """Every source; margins say themselves that their proposal is not known."""
+        in_batch = [] if self.in_batch is None else [self.in_batch]
+        queue = [] if self.queue is None else [self.queue]
+        return [*in_batch, *self._weighted, *queue, *self._rows]
+
+
+def replaced_item_share(item_counts: npt.NDArray[np.int64], share: float) -> npt.NDArray[np.float64]:
+    """How often a pair's item id is replaced by the unknown one, float64 [items], at most half of the time.
+
+    Every item gives equally many pairs, `share` of all pairs together, so that the unknown id stands for the average
+    item. With the same share of every pair it would stand for the average click, which is a popular item, and items
+    never clicked would be recommended above most of those that were.
+    """
+    clicked = np.maximum(item_counts, 1)
+    share_of_item = share * item_counts.sum() / max(np.count_nonzero(item_counts), 1) / clicked
+    replaced: npt.NDArray[np.float64] = np.minimum(share_of_item, 0.5)
+    return replaced
