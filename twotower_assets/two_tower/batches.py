@@ -43,16 +43,14 @@ def spread_batches(user: Int64s, item: Int64s, batch_size: int, generator: np.ra
         generator: Source of ranks and phases.
 
     Returns:
-        ceil(N / batch_size) arrays int64 of positions in `user`; together each position once. Costs
-        three sorts.
+        ceil(N / batch_size) arrays int64 of positions in `user`; together each position once. Linear in N.
     """
     item_counts, user_counts = np.bincount(item), np.bincount(user)
     item_phases = generator.random(len(item_counts))
-    item_places = _even_places(item, item_counts, generator.random(len(item)), item_phases)
+    item_places = _even_places(item, item_counts, generator.permutation(len(item)), item_phases)
     user_phases = (np.bincount(user, weights=item_places) - (user_counts - 1) / 2) % 1.0
-    user_places = _even_places(user, user_counts, item_places, user_phases)
-    order = np.argsort(user_places, kind="stable")
-    return _cut(order, batch_size)
+    user_places = _even_places(user, user_counts, _order(item_places), user_phases)
+    return _cut(_order(user_places), batch_size)
 
 
 def _cut(order: Int64s, batch_size: int) -> list[Int64s]:
@@ -60,9 +58,9 @@ def _cut(order: Int64s, batch_size: int) -> list[Int64s]:
     return np.array_split(order, max(1, -(-len(order) // batch_size)))
 
 
-def _even_places(group: Int64s, counts: Int64s, order_key: Float64s, phases: Float64s) -> Float64s:
-    """Place in [0, 1) of each member: its group's members, ordered by the key, at equal distances."""
-    order = np.lexsort((order_key, group))
+def _even_places(group: Int64s, counts: Int64s, order: Int64s, phases: Float64s) -> Float64s:
+    """Place in [0, 1) of each member: its group's members, in this order, at equal distances."""
+    order = order[_order_of_integers(group[order])]
     ordered = group[order]
     rank = np.arange(len(group)) - (np.cumsum(counts) - counts)[ordered]
     places = np.empty(len(group))
@@ -70,7 +68,24 @@ def _even_places(group: Int64s, counts: Int64s, order_key: Float64s, phases: Flo
     return places
 
 
+def _order(places: Float64s) -> Int64s:
+    """Positions that put places in [0, 1) in order, to 2⁻³², and among equals by position."""
+    return _order_of_integers((places * 2.0**32).astype(np.int64))
+
+
+def _order_of_integers(values: Int64s) -> Int64s:
+    """Stable order of integers from 0 to 2³² - 1: by their lower half, then by their upper; both are radix sorts."""
+    order: Int64s = np.argsort((values & 0xFFFF).astype(np.uint16), kind="stable")
+    upper = (values >> 16).astype(np.uint16)
+    return order[np.argsort(upper[order], kind="stable")] if upper.any() else order
+
+
 def repeat_share(user: Int64s, batches: list[Int64s]) -> float:
     """Share of pairs whose user already has an earlier pair in the same batch."""
-    distinct = sum(len(np.unique(user[batch])) for batch in batches)
+    last = np.zeros(user.max(initial=0) + 1, np.int64)
+    distinct = 0
+    for batch in batches:
+        users, place = user[batch], np.arange(len(batch))
+        last[users] = place  # of a user's pairs the last remains
+        distinct += int((last[users] == place).sum())
     return 1.0 - distinct / max(1, sum(map(len, batches)))

@@ -18,7 +18,7 @@ from scipy.sparse import csr_array
 Int64s = npt.NDArray[np.int64]
 Int32s = npt.NDArray[np.int32]
 Bools = npt.NDArray[np.bool_]
-compiled = numba.njit(cache=True, nogil=True)
+compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 """Loops over integers that no array operation does in one pass; compiled once per machine, and without the lock."""
 
 

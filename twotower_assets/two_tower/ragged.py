@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from twotower_assets.two_tower.item_sets import compiled
+
 Int64s = npt.NDArray[np.int64]
 
 
@@ -40,8 +42,9 @@ class Ragged:
         """The given rows (int64 [m]) in the given order."""
         lengths = self.offsets[rows + 1] - self.offsets[rows]
         taken = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-        source = np.repeat(self.offsets[rows] - taken[:-1], lengths) + np.arange(taken[-1])
-        return Ragged(taken, self.values[source])
+        values = np.empty(taken[-1], np.int64)
+        _copy(self.offsets, self.values, rows, taken, values)
+        return Ragged(taken, values)
 
     def last(self, length: int) -> Ragged:
         """At most the last `length` values of each row, in their order."""
@@ -53,3 +56,11 @@ class Ragged:
         """The values for which `keep` (bool [values]) holds; the number of rows stays."""
         rows = np.repeat(np.arange(len(self)), np.diff(self.offsets))
         return Ragged.from_lengths(np.bincount(rows[keep], minlength=len(self)), self.values[keep])
+
+
+@compiled
+def _copy(offsets: Int64s, values: Int64s, rows: Int64s, taken: Int64s, into: Int64s) -> None:
+    for row in range(len(rows)):
+        first = offsets[rows[row]]
+        for place in range(taken[row + 1] - taken[row]):
+            into[taken[row] + place] = values[first + place]

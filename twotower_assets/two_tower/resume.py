@@ -14,15 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from twotower_assets.two_tower.config import TrainingConfig
 from twotower_assets.two_tower.dataset import TrainingSet
 from twotower_assets.two_tower.item_sets import ItemSets
-from twotower_assets.two_tower.objective import Objective
 from twotower_assets.two_tower.reports import EpochReport
 from twotower_assets.two_tower.tensor_file import BrokenFileError, read_tensors, write_tensors
-from twotower_assets.two_tower.weight_average import WeightAverage
+from twotower_assets.two_tower.trainer import Trainer
 
 logger = logging.getLogger(__name__)
 
@@ -56,21 +55,18 @@ def run_fingerprint(
 def save_state(
     folder: Path,
     fingerprint: dict[str, Any],
-    towers: nn.Module,
-    optimizers: Mapping[str, torch.optim.Optimizer],
-    objective: Objective,
-    average: WeightAverage | None,
+    trainer: Trainer,
     progress: Progress,
 ) -> None:
     """Replace the state in `folder` at once: weights, their average, best weights, optimizers, objective, reports."""
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {f"weights/{name}": tensor for name, tensor in towers.state_dict().items()}
+    tensors = {f"weights/{name}": tensor for name, tensor in trainer.towers.state_dict().items()}
     tensors |= {f"best/{name}": tensor for name, tensor in progress.best_weights.items()}
-    tensors |= {f"objective/{name}": tensor for name, tensor in objective.state().items()}
-    if average is not None:
-        tensors |= {f"average/{name}": tensor for name, tensor in average.state().items()}
+    tensors |= {f"objective/{name}": tensor for name, tensor in trainer.objective.state().items()}
+    if trainer.average is not None:
+        tensors |= {f"average/{name}": tensor for name, tensor in trainer.average.state().items()}
     numbers: dict[str, float] = {}
-    for name, optimizer in optimizers.items():
+    for name, optimizer in trainer.optimizers.items():
         for parameter, values in optimizer.state_dict()["state"].items():
             for key, value in values.items():
                 where = f"optimizer/{name}/{parameter}/{key}"
@@ -88,15 +84,8 @@ def save_state(
     write_tensors(folder / FILE_NAME, tensors, description)
 
 
-def load_state(
-    folder: Path,
-    fingerprint: dict[str, Any],
-    towers: nn.Module,
-    optimizers: Mapping[str, torch.optim.Optimizer],
-    objective: Objective,
-    average: WeightAverage | None,
-) -> Progress | None:
-    """Continue from `folder`: fill towers, optimizers, objective and average, give the progress.
+def load_state(folder: Path, fingerprint: dict[str, Any], trainer: Trainer) -> Progress | None:
+    """Continue from `folder`: fill the trainer's towers, optimizers, objective and average, give the progress.
 
     None, with a logged warning and nothing filled, where the state is damaged or belongs to another run; None
     without one where there is no state.
@@ -117,12 +106,12 @@ def load_state(
             " and another ".join(different),
         )
         return None
-    towers.load_state_dict(_under("weights/", tensors))
-    for name, optimizer in optimizers.items():
+    trainer.towers.load_state_dict(_under("weights/", tensors))
+    for name, optimizer in trainer.optimizers.items():
         _fill(optimizer, _under(f"optimizer/{name}/", {**tensors, **description["numbers"]}))
-    objective.restore(_under("objective/", tensors))
-    if average is not None:
-        average.restore(_under("average/", tensors))
+    trainer.objective.restore(_under("objective/", tensors))
+    if trainer.average is not None:
+        trainer.average.restore(_under("average/", tensors))
     return Progress(
         reports=[EpochReport(**report) for report in description["reports"]],
         best_epoch=description["best_epoch"],

@@ -15,7 +15,8 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from twotower_assets.two_tower.item_sets import Int64s, compiled
+from twotower_assets.two_tower.item_sets import Int32s, Int64s, compiled
+from twotower_assets.two_tower.tables import distinct_rows
 from twotower_assets.two_tower.workers import side_by_side
 
 Float32s = npt.NDArray[np.float32]
@@ -35,10 +36,30 @@ class RowAdam(torch.optim.Optimizer):
         epsilon: float = 1e-8,
     ) -> None:
         super().__init__(list(parameters), {"lr": lr, "betas": betas, "epsilon": epsilon})
+        self._places: dict[int, Int32s] = {}
+
+    @torch.no_grad()
+    def merge(self) -> None:
+        """Sum what the look-ups of a step gave to the same rows, so that gradients are coalesced; `step` needs it."""
+        for parameter in self._with_gradient():
+            gradient = parameter.grad
+            assert gradient is not None
+            if gradient.is_coalesced():
+                continue
+            place = self._places.setdefault(id(parameter), np.full(len(parameter), -1, np.int32))
+            rows, values = distinct_rows(gradient._indices()[0].numpy(), gradient._values().numpy(), place)
+            parameter.grad = torch.sparse_coo_tensor(
+                torch.from_numpy(rows)[None],
+                torch.from_numpy(values),
+                parameter.shape,
+                is_coalesced=True,
+                check_invariants=False,
+            )
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]  # noqa: ARG002
         """Update the rows that have a gradient: sparse, float32."""
+        self.merge()
         touched = [(one, group) for group in self.param_groups for one in group["params"] if one.grad is not None]
 
         def update(worker: int, workers: int) -> None:
@@ -48,6 +69,9 @@ class RowAdam(torch.optim.Optimizer):
         for parameter, _ in touched:
             self._remember(parameter)
         side_by_side(update)
+
+    def _with_gradient(self) -> list[nn.Parameter]:
+        return [one for group in self.param_groups for one in group["params"] if one.grad is not None]
 
     def _remember(self, parameter: nn.Parameter) -> None:
         state = self.state[parameter]
@@ -75,10 +99,8 @@ class RowAdam(torch.optim.Optimizer):
 
 
 def touched_rows(parameter: nn.Parameter) -> tuple[Int64s, Float32s]:
-    """Which rows of a table have a gradient, int64 [D], each once, and that gradient, float32 [D, d]."""
+    """Which rows of a table have a gradient, int64 [D], each once, and that gradient, float32 [D, d]; after `merge`."""
     assert parameter.grad is not None
-    if not parameter.grad.is_coalesced():
-        parameter.grad = parameter.grad.coalesce()
     return parameter.grad.indices()[0].numpy(), parameter.grad.values().numpy()
 
 

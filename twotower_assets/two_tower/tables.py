@@ -71,6 +71,20 @@ def weighted_sums(vectors: Tensor, places: Tensor, offsets: Tensor, weights: Ten
     return sums
 
 
+def distinct_rows(ids: Int64s, vectors: Float32s, place: Int32s) -> tuple[Int64s, Float32s]:
+    """The distinct ids int64 [D], in order of appearance, and the sums of their vectors [n, d], float32 [D, d].
+
+    `place` int32 [rows] is scratch, all -1 between calls.
+    """
+    rows, places = np.empty(len(ids), np.int64), np.empty(len(ids), np.int64)
+    count = _distinct(ids, place, rows, places)
+    if count == len(ids):
+        return ids, vectors
+    total = np.zeros((count, vectors.shape[1]), np.float32)
+    _scatter(total, places, np.arange(len(ids) + 1), np.ones(len(ids), np.float32), vectors)
+    return rows[:count], total
+
+
 class _TakeRows(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, weight: Tensor, rows: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """The training loop: epochs, early stopping, resuming, progress.
 
-Here: what happens in which order. Not here: the loss, the order of batches, the files of the resume state,
+Here: what happens in which order. Not here: a step (`trainer.py`), the order of batches, the files of the resume state,
 and where a finished model is kept.
 """
 
@@ -17,19 +17,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from twotower_assets.two_tower.batches import epoch_generator, repeat_share, shuffled_batches, spread_batches
 from twotower_assets.two_tower.config import TrainingConfig
 from twotower_assets.two_tower.dataset import TrainingSet
 from twotower_assets.two_tower.item_sets import ItemSets
-from twotower_assets.two_tower.objective import Objective, starting_bias
 from twotower_assets.two_tower.reports import EpochReport
 from twotower_assets.two_tower.resume import Progress, load_state, run_fingerprint, save_state
-from twotower_assets.two_tower.row_adam import RowAdam
-from twotower_assets.two_tower.towers import Towers, build_towers
-from twotower_assets.two_tower.weight_average import WeightAverage
+from twotower_assets.two_tower.towers import Towers
+from twotower_assets.two_tower.trainer import Trainer
 from twotower_assets.two_tower.workers import prefetched
 
 logger = logging.getLogger(__name__)
@@ -79,35 +76,24 @@ def train(
         FloatingPointError: the loss is no longer finite. Whatever else is raised inside passes through at
             once; nothing but the resume state is left behind.
     """
-    towers = build_towers(training_set.encoder, config)
-    if towers.item_bias is not None:
-        with torch.no_grad():
-            towers.item_bias.weight[:, 0] = starting_bias(training_set, config)
-    optimizers = _optimizers(towers, config)
-    objective = Objective(training_set, config, mined)
-    average = None
-    if config.average_half_life is not None:
-        average = WeightAverage(towers, config.average_half_life, -(-len(training_set) // config.batch_size))
+    trainer = Trainer(training_set, config, mined)
     done = Progress([], 0, None, {})
     fingerprint = run_fingerprint(training_set, config, mined, validation=validation if validate else "none")
-    if resume_dir is not None and (
-        found := load_state(resume_dir, fingerprint, towers, optimizers, objective, average)
-    ):
+    if resume_dir is not None and (found := load_state(resume_dir, fingerprint, trainer)):
         done = found
         logger.info("Continuing after epoch %d of %d.", len(done.reports), config.epochs)
     with _reproducible(threads):
         while not _finished(done, config):
-            report = _one_epoch(objective, towers, optimizers, average, done, validate, progress)
+            report = _one_epoch(trainer, done, validate, progress)
             done.reports.append(report)
             if report.is_best:
                 done.best_epoch, done.best_metric = report.epoch, report.validation_metric
-                kept = towers if average is None else average.towers
-                done.best_weights = {name: tensor.clone() for name, tensor in kept.state_dict().items()}
+                done.best_weights = {name: tensor.clone() for name, tensor in trainer.served.state_dict().items()}
             if resume_dir is not None:
-                save_state(resume_dir, fingerprint, towers, optimizers, objective, average, done)
+                save_state(resume_dir, fingerprint, trainer, done)
             _tell(report, config, on_epoch)
-    towers.load_state_dict(done.best_weights)
-    return TrainingResult(towers.eval(), done.reports, done.best_epoch)
+    trainer.towers.load_state_dict(done.best_weights)
+    return TrainingResult(trainer.towers.eval(), done.reports, done.best_epoch)
 
 
 def _finished(done: Progress, config: TrainingConfig) -> bool:
@@ -119,14 +105,9 @@ def _finished(done: Progress, config: TrainingConfig) -> bool:
 
 
 def _one_epoch(
-    objective: Objective,
-    towers: Towers,
-    optimizers: dict[str, torch.optim.Optimizer],
-    average: WeightAverage | None,
-    done: Progress,
-    validate: Callable[[Towers], float] | None,
-    progress: bool,
+    trainer: Trainer, done: Progress, validate: Callable[[Towers], float] | None, progress: bool
 ) -> EpochReport:
+    objective = trainer.objective
     data, config = objective.data, objective.config
     epoch = len(done.reports) + 1
     started = time.perf_counter()
@@ -136,14 +117,13 @@ def _one_epoch(
     else:
         batches = shuffled_batches(len(data), config.batch_size, generator)
     losses = []
-    towers.train()
+    trainer.towers.train()
     shown = tqdm(batches, desc=f"epoch {epoch}", unit="batch", leave=False, disable=not progress)
     for drawn in prefetched(objective.sources.draw(batch, generator) for batch in shown):
-        losses.append(_step(towers, optimizers, average, objective.loss_of(towers, drawn)))
-    if average is not None:
-        average.catch_up()
+        losses.append(trainer.step(drawn))
+    trainer.end_epoch()
     seconds = time.perf_counter() - started
-    metric = None if validate is None else _validated(towers if average is None else average.towers, validate)
+    metric = None if validate is None else _validated(trainer.served, validate)
     validation_seconds = time.perf_counter() - started - seconds
     spent = sum(report.seconds + report.validation_seconds for report in done.reports)
     counts = objective.take_counts()
@@ -162,25 +142,6 @@ def _one_epoch(
     )
 
 
-def _step(
-    towers: Towers, optimizers: dict[str, torch.optim.Optimizer], average: WeightAverage | None, loss: Tensor
-) -> float:
-    value = loss.item()
-    if not math.isfinite(value):
-        raise FloatingPointError(
-            f"The training loss became {value}. Lower learning_rate or raise temperature in the recipe."
-        )
-    towers.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    if average is not None:
-        average.before_step()
-    for optimizer in optimizers.values():
-        optimizer.step()
-    if average is not None:
-        average.after_step()
-    return value
-
-
 def _validated(towers: Towers, validate: Callable[[Towers], float]) -> float:
     towers.eval()
     with torch.no_grad():
@@ -188,20 +149,6 @@ def _validated(towers: Towers, validate: Callable[[Towers], float]) -> float:
     if math.isnan(metric):
         raise ValueError("The validation metric is NaN. Is there any user with clicks in the validation part?")
     return metric
-
-
-def _optimizers(towers: Towers, config: TrainingConfig) -> dict[str, torch.optim.Optimizer]:
-    """Adam that touches only the rows of a batch for the tables, AdamW for what is dense."""
-    optimizers: dict[str, torch.optim.Optimizer] = {
-        "tables": RowAdam(towers.embedding_parameters(), lr=config.learning_rate)
-    }
-    if dense := towers.dense_parameters():
-        decayed = [one for one in dense if one.ndim]
-        scalars = [one for one in dense if not one.ndim]  # the temperature: decay would pull it to 1
-        groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": scalars, "weight_decay": 0.0}]
-        used = [one for one in groups if one["params"]]
-        optimizers["dense"] = torch.optim.AdamW(used, lr=config.learning_rate, fused=True)
-    return optimizers
 
 
 def _tell(report: EpochReport, config: TrainingConfig, on_epoch: Callable[[EpochReport], None] | None) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from threading import Barrier
 from typing import TypeVar
 
 import torch
@@ -39,9 +40,14 @@ def prefetched(values: Iterator[T]) -> Iterator[T]:
 
 @cache
 def _pool(threads: int) -> ThreadPoolExecutor:
-    pool = ThreadPoolExecutor(
-        threads, thread_name_prefix="side-by-side", initializer=torch.set_num_threads, initargs=(1,)
-    )
+    all_started = Barrier(threads)
+
+    def start() -> None:
+        torch.get_num_threads()  # makes torch's settings of this thread, which would replace the next line otherwise
+        torch.set_num_threads(1)
+        all_started.wait()
+
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="side-by-side", initializer=start)
     list(pool.map(lambda _: None, range(threads)))
-    torch.set_num_threads(threads)  # the same call in a worker also says how many threads later ones start with
+    torch.set_num_threads(threads)  # what a worker set is also what later threads start with
     return pool
