@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,9 @@ from twotower_assets.two_tower import objective as objective_module
 from twotower_assets.two_tower.dataset import TrainingSet
 from twotower_assets.two_tower.embedding import history_tensors, side_tensors
 from twotower_assets.two_tower.item_sets import ItemSets
+from twotower_assets.two_tower.negatives import Weighted
 from twotower_assets.two_tower.objective import Objective, starting_bias
+from twotower_assets.two_tower.sources import Sources
 from twotower_assets.two_tower.towers import Towers, build_towers
 
 from .every_source import ALL_TOGETHER, CASES, CORRECTIONS, SHARED, SOURCES, goes_with, negatives
@@ -30,9 +32,15 @@ BATCH = np.r_[0:40, 300]
 
 @dataclass
 class Seen:
-    """What the softmax was asked in one batch, and answered in its plain form."""
+    """Candidates of a batch one by one, and what the softmax was asked and answered in its plain form.
 
-    items: list[Int64s] = field(default_factory=list)
+    `shared` int64 are the candidates of all rows: of the batch, drawn, queued; `own` int64 [B, K]. The softmax has a
+    column for each distinct one of the shared, which stands for `count` of them.
+    """
+
+    shared: Int64s | None = None
+    own: Int64s | None = None
+    count: Int64s | None = None
     positive: Tensor | None = None
     scores: Tensor | None = None
     mask: Tensor | None = None
@@ -41,24 +49,34 @@ class Seen:
 @pytest.fixture
 def seen(monkeypatch) -> Seen:
     record = Seen()
-    shared, own = Objective._shared, Objective._own_scores
+    draw, shared, drawn_for_all = Sources.draw, Objective._shared, Weighted.draw
+    weighted: list[Int64s] = []
+
+    def spy_weighted(self, batch, generator):
+        weighted.append(drawn_for_all(self, batch, generator))
+        return weighted[-1]
+
+    def spy_draw(self, rows, generator):
+        weighted.clear()
+        drawn = draw(self, rows, generator)
+        in_batch = drawn.batch.item if self.in_batch is not None else drawn.batch.item[:0]
+        queued = self.queue.items if self.queue is not None else drawn.batch.item[:0]
+        record.shared, record.own = np.concatenate([in_batch, *weighted, queued]), drawn.own
+        return drawn
 
     def spy_shared(self, *arguments):
-        numbers, vectors = shared(self, *arguments)
-        record.items.append(numbers)
-        return numbers, vectors
-
-    def spy_own(self, drawn, *arguments):
-        record.items.append(drawn.own)
-        return own(self, drawn, *arguments)
+        candidates, vectors = shared(self, *arguments)
+        record.count = candidates.count
+        return candidates, vectors
 
     def spy_softmax(*arguments, **options):
         plain = plain_softmax(*arguments, **options)
         record.positive, record.scores, record.mask = plain.positive, plain.scores, plain.mask
         return plain.loss
 
+    monkeypatch.setattr(Weighted, "draw", spy_weighted)
+    monkeypatch.setattr(Sources, "draw", spy_draw)
     monkeypatch.setattr(Objective, "_shared", spy_shared)
-    monkeypatch.setattr(Objective, "_own_scores", spy_own)
     monkeypatch.setattr(objective_module, "sampled_softmax", spy_softmax)
     return record
 
@@ -133,7 +151,8 @@ def test_a_masked_candidate_has_no_gradient_and_every_other_one_has(
     assert (seen.scores.grad[~seen.mask] > 0).all()  # type: ignore[index]
     left = run.objective.take_counts()
     assert left.rows == len(BATCH)
-    assert left.left == int((~seen.mask).sum())
+    assert seen.count is not None
+    assert left.left == int(((~seen.mask).numpy() @ np.r_[seen.count, np.ones(seen.own.shape[1], np.int64)]).sum())
 
 
 @pytest.mark.parametrize("correction", CORRECTIONS)
@@ -271,10 +290,9 @@ def test_the_loss_is_the_one_computed_candidate_by_candidate(
         if run.objective.sources.queue is not None
         else np.zeros((0, 8))
     )
-    seen.items.clear()
     loss = run.loss(BATCH).item()
-    shared, own = seen.items
-    assert loss == pytest.approx(reference_loss(run, shared, own, queue), rel=1e-4)
+    assert loss == pytest.approx(reference_loss(run, seen.shared, seen.own, queue), rel=1e-4)
+    assert seen.count.sum() == len(seen.shared)
 
 
 def test_uncorrected_the_learned_bias_is_part_of_every_score(logged_market, seen: Seen) -> None:
@@ -308,9 +326,8 @@ def test_vectors_in_the_queue_have_no_gradient_and_drawn_items_have_one(logged_m
     bias = run.towers.item_bias.weight.grad.to_dense().flatten()  # type: ignore[union-attr]
     assert (bias[ids[queued]] != 0).all(), "biases are read anew, and learn from the queue too"
     run = Run(logged_market, ("in_batch", "uniform"), "logq", masks=[])
-    seen.items.clear()
     run.loss(rows).backward()  # type: ignore[no-untyped-call]
-    assert gradient_rows(run.towers) == set(ids[seen.items[0]].tolist())
+    assert gradient_rows(run.towers) == set(ids[seen.shared].tolist())
 
 
 def test_the_number_of_negatives_per_positive_is_counted(logged_market) -> None:

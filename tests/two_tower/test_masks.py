@@ -8,7 +8,7 @@ import torch
 from twotower_assets.two_tower.config import TrainingConfig
 from twotower_assets.two_tower.dataset import TrainingSet, build_training_set
 from twotower_assets.two_tower.masks import MaskCounts, SharedMask, leave_out_own
-from twotower_assets.two_tower.negatives import Batch
+from twotower_assets.two_tower.negatives import Batch, Candidates
 
 NO_USERS = pa.table({"user_id": pa.array([], pa.string())})
 ROWS = np.arange(5)
@@ -35,15 +35,21 @@ class Masks:
         self.config = TrainingConfig.model_validate({"masks": names, "positive_aware_share": share})
         self.counts = MaskCounts()
 
-    def shared(self, batch: Batch, items: np.ndarray, in_batch: int = 0, tile: int = 2) -> list[list[bool]]:
-        """Of candidates of all rows, tile by tile."""
-        mask = SharedMask(self.config, self.counts, batch, items, in_batch)
+    def shared(
+        self, batch: Batch, items: np.ndarray, in_batch: int = 0, counts: list[int] | None = None
+    ) -> list[list[bool]]:
+        """Of candidates of all rows, in tiles of two; the first `in_batch` are the pairs of the batch."""
+        ones, of_batch = np.ones_like(items), (np.arange(len(items)) < in_batch).astype(np.int64)
+        request = np.full(len(items), -1)
+        request[:in_batch] = batch.data.request[batch.rows][:in_batch]
+        count = ones if counts is None else np.array(counts)
+        mask = SharedMask(self.config, self.counts, batch, Candidates(items, count, of_batch * count, request))
         scores, positive = torch.ones(len(batch), len(items)), torch.full((len(batch),), 2.0)
         left = [
-            mask.leave_out(first, scores[first : first + tile], positive[first : first + tile])
-            for first in range(0, len(batch), tile)
+            mask.leave_out(first, scores[first : first + 2], positive[first : first + 2])
+            for first in range(0, len(batch), 2)
         ]
-        assert np.concatenate(left).tolist() == (scores == 1).sum(dim=1).tolist()
+        assert np.concatenate(left).tolist() == ((scores == 1).numpy() @ count).tolist()
         return (scores == -torch.inf).tolist()
 
     def own(self, batch: Batch, items: np.ndarray) -> list[list[bool]]:
@@ -94,6 +100,14 @@ def test_each_masked_candidate_is_counted_once_for_the_first_mask_that_takes_it(
     assert counts.masked_per_positive["clicked"] == 6 / 5
 
 
+def test_a_column_that_stands_for_several_candidates_counts_as_several(data: TrainingSet) -> None:
+    one = Masks("clicked")
+    batch = Batch(data, np.array([0, 1, 3]))  # a, a and c; b was drawn four times
+    assert one.shared(batch, np.array([1, 3, 2]), in_batch=2, counts=[2, 1, 4]) == table("x.x", "x..", ".x.")
+    assert one.counts.masked == {"accidental_hit": 2, "clicked": 4, "same_request": 0, "positive_aware": 0}
+    assert one.counts.left == 1 + 5 + 6
+
+
 def test_distinct_items_of_distinct_users_leave_all_others_of_the_batch() -> None:
     pairs = pa.table(
         {
@@ -119,7 +133,9 @@ def test_negatives_nearer_than_a_share_of_the_positive_are_left_out_where_that_i
         one = Masks(share=share)
         if of_all_rows:
             edited = scores.clone()
-            SharedMask(one.config, one.counts, batch, items, 0).leave_out(0, edited, positive)
+            ones, none = np.ones_like(items), np.zeros_like(items)
+            candidates = Candidates(items, ones, none, none - 1)
+            SharedMask(one.config, one.counts, batch, candidates).leave_out(0, edited, positive)
             found = edited == -torch.inf
         else:
             found = leave_out_own(one.config, one.counts, batch, np.tile(items, (3, 1)), scores, positive)

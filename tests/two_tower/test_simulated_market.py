@@ -209,8 +209,8 @@ def accidental_hits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Accidental hits are not masked."""
     leave_out = masks_module._leave_out
 
-    def all_but_hits(scores, first, in_batch, item, *others):
-        leave_out(scores, first, in_batch, np.zeros_like(item), *others)
+    def all_but_hits(scores, count, in_batch, item, *others):
+        leave_out(scores, count, in_batch, np.zeros_like(item), *others)
 
     monkeypatch.setattr(masks_module, "_leave_out", all_but_hits)
 
@@ -233,7 +233,7 @@ def no_log_n(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def queue_does_not_push(monkeypatch: pytest.MonkeyPatch) -> None:
     """Items get the gradient of in-batch negatives alone, though the queue takes its share of the softmax."""
-    monkeypatch.setattr(Objective, "_pushed_for_the_queue", lambda self, vectors: vectors)
+    monkeypatch.setattr(Objective, "_pushed_for_the_queue", lambda self, vectors, *_: vectors)
 
 
 MUTATIONS = [

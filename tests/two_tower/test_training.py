@@ -11,6 +11,7 @@ import torch
 from twotower_assets.two_tower import objective as objective_module
 from twotower_assets.two_tower.embedding import Embedder
 from twotower_assets.two_tower.item_sets import ItemSets
+from twotower_assets.two_tower.negatives import Candidates
 from twotower_assets.two_tower.objective import Objective
 from twotower_assets.two_tower.resume import FILE_NAME
 from twotower_assets.two_tower.sources import replaced_item_share
@@ -317,15 +318,17 @@ def test_the_loss_sees_the_true_ids_though_the_towers_see_unknown_ones(market, m
     masked: list[tuple[np.ndarray, np.ndarray]] = []
     weighed: list[np.ndarray] = []
     corrected: list[np.ndarray] = []
+    columns: list[Candidates] = []
     mask, softmax = objective_module.SharedMask, objective_module.sampled_softmax
 
-    def spy_mask(config, counts, batch, items, in_batch):
-        masked.append((batch.user, items))
-        return mask(config, counts, batch, items, in_batch)
+    def spy_mask(config, counts, batch, candidates):
+        masked.append((batch.user, batch.item))
+        columns.append(candidates)
+        return mask(config, counts, batch, candidates)
 
     def spy_softmax(queries, shared, offsets, *arguments, weights, **options):
         weighed.append(weights.numpy())
-        corrected.append(-offsets.detach().numpy() - math.log(len(queries) - 1))
+        corrected.append(np.log(columns[-1].count) - offsets.detach().numpy() - math.log(len(queries) - 1))
         return softmax(queries, shared, offsets, *arguments, weights=weights, **options)
 
     monkeypatch.setattr(objective_module, "SharedMask", spy_mask)
@@ -334,7 +337,9 @@ def test_the_loss_sees_the_true_ids_though_the_towers_see_unknown_ones(market, m
     user, item = (np.concatenate(column) for column in zip(*masked, strict=True))
     seen = sorted(zip(user, item, np.concatenate(weighed), strict=True))
     assert seen == sorted(zip(data.user, data.item, data.weights, strict=True))
-    assert np.concatenate(corrected) == pytest.approx(np.log(data.q[item]), rel=1e-5)
+    of_column = np.concatenate([one.item for one in columns])
+    assert np.concatenate(corrected) == pytest.approx(np.log(data.q[of_column]), rel=1e-5)
+    assert sum(one.count.sum() for one in columns) == len(item)
 
 
 @pytest.mark.parametrize(("correction", "weight"), [("none", 0.0), ("logq", 1.0)])

@@ -36,12 +36,6 @@ class SideInputs:
         """The given rows (int64 [m]) in the given order."""
         return SideInputs(self.ids[rows], self.categorical[rows], self.numeric[rows])
 
-    @classmethod
-    def concatenate(cls, *parts: SideInputs) -> SideInputs:
-        """The rows of all parts of the same width, one part after the other."""
-        arrays = ([getattr(part, name) for part in parts] for name in ("ids", "categorical", "numeric"))
-        return cls(*map(np.concatenate, arrays))
-
 
 @dataclass(frozen=True)
 class NumericScale:

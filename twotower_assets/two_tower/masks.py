@@ -16,7 +16,7 @@ from torch import Tensor
 from twotower_assets.two_tower.config import TrainingConfig
 from twotower_assets.two_tower.dataset import TrainingSet
 from twotower_assets.two_tower.item_sets import Int32s, Int64s, Places, compiled
-from twotower_assets.two_tower.negatives import Batch
+from twotower_assets.two_tower.negatives import Batch, Candidates
 
 Bools = npt.NDArray[np.bool_]
 Float32s = npt.NDArray[np.float32]
@@ -47,19 +47,19 @@ class MaskCounts:
 class SharedMask:
     """Leaves out, among the candidates that all rows of a batch share, those that are no negatives of a row."""
 
-    def __init__(self, config: TrainingConfig, counts: MaskCounts, batch: Batch, items: Int64s, in_batch: int) -> None:
-        """The first `in_batch` of the candidates int64 [S] are the positives of the batch, in order."""
+    def __init__(self, config: TrainingConfig, counts: MaskCounts, batch: Batch, candidates: Candidates) -> None:
+        """What is masked and left is added to `counts`."""
         self._share = config.positive_aware_share
-        self._counts, self._batch, self._in_batch = counts, batch, in_batch
+        self._counts, self._batch, self._candidates = counts, batch, candidates
         self._user, self._item = batch.user, batch.item
-        self._places = Places.of(items, len(batch.data.item_counts))
+        self._places = Places.of(candidates.item, len(batch.data.item_counts))
         self._clicked = "clicked" in config.masks
         self._request, self._of_request = np.full(len(batch), -1), Places(np.zeros(0, np.int32), np.zeros(0, np.int32))
-        if "same_request" in config.masks and in_batch:
-            known = batch.data.request[batch.rows]
-            numbers, self._request = np.unique(known, return_inverse=True)
-            self._of_request = Places.of(self._request, len(numbers))
-            self._request = np.where(known >= 0, self._request, -1)
+        if "same_request" in config.masks:
+            known = np.concatenate([batch.data.request[batch.rows], candidates.request])
+            numbers = np.unique(known, return_inverse=True)[1]
+            self._of_request = Places.of(numbers[len(batch) :], len(known))
+            self._request = np.where(known >= 0, numbers, -1)[: len(batch)]
 
     def leave_out(self, first: int, scores: Tensor, positive: Tensor) -> Int64s:
         """Set the scores float [t, S] of the rows from `first` on to -∞ where a candidate is no negative.
@@ -73,15 +73,15 @@ class SharedMask:
             positive: float [t], the same of the positives.
 
         Returns:
-            How many candidates each row has left, int64 [t].
+            How many candidates each row has left, its own positive not among them, int64 [t].
         """
         rows = slice(first, first + len(scores))
         masked, left = np.zeros(len(REASONS), np.int64), np.empty(len(scores), np.int64)
         clicked = self._batch.data.clicked.members
         _leave_out(
             scores.numpy(),
-            first,
-            self._in_batch,
+            self._candidates.count,
+            int(self._candidates.of_batch.any()),
             self._item[rows],
             self._places.first,
             self._places.following,
@@ -98,7 +98,7 @@ class SharedMask:
         if self._share is not None:
             close = (scores > self._share * positive[:, None]) & (positive > 0)[:, None]
             scores.masked_fill_(close, float("-inf"))
-            taken = close.sum(dim=1).numpy()
+            taken = close.numpy() @ self._candidates.count
             masked[REASONS.index("positive_aware")] += taken.sum()
             left -= taken
         _count(self._counts, masked, rows=len(left), left=int(left.sum()))
@@ -149,7 +149,7 @@ def _count(counts: MaskCounts, masked: Int64s, *, rows: int, left: int) -> None:
 @compiled
 def _leave_out(
     scores: Float32s,
-    first_row: int,
+    count: Int64s,
     in_batch: int,
     item: Int64s,
     first: Int32s,
@@ -164,36 +164,33 @@ def _leave_out(
     masked: Int64s,
     left: Int64s,
 ) -> None:
+    candidates = count.sum()
     for row in range(len(scores)):
         of_row = scores[row]
-        left[row] = len(of_row)
-        if first_row + row < in_batch:
-            of_row[first_row + row] = -np.inf
-            left[row] -= 1
-        left[row] -= _take(of_row, first[0], following)
-        count = _take(of_row, first[item[row]], following)
-        masked[0] += count
-        left[row] -= count
+        left[row] = candidates - _take(of_row, count, first[0], following)
+        hits = _take(of_row, count, first[item[row]], following)
+        masked[0] += hits - in_batch
+        left[row] -= hits
         if mask_clicked:
-            count = 0
+            taken = 0
             for member in range(clicked_starts[user[row]], clicked_starts[user[row] + 1]):
                 if first[clicked[member]] >= 0:
-                    count += _take(of_row, first[clicked[member]], following)
-            masked[1] += count
-            left[row] -= count
+                    taken += _take(of_row, count, first[clicked[member]], following)
+            masked[1] += taken
+            left[row] -= taken
         if request[row] >= 0:
-            count = _take(of_row, first_of_request[request[row]], following_of_request)
-            masked[2] += count
-            left[row] -= count
+            taken = _take(of_row, count, first_of_request[request[row]], following_of_request)
+            masked[2] += taken
+            left[row] -= taken
 
 
 @compiled
-def _take(scores: Float32s, place: int, following: Int32s) -> int:
+def _take(scores: Float32s, count: Int64s, place: int, following: Int32s) -> int:
     taken = 0
     while place >= 0:
         if scores[place] != -np.inf:
             scores[place] = -np.inf
-            taken += 1
+            taken += count[place]
         place = following[place]
     return taken
 

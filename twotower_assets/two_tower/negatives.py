@@ -58,6 +58,29 @@ class Batch:
         return len(self.rows)
 
 
+@dataclass(frozen=True)
+class Candidates:
+    """What all rows of a batch share, candidates of one vector taken together: S columns of scores.
+
+    `item` int64 [S]; `count` int64 [S], how many candidates a column stands for; `of_batch` int64 [S], how many of them
+    are positives of the batch; `request` int64 [S], where positives are told apart by it, else -1.
+    """
+
+    item: Int64s
+    count: Int64s
+    of_batch: Int64s
+    request: Int64s
+
+    def __len__(self) -> int:
+        return len(self.item)
+
+    def and_items(self, items: Int64s) -> Candidates:
+        """With further items int64 [m], each a column of its own."""
+        one, none = np.ones_like(items), np.zeros_like(items)
+        more = (items, one, none, none - 1)
+        return Candidates(*(np.concatenate(pair) for pair in zip(vars(self).values(), more, strict=True)))
+
+
 class ExpectsCounts(Protocol):
     """Something whose candidates may be corrected for."""
 

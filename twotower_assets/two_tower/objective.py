@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,11 +21,10 @@ from torch.nn import functional
 from twotower_assets.two_tower.config import TrainingConfig
 from twotower_assets.two_tower.dataset import TrainingSet
 from twotower_assets.two_tower.embedding import history_tensors, side_tensors
-from twotower_assets.two_tower.features import SideInputs
 from twotower_assets.two_tower.item_sets import ItemSets
 from twotower_assets.two_tower.losses import Edit, sampled_softmax
 from twotower_assets.two_tower.masks import MaskCounts, SharedMask, leave_out_own, log_unmasked_share
-from twotower_assets.two_tower.negatives import Batch
+from twotower_assets.two_tower.negatives import Batch, Candidates
 from twotower_assets.two_tower.processor import multiplies_bfloat16
 from twotower_assets.two_tower.proposals import build_proposal
 from twotower_assets.two_tower.sources import UNSEEN_PAIRS, Drawn, Sources
@@ -40,6 +40,11 @@ class Embedded:
 
     vectors: Tensor
     bias: Tensor
+
+    def at(self, places: Int64s) -> Embedded:
+        """Those at the places int64 of any shape."""
+        chosen = torch.from_numpy(places)
+        return Embedded(functional.embedding(chosen, self.vectors), self.bias[chosen])
 
 
 class Objective:
@@ -68,13 +73,14 @@ class Objective:
         batch, queue = drawn.batch, self.sources.queue
         queries = towers.embed_users(*side_tensors(drawn.users), *history_tensors(drawn.history))
         queries = queries * towers.inverse_temperature()
-        pairs, items, queued = self._embed(towers, drawn)
+        items, queued_bias = self._embed(towers, drawn)
+        pairs = items.at(drawn.pair_places)
         cosine = (queries * pairs.vectors).sum(dim=1)  # (B,), times 1/τ
-        shared_items, shared = self._shared(drawn, pairs, items, queued)
+        candidates, shared = self._shared(drawn, items, queued_bias)
         positive, own = cosine + pairs.bias, self._own_scores(drawn, queries, items, cosine.detach())
-        offsets = shared.bias - self._log_unmasked[torch.from_numpy(shared_items)]
+        offsets = shared.bias + _log(candidates.count) - self._log_unmasked[torch.from_numpy(candidates.item)]
         if self.config.correction != "none":
-            offsets = offsets - _log(self.sources.expected_of_every_row(batch, shared_items))
+            offsets = offsets - _log(self.sources.expected_of_every_row(batch, candidates.item))
             own = own - _log(self.sources.expected_count(batch, drawn.own))
         if self.config.correction == "logq":
             positive = positive - _log(self.sources.expected_count(batch, batch.item[:, None])[:, 0])
@@ -85,7 +91,7 @@ class Objective:
             positive,
             own,
             weights=torch.from_numpy(self.data.weights[batch.rows]),
-            edit=self._edit(batch, shared_items, cosine.detach()),
+            edit=self._edit(batch, candidates, cosine.detach()),
             bfloat16=self._bfloat16,
         )
         if self.config.item_bias:
@@ -122,58 +128,50 @@ class Objective:
         if self.sources.queue is not None:
             self.sources.queue.restore(parts["queue"])
 
-    def _embed(self, towers: Towers, drawn: Drawn) -> tuple[Embedded, Embedded, Tensor]:
-        """The pairs' items and the distinct drawn ones, in one pass of the tower; and the biases of what is queued."""
-        ids, queue, size = self.data.item_inputs.ids, self.sources.queue, len(drawn.batch)
-        vectors = towers.embed_items(*side_tensors(SideInputs.concatenate(drawn.pairs, drawn.items)))
+    def _embed(self, towers: Towers, drawn: Drawn) -> tuple[Embedded, Tensor]:
+        """Every distinct item of the batch; and the biases of what is queued."""
+        ids, queue = self.data.item_inputs.ids, self.sources.queue
+        vectors = towers.embed_items(*side_tensors(drawn.items))
         # A hidden id hides the vector alone: the bias is the item's own, whose popularity the correction takes out.
         queued = ids[queue.items] if queue is not None else ids[:0]
-        bias = towers.bias_of(torch.from_numpy(np.concatenate([ids[drawn.batch.item], drawn.items.ids, queued])))
-        items = len(vectors)
-        return Embedded(vectors[:size], bias[:size]), Embedded(vectors[size:], bias[size:items]), bias[items:]
+        bias = towers.bias_of(torch.from_numpy(np.concatenate([ids[drawn.item], queued])))
+        return Embedded(vectors, bias[: len(vectors)]), bias[len(vectors) :]
 
-    def _shared(self, drawn: Drawn, pairs: Embedded, items: Embedded, queued: Tensor) -> tuple[Int64s, Embedded]:
-        """Items int64 [S] and their vectors: the positives of the batch first, then what was drawn, then the queue."""
-        numbers, vectors, bias = [drawn.shared], [items.vectors[:0]], [items.bias[:0]]
-        if self.sources.in_batch is not None:
-            numbers.insert(0, drawn.batch.item)
-            vectors.append(self._pushed_for_the_queue(pairs.vectors))
-            bias.append(pairs.bias)
-        if len(drawn.shared):
-            places = torch.from_numpy(drawn.shared_places)
-            vectors.append(functional.embedding(places, items.vectors))
-            bias.append(items.bias[places])
-        if self.sources.queue is not None:
-            numbers.append(self.sources.queue.items)
-            vectors.append(self.sources.queue.vectors)
-            bias.append(queued)
-        return np.concatenate(numbers), Embedded(torch.cat(vectors), torch.cat(bias))
+    def _shared(self, drawn: Drawn, items: Embedded, queued_bias: Tensor) -> tuple[Candidates, Embedded]:
+        """The candidates of all rows, what is queued the last of them, and their vectors."""
+        columns, queue = len(drawn.shared), self.sources.queue
+        vectors, bias = items.vectors[:columns], items.bias[:columns]
+        if queue is None:
+            return drawn.shared, Embedded(vectors, bias)
+        pushed = self._pushed_for_the_queue(vectors, drawn.shared, len(drawn.batch))
+        of_all = Embedded(torch.cat([pushed, queue.vectors]), torch.cat([bias, queued_bias]))
+        return drawn.shared.and_items(queue.items), of_all
 
-    def _pushed_for_the_queue(self, vectors: Tensor) -> Tensor:
-        """The vectors of the batch as negatives: unchanged, but with the gradient of the queue's share added to theirs.
+    def _pushed_for_the_queue(self, vectors: Tensor, shared: Candidates, pairs: int) -> Tensor:
+        """The vectors as negatives: unchanged, but with the gradient of the queue's share added to the batch's.
 
         An item is pulled by all of its positives. Were it pushed by its in-batch share of the softmax alone, popular
         items would rise the further, the longer the queue. Both are drawn in proportion to q: one factor serves all.
         """
         queue = self.sources.queue
-        factor = 1.0 + (len(queue) if queue is not None else 0) / max(1, len(vectors) - 1)
-        return vectors.detach() + factor * (vectors - vectors.detach()) if factor > 1.0 else vectors
+        factor = (len(queue) if queue is not None else 0) / max(1, pairs - 1)
+        more = torch.from_numpy((factor * shared.of_batch / shared.count).astype(np.float32))[:, None]
+        return vectors + more * (vectors - vectors.detach())
 
     def _own_scores(self, drawn: Drawn, queries: Tensor, items: Embedded, cosine: Tensor) -> Tensor:
         """Scores float [B, K] of what the rows have for themselves, -∞ where a candidate is none."""
         if not drawn.own.shape[1]:
             return queries.new_empty(drawn.own.shape)
-        places = torch.from_numpy(drawn.own_places)
-        scores = torch.einsum("bd,bkd->bk", queries, functional.embedding(places, items.vectors))
+        own = items.at(drawn.own_places)
+        scores = torch.einsum("bd,bkd->bk", queries, own.vectors)
         out = leave_out_own(self.config, self.counts, drawn.batch, drawn.own, scores.detach(), cosine)
         weights = torch.from_numpy(self.sources.own_log_weights)
-        scores = scores + items.bias[places] + weights - self._log_unmasked[torch.from_numpy(drawn.own)]
+        scores = scores + own.bias + weights - self._log_unmasked[torch.from_numpy(drawn.own)]
         return scores.masked_fill(out, float("-inf"))
 
-    def _edit(self, batch: Batch, items: Int64s, cosine: Tensor) -> Edit:
-        """What is done to the scores of the candidates int64 [S] that all rows share; `cosine` float [B], times 1/τ."""
-        in_batch = len(batch) if self.sources.in_batch is not None else 0
-        mask = SharedMask(self.config, self.counts, batch, items, in_batch)
+    def _edit(self, batch: Batch, candidates: Candidates, cosine: Tensor) -> Edit:
+        """What is done to the scores of the candidates that all rows share; `cosine` float [B], times 1/τ."""
+        mask, items = SharedMask(self.config, self.counts, batch, candidates), candidates.item
         excluded = self.config.correction == "logq_positive_excluded"
         expected_left = self.sources.expected_left(batch) if excluded else None
         differ = self.config.correction != "none" and bool(self.sources.differ_by_row)
@@ -205,5 +203,5 @@ def starting_bias(data: TrainingSet, config: TrainingConfig) -> Tensor:
     return torch.from_numpy(start.astype(np.float32))
 
 
-def _log(expected: npt.NDArray[np.float64]) -> Tensor:
-    return torch.from_numpy(np.log(expected).astype(np.float32))
+def _log(counts: npt.NDArray[Any]) -> Tensor:
+    return torch.from_numpy(np.log(counts).astype(np.float32))

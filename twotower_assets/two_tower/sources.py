@@ -19,6 +19,7 @@ from twotower_assets.two_tower.item_sets import ItemSets
 from twotower_assets.two_tower.negative_settings import CrossBatchNegatives
 from twotower_assets.two_tower.negatives import (
     Batch,
+    Candidates,
     ExpectsCounts,
     Grouped,
     InBatch,
@@ -34,6 +35,7 @@ from twotower_assets.two_tower.vocabulary import UNKNOWN
 
 Int64s = npt.NDArray[np.int64]
 Float64s = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 UNSEEN_PAIRS = 0.5
 """A margin's item that no other source could draw is taken for one with so many training pairs."""
 
@@ -42,18 +44,19 @@ UNSEEN_PAIRS = 0.5
 class Drawn:
     """Everything random of a batch of B pairs, and what the towers read of it; nothing in it depends on weights.
 
-    `users` and `pairs` are the inputs of the pairs' users and items, unknown ids among them; `history` has B rows.
-    `shared` int64 [S] are the items drawn for all rows, `own` int64 [B, K] those for each, 0 where there is none;
-    `items` are the inputs of the distinct ones of both, and `shared_places`, `own_places` where each is among them.
+    `users` are the inputs of the pairs' users, `history` has B rows. `items` are the inputs of the batch's distinct items,
+    the numbers `item` int64 [D]: first those of the columns of `shared`, then others. Among them, `pair_places` int64 [B]
+    are the positives, some with the unknown id, and `own_places` int64 [B, K] what is drawn for each row: the items `own`,
+    0 where there is none.
     """
 
     batch: Batch
     users: SideInputs
     history: Ragged
-    pairs: SideInputs
     items: SideInputs
-    shared: Int64s
-    shared_places: Int64s
+    item: Int64s
+    shared: Candidates
+    pair_places: Int64s
     own: Int64s
     own_places: Int64s
 
@@ -67,6 +70,7 @@ class Sources:
         self._user_replaced = config.unknown_id_share
         self._item_replaced = replaced_item_share(data.item_counts, config.unknown_id_share)
         self._clicks_are_masked = "clicked" in config.masks
+        self._requests_are_masked = "same_request" in config.masks
         self._clicked_mass: dict[tuple[int, int], Float64s] = {}
         self._weighted: list[Weighted] = []
         self._rows: list[RowSource] = []
@@ -93,24 +97,48 @@ class Sources:
         """All that is random of the pairs at the positions `rows` int64 [B]; changes nothing but the generator."""
         data = self._data
         batch = Batch(data, rows)
-        users, pairs = data.user_inputs.take(batch.user), data.item_inputs.take(batch.item)
+        users = data.user_inputs.take(batch.user)
         users.ids[generator.random(len(batch)) < self._user_replaced] = UNKNOWN
-        pairs.ids[generator.random(len(batch)) < self._item_replaced[batch.item]] = UNKNOWN
-        shared = np.concatenate([np.zeros(0, np.int64), *(one.draw(batch, generator) for one in self._weighted)])
+        hidden = generator.random(len(batch)) < self._item_replaced[batch.item]
+        drawn = np.concatenate([np.zeros(0, np.int64), *(one.draw(batch, generator) for one in self._weighted)])
         by_row = [np.zeros((len(batch), 0), np.int64), *(one.draw(batch, generator) for one in self._rows)]
         own = np.concatenate(by_row, axis=1)
-        distinct, places = np.unique(np.concatenate([shared, own.ravel()]), return_inverse=True)
+        keys, places, columns, of_batch, count = self._taken_together(batch, hidden, drawn, own)
+        item, request = keys // 2 % len(data.item_counts), keys // (2 * len(data.item_counts)) - 1
+        items = data.item_inputs.take(item)
+        items.ids[keys % 2 == 1] = UNKNOWN
         return Drawn(
             batch=batch,
             users=users,
             history=data.history.take(rows),
-            pairs=pairs,
-            items=data.item_inputs.take(distinct),
-            shared=shared,
-            shared_places=places[: len(shared)],
+            items=items,
+            item=item,
+            shared=Candidates(item[:columns], count[:columns], of_batch[:columns], request[:columns]),
+            pair_places=places[: len(batch)],
             own=own,
-            own_places=places[len(shared) :].reshape(own.shape),
+            own_places=places[len(batch) + len(drawn) :].reshape(own.shape),
         )
+
+    def _taken_together(
+        self, batch: Batch, hidden: Bools, drawn: Int64s, own: Int64s
+    ) -> tuple[Int64s, Int64s, int, Int64s, Int64s]:
+        """What has the same vector, and is masked alike, counts as one.
+
+        Returns:
+            The distinct keys [D] (request, item, hidden), those of shared candidates first; the place among them of
+            each pair, then of what was drawn for all, then for each row; how many are shared; how often each is a
+            positive of the batch, and how often it is shared.
+        """
+        request = batch.data.request[batch.rows] + 1 if self._requests_are_masked else 0
+        of_pairs = (request * len(batch.data.item_counts) + batch.item) * 2 + hidden
+        distinct, places = np.unique(np.concatenate([of_pairs, drawn * 2, own.ravel() * 2]), return_inverse=True)
+        pairs = len(batch) if self.in_batch is not None else 0
+        of_batch = np.bincount(places[:pairs], minlength=len(distinct))
+        count = of_batch + np.bincount(places[len(batch) : len(batch) + len(drawn)], minlength=len(distinct))
+        order = np.argsort(count == 0, kind="stable")
+        moved = np.empty_like(order)
+        moved[order] = np.arange(len(order))
+        return distinct[order], moved[places], int((count > 0).sum()), of_batch[order], count[order]
 
     def expected_count(self, batch: Batch, items: Int64s) -> Float64s:
         """The one rule: how often a row is expected to draw an item, over all sources of known proposal.
