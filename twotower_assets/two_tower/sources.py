@@ -44,10 +44,10 @@ UNSEEN_PAIRS = 0.5
 class Drawn:
     """Everything random of a batch of B pairs, and what the towers read of it; nothing in it depends on weights.
 
-    `users` are the inputs of the pairs' users, `history` has B rows. `items` are the inputs of the batch's distinct items,
-    the numbers `item` int64 [D]: first those of the columns of `shared`, then others. Among them, `pair_places` int64 [B]
-    are the positives, some with the unknown id, and `own_places` int64 [B, K] what is drawn for each row: the items `own`,
-    0 where there is none.
+    `users` are the inputs of the pairs' users, `history` has B rows. `items` are the inputs of the batch's distinct
+    items, numbers `item` int64 [D]: first those of the columns of `shared`, then others. Among them, `pair_places`
+    int64 [B] are the positives, some with the unknown id, and `own_places` int64 [B, K] what is drawn for each row: the
+    items `own`, 0 where there is none.
     """
 
     batch: Batch
