@@ -16,7 +16,8 @@ def trained(optimizer_of, threads: int = 1) -> list[torch.Tensor]:
     torch.set_num_threads(threads)
     try:
         for step in range(30):
-            optimizer.zero_grad()
+            for table in tables:
+                table.weight.grad = None
             loss = torch.zeros(())
             for number, table in enumerate(tables):
                 if number == 1 and step % 3:
@@ -44,7 +45,7 @@ def test_rows_without_a_gradient_stay_as_they_are() -> None:
     optimizer = RowAdam([table.weight], lr=0.1)
     for ids in ([1, 2], [2, 3]):
         before = table.weight.detach().clone()
-        optimizer.zero_grad()
+        table.weight.grad = None
         table(torch.tensor(ids)).sum().backward()
         optimizer.step()
         moved = (table.weight.detach() != before).any(dim=1).nonzero().flatten().tolist()

@@ -20,6 +20,7 @@ from twotower_assets.two_tower.config import TrainingConfig
 from twotower_assets.two_tower.dataset import TrainingSet
 from twotower_assets.two_tower.item_sets import ItemSets
 from twotower_assets.two_tower.reports import EpochReport
+from twotower_assets.two_tower.row_adam import RowAdam
 from twotower_assets.two_tower.tensor_file import BrokenFileError, read_tensors, write_tensors
 from twotower_assets.two_tower.trainer import Trainer
 
@@ -124,7 +125,7 @@ def _under(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
     return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
 
 
-def _fill(optimizer: torch.optim.Optimizer, values: Mapping[str, Any]) -> None:
+def _fill(optimizer: RowAdam | torch.optim.Optimizer, values: Mapping[str, Any]) -> None:
     state: dict[int, dict[str, Any]] = {}
     for where, value in values.items():
         parameter, key = where.split("/")

@@ -7,25 +7,40 @@ updates.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from twotower_assets.two_tower.item_sets import Int32s, Int64s, compiled
+from twotower_assets.two_tower.item_sets import Int64s, compiled
 from twotower_assets.two_tower.tables import distinct_rows
 from twotower_assets.two_tower.workers import side_by_side
 
 Float32s = npt.NDArray[np.float32]
 
 
-class RowAdam(torch.optim.Optimizer):
+@dataclass
+class Moments:
+    """A table, the moving means [rows, d] of its gradient and of the gradient's square, and the steps it was in."""
+
+    parameter: nn.Parameter
+    mean: Tensor
+    square: Tensor
+    steps: int = 0
+
+    def __post_init__(self) -> None:
+        self.place = np.full(len(self.parameter), -1, np.int32)  # scratch of `distinct_rows`
+
+
+class RowAdam:
     """Lazy Adam: `torch.optim.SparseAdam`, its results to rounding, in a single pass.
 
-    Rows without a gradient keep their moments; the bias correction counts the steps of the table.
+    Rows without a gradient keep their moments; the bias correction counts the steps of the table. It is no subclass of
+    torch's `Optimizer`, which takes a second to import.
     """
 
     def __init__(
@@ -35,66 +50,63 @@ class RowAdam(torch.optim.Optimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         epsilon: float = 1e-8,
     ) -> None:
-        super().__init__(list(parameters), {"lr": lr, "betas": betas, "epsilon": epsilon})
-        self._places: dict[int, Int32s] = {}
+        self._lr, self._betas, self._epsilon = lr, betas, epsilon
+        self._moments = [Moments(one, torch.zeros_like(one), torch.zeros_like(one)) for one in parameters]
 
     @torch.no_grad()
     def merge(self) -> None:
-        """Sum what the look-ups of a step gave to the same rows, so that gradients are coalesced; `step` needs it."""
-        for parameter in self._with_gradient():
-            gradient = parameter.grad
-            assert gradient is not None
-            if gradient.is_coalesced():
+        """Sum what the look-ups of a step gave to the same rows: gradients are coalesced then. `step` does it too."""
+        for one in self._moments:
+            gradient = one.parameter.grad
+            if gradient is None or gradient.is_coalesced():
                 continue
-            place = self._places.setdefault(id(parameter), np.full(len(parameter), -1, np.int32))
-            rows, values = distinct_rows(gradient._indices()[0].numpy(), gradient._values().numpy(), place)
-            parameter.grad = torch.sparse_coo_tensor(
+            rows, values = distinct_rows(gradient._indices()[0].numpy(), gradient._values().numpy(), one.place)
+            one.parameter.grad = torch.sparse_coo_tensor(
                 torch.from_numpy(rows)[None],
                 torch.from_numpy(values),
-                parameter.shape,
+                gradient.shape,
                 is_coalesced=True,
                 check_invariants=False,
             )
 
-    @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]  # noqa: ARG002
+    def step(self) -> None:
         """Update the rows that have a gradient: sparse, float32."""
         self.merge()
-        touched = [(one, group) for group in self.param_groups for one in group["params"] if one.grad is not None]
+        touched = [one for one in self._moments if one.parameter.grad is not None]
 
         def update(worker: int, workers: int) -> None:
-            for parameter, group in touched[worker::workers]:
-                self._update(parameter, group)
+            for one in touched[worker::workers]:
+                self._update(one)
 
-        for parameter, _ in touched:
-            self._remember(parameter)
         side_by_side(update)
 
-    def _with_gradient(self) -> list[nn.Parameter]:
-        return [one for group in self.param_groups for one in group["params"] if one.grad is not None]
+    def state_dict(self) -> dict[str, dict[int, dict[str, Any]]]:
+        """Moments and steps of each table, in the form of torch's optimisers."""
+        names = ("steps", "mean", "square")
+        return {"state": {i: {name: getattr(one, name) for name in names} for i, one in enumerate(self._moments)}}
 
-    def _remember(self, parameter: nn.Parameter) -> None:
-        state = self.state[parameter]
-        if not state:
-            state["step"] = 0
-            state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+    def load_state_dict(self, state: Mapping[str, Mapping[int, Mapping[str, Any]]]) -> None:
+        """Go on from a state."""
+        for i, one in enumerate(self._moments):
+            one.steps = int(state["state"][i]["steps"])
+            one.mean.copy_(state["state"][i]["mean"])
+            one.square.copy_(state["state"][i]["square"])
 
-    def _update(self, parameter: nn.Parameter, group: dict[str, Any]) -> None:
-        state = self.state[parameter]
-        state["step"] += 1
-        rows, gradient = touched_rows(parameter)
-        first, second = group["betas"]
-        correction = math.sqrt(1.0 - second ** state["step"]) / (1.0 - first ** state["step"])
+    def _update(self, one: Moments) -> None:
+        one.steps += 1
+        rows, gradient = touched_rows(one.parameter)
+        first, second = self._betas
+        correction = math.sqrt(1.0 - second**one.steps) / (1.0 - first**one.steps)
         _adam(
-            parameter.numpy(),
-            state["exp_avg"].numpy(),
-            state["exp_avg_sq"].numpy(),
+            one.parameter.numpy(),
+            one.mean.numpy(),
+            one.square.numpy(),
             rows,
             gradient,
             np.float32(first),
             np.float32(second),
-            np.float32(group["lr"] * correction),
-            np.float32(group["epsilon"]),
+            np.float32(self._lr * correction),
+            np.float32(self._epsilon),
         )
 
 

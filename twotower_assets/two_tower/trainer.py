@@ -31,7 +31,10 @@ class Trainer:
                 self.towers.item_bias.weight[:, 0] = starting_bias(data, config)
         self.objective = Objective(data, config, mined)
         self._tables = RowAdam(self.towers.embedding_parameters(), lr=config.learning_rate)
-        self.optimizers: dict[str, torch.optim.Optimizer] = {"tables": self._tables, **_dense(self.towers, config)}
+        self.optimizers: dict[str, RowAdam | torch.optim.Optimizer] = {
+            "tables": self._tables,
+            **_dense(self.towers, config),
+        }
         self.average: WeightAverage | None = None
         if config.average_half_life is not None:
             self.average = WeightAverage(self.towers, config.average_half_life, -(-len(data) // config.batch_size))
@@ -66,7 +69,7 @@ class Trainer:
             self.average.catch_up()
 
 
-def _dense(towers: Towers, config: TrainingConfig) -> dict[str, torch.optim.Optimizer]:
+def _dense(towers: Towers, config: TrainingConfig) -> dict[str, RowAdam | torch.optim.Optimizer]:
     """AdamW of what is no table; none where there is nothing."""
     dense = towers.dense_parameters()
     decayed = [one for one in dense if one.ndim]
