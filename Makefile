@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test bench bench-recipes ui lint types install clean
+.PHONY: demo test bench bench-peers bench-guard bench-recipes ui lint types install clean
 
 demo: $(VENV)/installed ## set up, run MovieLens-100K through the whole graph, print what came out
 	$(BIN)/twotower demo
@@ -11,8 +11,19 @@ demo: $(VENV)/installed ## set up, run MovieLens-100K through the whole graph, p
 test: $(VENV)/installed ## run all tests
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-bench: $(VENV)/installed ## a short comparison of four recipes on MovieLens-100K, one training each
+bench: $(VENV)/installed ## every benchmark in its short form, some ten minutes
+	$(BIN)/python benchmarks/training_throughput.py --short
+	$(BIN)/python benchmarks/time_to_quality.py --short
+	$(BIN)/python benchmarks/feature_sql.py --short
+	$(BIN)/python benchmarks/index.py --short
+	$(BIN)/python benchmarks/demo.py --short
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/recipes.py --short
+
+bench-peers: $(VENV)/installed ## install what benchmarks compare with: TensorFlow Recommenders, implicit, hnswlib (2 GB)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+
+bench-guard: $(VENV)/installed ## fail where a gain in speed is lost; ratios only
+	$(BIN)/python benchmarks/guard.py
 
 bench-recipes: $(VENV)/installed ## every recipe on MovieLens-100K and KuaiRand, three trainings each; can be interrupted
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/recipes.py

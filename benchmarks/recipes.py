@@ -222,7 +222,12 @@ def judged(data: DataSet, name: str, tuned: dict[str, Any], seeds: int, kept: Ke
     """The recipe's trainings on training and validation part, judged on the test part."""
     recipes = load_recipes()
     shared = {"recipe": name, "model_day": date(2000, 1, 1), "lake_snapshot": 0, "run_id": "", "code_version": ""}
-    shared["data_fingerprint"] = data.fingerprint
+    shared |= {
+        "data_fingerprint": data.fingerprint,
+        "changes": "{}",
+        "popularity_weight": 1.0,
+        "popularity_from": "clicks",
+    }
     if "reason" in tuned:
         return Measured(shared, reason=tuned["reason"])
     measured = Measured(shared)
@@ -248,12 +253,9 @@ def judged(data: DataSet, name: str, tuned: dict[str, Any], seeds: int, kept: Ke
 
 def report(data: DataSet, every: list[Measured], charts: Path | None) -> Iterator[str]:
     """The comparison in words, and its charts as files."""
-    rows: dict[str, list[dict[str, Any]]] = {}
-    for measured in every:
-        for table, some in measured.tables().items():
-            rows.setdefault(table, []).extend(some)
+    tables = [measured.tables() for measured in every]
     runs, metrics, users, diagnostics = (
-        pl.DataFrame(rows[f"negative_sampling_{name}"], infer_schema_length=None)
+        pl.concat([each[f"negative_sampling_{name}"] for each in tables], how="vertical_relaxed")
         for name in ("runs", "metrics", "user_metrics", "diagnostics")
     )
     comparison = pl.DataFrame(compared_rows(metrics, users, BASELINE, 1.0), infer_schema_length=None)

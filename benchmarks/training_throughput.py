@@ -14,7 +14,7 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -29,9 +29,9 @@ from timing import Spread, machine_line, print_table, write_json_lines
 from twotower_assets.two_tower.batches import epoch_generator, spread_batches
 from twotower_assets.two_tower.config import TrainingConfig
 from twotower_assets.two_tower.dataset import TrainingSet, build_training_set
+from twotower_assets.two_tower.prefetch import prefetched
 from twotower_assets.two_tower.recipes import load_recipes
 from twotower_assets.two_tower.training import Trainer
-from twotower_assets.two_tower.workers import prefetched
 
 SMALL = {"n_users": 6_040, "n_items": 3_706, "n_pairs": 1_000_000}
 LARGE = {"n_users": 1_000_000, "n_items": 200_000, "n_pairs": 2_000_000}
@@ -42,6 +42,7 @@ ASKED = {
     ("large", 4096): {"textbook": 7.0, "textbook, SparseAdam": 2.0},
 }
 """At least so many times as fast; 'peers' is the faster of the textbook's loop and TensorFlow Recommenders."""
+OURS = "twotower_assets, logq"
 MEMORY_BATCHES = (1_024, 16_384)
 
 
@@ -80,29 +81,32 @@ def platform(data: TrainingSet, config: TrainingConfig) -> Peer:
     return peers.per_second(config.batch_size, lambda: trainer.step(next(coming)))
 
 
-def compared(size: str, batch_size: int, seconds: float, rounds: int) -> Iterator[dict[str, Any]]:
-    """Pairs per second of everybody at one size."""
+def compared(
+    size: str, batch_size: int, seconds: float, rounds: int, only: set[str] | None = None
+) -> Iterator[dict[str, Any]]:
+    """Pairs per second of the platform with recipe logq, and of everybody else or those in `only`, at one size."""
     work = peers.zipf_work(**{"small": SMALL, "large": LARGE}[size], batch_size=batch_size)
     data = training_set(work, config_of(work, "logq"))
-    measured: dict[str, Peer] = {
-        "twotower_assets, logq": platform(data, config_of(work, "logq")),
-        "twotower_assets, best": platform(data, config_of(work, "best")),
-        "twotower_assets, logq, float32": platform(data, config_of(work, "logq", products="float32")),
-        "textbook": peers.textbook(work),
+    makers: dict[str, Callable[[], Peer]] = {
+        OURS: lambda: platform(data, config_of(work, "logq")),
+        "twotower_assets, best": lambda: platform(data, config_of(work, "best")),
+        "twotower_assets, logq, float32": lambda: platform(data, config_of(work, "logq", products="float32")),
+        "textbook": lambda: peers.textbook(work),
+        "textbook, SparseAdam": lambda: peers.textbook(work, sparse=True),
+        "textbook, SparseAdam, sliced": lambda: peers.textbook(work, sparse=True, batches="sliced"),
+        "plain loss alone": lambda: peers.plain_loss(work),
+        "three products": lambda: peers.three_products(work),
     }
-    if size == "large":
-        measured["textbook, SparseAdam"] = peers.textbook(work, sparse=True)
-    else:
-        measured["three products"] = peers.three_products(work)
-        measured["plain loss alone"] = peers.plain_loss(work)
+    measured = {name: make() for name, make in makers.items() if only is None or name in only | {OURS}}
     with ExitStack() as stack:
-        if size == "small":
-            try:
-                measured["TensorFlow Recommenders"] = stack.enter_context(peers.tensorflow_recommenders(work))
-            except PeerMissingError as error:
-                print(error)
+        for name, jit in (("TensorFlow Recommenders", False), ("TensorFlow Recommenders, XLA", True)):
+            if size == "small" and only is None:
+                try:
+                    measured[name] = stack.enter_context(peers.tensorflow_recommenders(work, jit=jit))
+                except PeerMissingError as error:
+                    print(error)
         found = peers.measure(measured, seconds, rounds)
-    ours = np.array(found["twotower_assets, logq"])
+    ours = np.array(found[OURS])
     for name, values in found.items():
         spread = Spread.of(values)
         ratio = Spread.of((ours / np.array(values)).tolist())
@@ -125,7 +129,7 @@ def print_comparison(rows: list[dict[str, Any]]) -> None:
     title = f"{sizes['n_users']:,} users × {sizes['n_items']:,} items, batches of {first['batch_size']:,}"
     print_table(
         title,
-        ["who", "pairs/s: median (range)", "logq is … times as fast"],
+        ["who", "pairs/s: median (range)", f"{OURS} is … times as fast"],
         [
             [row["who"], Spread(**row["pairs_per_second"]).text(), Spread(**row["ours_is_times_as_fast"]).text(".2f")]
             for row in rows
@@ -176,7 +180,7 @@ def main() -> None:
     told = ", ".join(f"{mib:,.0f} MiB at batches of {batch_size:,}" for batch_size, mib in memory.items())
     verdict = "holds" if high < 1.3 * low else "DOES NOT HOLD"
     print(f"Peak memory of the process: {told}; {high / low:.2f} times, asked 1.3: {verdict}")
-    rows += [{"who": "twotower_assets, logq", "batch_size": one, "peak_mib": mib} for one, mib in memory.items()]
+    rows += [{"who": OURS, "batch_size": one, "peak_mib": mib} for one, mib in memory.items()]
     if options.json:
         write_json_lines(options.json, rows)
 

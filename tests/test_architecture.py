@@ -35,6 +35,40 @@ end = time.perf_counter()
 print(json.dumps({"seconds": (end - middle), "modules": sorted({name.split(".")[0] for name in sys.modules})}))
 """
 
+STEPS = """
+import sys
+from datetime import date
+from pathlib import Path
+import dagster as dg, duckdb
+from twotower_assets.assets.declaration import key_of
+from twotower_assets.definitions import build_definitions
+from twotower_assets.settings import Settings
+home, checked, names = Path(sys.argv[1]), sys.argv[2] == "checked", sys.argv[3:]
+log = "SELECT 'ann' AS user_id, 'a' AS item_id, TIMESTAMP '2024-01-01 10:00' AS shown_at, true AS clicked"
+for file, query in (("impressions", log), ("items", "SELECT 'a' AS item_id")):
+    duckdb.sql(f"COPY ({query}) TO '{home / file}.parquet'")
+selection = dg.AssetSelection.assets(*(key_of(name) for name in names))
+job = dg.define_asset_job("steps", selection if checked else selection.without_checks())
+day = date(2024, 1, 1)
+platform = Settings(home=home, dataset="parquet", source_path=home, first_day=day, last_day=day, threads=1)
+definitions = dg.Definitions.merge(build_definitions(platform), dg.Definitions(jobs=[job]))
+result = definitions.resolve_job_def("steps").execute_in_process(partition_key=str(day))
+made = {event.asset_key.path[-1] for event in result.get_asset_materialization_events()}
+assert made == set(names), made
+assert bool(result.get_asset_check_evaluations()) == checked
+print(*sorted({name.split(".")[0] for name in sys.modules}))
+"""
+SOURCES = ("impressions", "rejected_impressions", "items", "users")
+FEATURES = ("item_frequency_daily", "item_frequency", "exposure_log", "category_map", "training_pairs")
+DRAWN, TRAINED, CHECKED = {"vl_convert"}, {"torch", "faiss"}, {"great_expectations"}
+AT_A_TERMINAL = """
+import contextlib, sys
+from twotower_assets.cli import app
+with contextlib.suppress(SystemExit):
+    app(["--help"])
+print(*sorted({name.split(".")[0] for name in sys.modules}))
+"""
+
 
 def imported(file: Path) -> Iterator[str]:
     """Every module that a file imports, wherever in it, with full names."""
@@ -71,6 +105,31 @@ def test_the_code_location_loads_fast_and_without_the_heavy_libraries(tmp_path: 
         if best < 2:
             break
     assert best < 2
+
+
+def modules_after(program: str, *arguments: str) -> set[str]:
+    """The packages that a process has imported when `program` ends."""
+    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def test_a_run_of_sources_and_features_imports_nothing_to_train_draw_or_check_with(tmp_path: Path) -> None:
+    found = modules_after(STEPS, str(tmp_path), "unchecked", *SOURCES, *FEATURES)
+    assert "duckdb" in found
+    assert not found & {*TRAINED, *CHECKED, *DRAWN, "altair", "scipy"}
+
+
+def test_checking_sources_imports_nothing_to_train_or_draw_with(tmp_path: Path) -> None:
+    found = modules_after(STEPS, str(tmp_path), "checked", *SOURCES)
+    assert found >= CHECKED
+    assert not found & {*TRAINED, *DRAWN}
+
+
+def test_the_help_of_the_command_line_imports_neither_dagster_nor_duckdb() -> None:
+    found = modules_after(AT_A_TERMINAL)
+    assert "typer" in found
+    assert not found & {"dagster", "duckdb", "numpy", "pandas", "pydantic", *HEAVY}
 
 
 def test_every_column_is_derived_from_a_column_that_exists() -> None:

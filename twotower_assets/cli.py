@@ -10,16 +10,15 @@ import sys
 from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
-from rich.markdown import Markdown
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from twotower_assets.platform import Platform, open_platform
-from twotower_assets.settings import load_settings
+if TYPE_CHECKING:
+    from twotower_assets.platform import Platform
 
 app = typer.Typer(
     help="Two-tower retrieval on Dagster: look into the lake, ask for recommendations, follow lineage.",
@@ -58,6 +57,9 @@ def _fail(message: str) -> NoReturn:
 
 
 def _platform() -> Platform:
+    from twotower_assets.platform import open_platform
+    from twotower_assets.settings import load_settings
+
     return open_platform(load_settings())
 
 
@@ -164,6 +166,8 @@ def compare(
 
     Example: `twotower compare in_batch,logq,mixed --seeds 1 --set temperature=0.5`
     """
+    from rich.markdown import Markdown
+
     from twotower_assets.runs import compare_recipes, dagster_instance
 
     platform = _platform()

@@ -22,6 +22,12 @@ telemetry:
   enabled: false
 nux:
   enabled: false
+event_log_storage:
+  module: twotower_assets.event_storage
+  class: LocalEventLog
+  config:
+    base_dir:
+      env: DAGSTER_HOME
 run_monitoring:
   enabled: true
   free_slots_after_run_end_seconds: 60

@@ -120,10 +120,14 @@ class Settings(BaseSettings):
         description="What the log q of γ is the share of: the clicks of the training part, or its impressions.",
     )
     index_factory: str | None = Field(
-        None, description="FAISS index-factory string. Default: chosen by catalogue size (flat, HNSW, IVF)."
+        None, description="FAISS index-factory string. Default: chosen by catalogue size (flat, IVF)."
     )
     minimum_index_recall: float = Field(
-        0.95, ge=0, le=1, description="An index below this recall@100 against exact search is not served."
+        0.95,
+        ge=0,
+        le=1,
+        description="An index below this recall@100 against exact search is not served. An approximate one is searched "
+        "no deeper than it takes.",
     )
 
     # Machine and schedule
@@ -132,7 +136,7 @@ class Settings(BaseSettings):
     memory_limit: str | None = Field(
         None,
         pattern=r"^\d+(\.\d+)?\s?[KMGT]i?B$",
-        description="DuckDB's memory limit, such as `4GiB`; beyond it, it spills.",
+        description="DuckDB's memory limit, such as `4GiB`; beyond it, it spills. Default: two fifths of the memory.",
     )
     threads: int | None = Field(
         None,

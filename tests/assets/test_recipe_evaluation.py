@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
-from twotower_assets.assets.recipe_evaluation import comparable_runs, compared_rows, require_served
+from twotower_assets.assets.recipe_evaluation import (
+    Judgement,
+    Measured,
+    comparable_runs,
+    compared_rows,
+    require_served,
+)
+from twotower_assets.lake.tables import TABLES
 
 AS_THE_BASELINE = {
     "status": "trained",
@@ -118,3 +126,25 @@ def test_what_nobody_has_a_value_of_is_null_and_no_number() -> None:
     found = compared({}, {"logq": [None, None], "other": [None, None]})
     for row in found.values():
         assert (row["value"], row["seed_deviation"], row["gain_percent"]) == (None, None, None)
+
+
+def test_the_values_of_users_are_means_over_seeds_without_users_that_do_not_count() -> None:
+    recall, coverage = ("recall", 20, "all"), ("recall", 100, "tail")
+    measured = Measured({"recipe": "mine"})
+    for values, tail in (([0.2, np.nan, 0.6], [np.nan] * 3), ([0.4, np.nan, 0.6], [np.nan, np.nan, 1.0])):
+        of_users = {recall: np.array(values), coverage: np.array(tail)}
+        measured.judgements.append(Judgement({"seed": 0}, [], [], ["ann", "bob", "cid"], of_users))
+    found = measured.of_users()
+    assert found.columns == list(TABLES["negative_sampling_user_metrics"].column_names)
+    assert found.rows() == [
+        ("mine", "recall", 20, "all", "ann", pytest.approx(0.3)),
+        ("mine", "recall", 20, "all", "cid", pytest.approx(0.6)),
+    ]
+
+
+def test_a_recipe_that_cannot_be_trained_has_a_row_with_the_reason_and_no_values() -> None:
+    tables = Measured({"recipe": "mine"}, reason="no category").tables()
+    (row,) = tables["negative_sampling_runs"].to_dicts()
+    assert (row["recipe"], row["status"], row["reason"]) == ("mine", "not applicable", "no category")
+    assert [len(frame) for frame in tables.values()] == [1, 0, 0, 0]
+    assert all(frame.columns == list(TABLES[name].column_names) for name, frame in tables.items())

@@ -17,6 +17,7 @@ from twotower_assets.settings import Settings
 
 Verdicts = dict[str, dg.AssetCheckEvaluation]
 RunChecks = Callable[..., Verdicts]
+EVERY_CHECK = dg.AssetSelection.checks_for_assets(key_of("item_frequency"))
 
 
 @pytest.fixture
@@ -41,11 +42,11 @@ def run_checks(platform: Platform) -> RunChecks:
             if {key.asset_key for key in check.check_keys} == {key_of("item_frequency")}
         ],
         resources={"platform": platform},
-        jobs=[dg.define_asset_job("checks", dg.AssetSelection.checks_for_assets(key_of("item_frequency")))],
     )
 
-    def run(**tags: str) -> Verdicts:
-        result = definitions.resolve_job_def("checks").execute_in_process(
+    def run(selection: dg.AssetSelection = EVERY_CHECK, **tags: str) -> Verdicts:
+        chosen = dg.Definitions.merge(definitions, dg.Definitions(jobs=[dg.define_asset_job("checks", selection)]))
+        result = chosen.resolve_job_def("checks").execute_in_process(
             tags={f"dagster/{name}": value for name, value in tags.items()}, raise_on_error=False
         )
         return {found.check_name: found for found in result.get_asset_check_evaluations()}
@@ -75,6 +76,12 @@ def test_a_verdict_says_what_was_observed_and_wanted_with_an_example(run_checks:
 
 def test_checks_that_are_run_by_themselves_look_at_every_day(run_checks: RunChecks) -> None:
     assert failed(run_checks()) == {"rows_are_unique", "q_sums_to_one"}
+
+
+@pytest.mark.parametrize("name", ["q_sums_to_one", "rows_are_unique"])
+def test_one_check_can_be_run_without_the_others_of_its_asset(run_checks: RunChecks, name: str) -> None:
+    found = run_checks(dg.AssetSelection.checks(dg.AssetCheckKey(key_of("item_frequency"), name)))
+    assert failed(found) == set(found) == {name}
 
 
 def test_the_blocking_checks_of_an_asset_are_its_errors_and_its_gates() -> None:

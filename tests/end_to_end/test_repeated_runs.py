@@ -15,6 +15,7 @@ from twotower_assets.platform import Platform
 MEASURED = {
     "training_curves": "EXCLUDE (pairs_per_second, seconds)",
     "ann_index_quality": "EXCLUDE (queries_per_second)",
+    "ann_index_depths": "EXCLUDE (queries_per_second)",
     "champion": "EXCLUDE (promoted_at)",
     "artifacts": "EXCLUDE (created_at, run_id, lake_snapshot, upstream)",
 }

@@ -147,6 +147,18 @@ class TestTopK:
 
 
 class TestScores:
+    @pytest.mark.parametrize("decimals", [6, 1, 0], ids=["distinct", "with ties", "mostly ties"])
+    @pytest.mark.parametrize("n_items", [1_000, 4_001])
+    def test_lists_of_a_wide_catalogue_are_those_of_a_full_sort(self, n_items, decimals):
+        rng = np.random.default_rng(3)
+        scores = rng.normal(size=(12, n_items)).round(decimals)
+        by_score = np.argsort(-scores, axis=1, kind="stable")
+        seen = [by_score[row, : 30 * row] for row in range(12)]  # the best are seen, up to 330 of them
+        seen[3] = rng.permutation(n_items)[:-7]
+        expected = [[item for item in by_score[row] if item not in set(seen[row])][:20] for row in range(12)]
+        lists = top_k(source(scores), 12, Ragged.from_lists(seen), k=20)
+        assert lists.tolist() == [each + [-1] * (20 - len(each)) for each in expected]
+
     def test_a_wide_catalogue_is_walked_in_smaller_blocks(self, monkeypatch):
         monkeypatch.setattr("twotower_assets.evaluation.scores.MAX_SCORES_PER_BLOCK", 20)
         blocks = [len(rows) for rows, _ in score_blocks(source(np.zeros((8, 6))), np.arange(8))]

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import polars as pl
 import pytest
 
-from twotower_assets.reporting.report import RecommendedItem, ReportData, SampleUser, render_report
+from twotower_assets.reporting.report import RecommendedItem, ReportData, SampleUser, draw_charts, render_report
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 FETCHING = {"src", "srcset", "data", "poster", "action", "xlink:href", "background"}
@@ -221,3 +221,13 @@ def test_more_categories_than_the_chart_holds_are_listed():
     many = pl.DataFrame({"category": [f"c{n}" for n in range(200)], "items": 5, "items_recommended": 2})
     text = Page(render_report(bare(categories=many))).text
     assert "The 60 largest of 200 categories." in text
+
+
+def test_charts_that_are_drawn_already_are_taken_as_they_are(example):
+    data = example.report_data()
+    drawn = draw_charts(data)
+    assert render_report(data, drawn) == render_report(data)
+    other = "<svg role='img' aria-label='another'></svg>"
+    page = render_report(data, {**drawn, "lorenz_curve": other})
+    assert other in page
+    assert drawn["lorenz_curve"] not in page

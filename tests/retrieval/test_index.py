@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 from twotower_assets.retrieval import index as index_module
-from twotower_assets.retrieval.index import ItemIndexError, build_index, default_factory, faiss_threads
+from twotower_assets.retrieval.index import (
+    HNSW_DEPTHS,
+    ItemIndexError,
+    build_index,
+    default_factory,
+    depths_to_try,
+    faiss_threads,
+    inverted_file_depths,
+)
 
 LEAST_RECALL = {"Flat": 1.0, "HNSW32": 0.95, "IVF16,Flat": 0.85}
 
@@ -137,16 +145,17 @@ class TestBuilding:
             build(inverse_temperature=1e39)
 
     def test_the_type_follows_the_size(self, monkeypatch, catalogue):
-        assert [default_factory(n) for n in (1, 50_000, 50_001, 2_000_000)] == ["Flat"] * 2 + ["HNSW32"] * 2
+        assert [default_factory(n) for n in (1, 50_000, 50_001)] == ["Flat", "Flat", "IVF894,Flat"]
         assert default_factory(4_000_000) == "IVF8000,Flat"
         monkeypatch.setattr(index_module, "FLAT_UP_TO", 100)
         built = build_index(catalogue.ids, catalogue.vectors, inverse_temperature=1.0, log_q=catalogue.log_q, threads=1)
-        assert built.factory == "HNSW32"
+        assert built.factory == "IVF155,Flat"
 
-    def test_centring_keeps_a_graph_navigable_where_popularity_is_served(self, build, catalogue, exact_scores):
-        # Far below zero, as log q is in a large catalogue.
-        far = build("HNSW8", log_q=catalogue.log_q - 40.0, search_depth=64)
-        _, positions = far.search(catalogue.users, 50, 1.0)
+    @pytest.mark.parametrize("far", ["log_q", "bias"])
+    def test_centring_keeps_a_graph_navigable_where_popularity_is_served(self, build, catalogue, exact_scores, far):
+        # Far below zero, as log q is in a large catalogue, and a bias that starts there.
+        graph = build("HNSW8", search_depth=64, **{far: getattr(catalogue, far) - 40.0})
+        _, positions = graph.search(catalogue.users, 50, 1.0)
         assert recall(positions, exact_scores(np.ones(200)), 50) > 0.95
 
     def test_depth_buys_recall(self, build, catalogue, exact_scores):
@@ -157,6 +166,32 @@ class TestBuilding:
         ]
         assert found[0] < 0.9
         assert found[1] == 1.0
+
+    def test_depths_to_try_ascend_to_every_list(self, build):
+        assert depths_to_try(build("Flat")) == ()
+        assert depths_to_try(build("HNSW32")) == HNSW_DEPTHS
+        assert depths_to_try(build("IVF50,Flat")) == (4, 6, 8, 12, 16, 24, 32, 48, 50)
+        assert [inverted_file_depths(lists)[-1] for lists in (1, 4, 64)] == [1, 4, 64]
+
+    def test_an_index_set_to_another_depth_finds_what_one_built_at_that_depth_finds(self, build, catalogue):
+        deeper = build("IVF64,Flat", search_depth=1).at_depth(16)
+        assert deeper.search_depth == 16
+        there = build("IVF64,Flat", search_depth=16)
+        assert np.array_equal(deeper.search(catalogue.users, 50, 1.0)[1], there.search(catalogue.users, 50, 1.0)[1])
+
+    def test_a_search_runs_on_the_threads_asked_for_and_sets_them_back(self, build, catalogue, monkeypatch):
+        built, before, used = build(), faiss.omp_get_max_threads(), []
+        search = built.faiss_index.search
+
+        def watched(queries, k):
+            used.append(faiss.omp_get_max_threads())
+            return search(queries, k)
+
+        monkeypatch.setattr(built.faiss_index, "search", watched)
+        for threads in (before + 1, None):
+            built.search(catalogue.users, 5, threads=threads)
+        assert used == [before + 1, before]
+        assert faiss.omp_get_max_threads() == before
 
     def test_the_depth_in_force_is_told(self, build):
         depths = [build(factory).search_depth for factory in ("Flat", "HNSW32", "IVF16,Flat", "PCA8,IVF128,Flat")]

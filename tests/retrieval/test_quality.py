@@ -1,8 +1,11 @@
+from dataclasses import replace
+
+import faiss
 import numpy as np
 import pytest
 
-from twotower_assets.retrieval.index import ItemIndexError
-from twotower_assets.retrieval.quality import measure_index
+from twotower_assets.retrieval.index import ItemIndexError, depths_to_try
+from twotower_assets.retrieval.quality import least_depth, measure_index
 
 WEIGHTS = {"γ = 0": -1.0, "γ = ½": -0.5, "γ = 1": 0.0}
 
@@ -36,6 +39,46 @@ def test_recall_falls_where_the_index_looks_in_few_lists(build, measure):
     shallow, deep = (measure(build("IVF64,Flat", search_depth=depth)) for depth in (1, 64))
     assert all(row.recall_at_k < 0.9 for row in shallow)
     assert all(row.recall_at_k == 1.0 for row in deep)
+
+
+def test_every_depth_has_a_row_per_weight_and_the_index_stays_at_its_own(build, measure):
+    index = build("IVF64,Flat", search_depth=2)
+    rows = measure(index, depths=(1, 8, 64))
+    assert [(row.search_depth, row.name) for row in rows] == [(depth, name) for depth in (1, 8, 64) for name in WEIGHTS]
+    recalls = [row.recall_at_k for row in rows if row.name == "γ = ½"]
+    assert recalls[0] < recalls[1] < recalls[2] == 1.0
+    assert faiss.extract_index_ivf(index.faiss_index).nprobe == index.search_depth == 2
+
+
+def test_one_depth_beyond_enough_recall_is_measured(build, measure):
+    index, depths = build("IVF64,Flat"), (1, 2, 4, 8, 16, 32, 64)
+    every = measure(index, depths=depths)
+    reached = least_depth(every, 0.7)
+    some = measure(index, depths=depths, enough=0.7)
+    last = depths[depths.index(reached) + 1]
+    assert last < depths[-1]
+    assert [row.search_depth for row in some] == [depth for depth in depths if depth <= last for _ in WEIGHTS]
+    assert [row.recall_at_k for row in some] == [row.recall_at_k for row in every[: len(some)]]
+
+
+@pytest.fixture
+def curve(build, measure):
+    """Recalls .7, .9 and 1 at one weight, .9, .8 and .95 at the other."""
+    (row,) = measure(build(), weights={"w": 0.0})
+    found = {(1, "a"): 0.7, (1, "b"): 0.9, (2, "a"): 0.9, (2, "b"): 0.8, (4, "a"): 1.0, (4, "b"): 0.95}
+    return [replace(row, search_depth=depth, name=name, recall_at_k=value) for (depth, name), value in found.items()]
+
+
+@pytest.mark.parametrize(("floor", "depth"), [(0.7, 1), (0.75, 2), (0.8, 2), (0.85, 4), (0.99, 4)])
+def test_the_least_depth_reaches_the_floor_at_every_weight_and_is_the_deepest_where_none_does(curve, floor, depth):
+    assert least_depth(curve, floor) == depth
+    assert least_depth(curve[::-1], floor) == depth
+
+
+def test_an_exact_index_has_no_depth(build, measure):
+    rows = measure(build(), depths=depths_to_try(build()))
+    assert [row.search_depth for row in rows] == [None] * 3
+    assert least_depth(rows, 0.95) is None
 
 
 def test_recall_is_the_share_of_the_exact_list(build, measure, catalogue, exact_scores):

@@ -29,7 +29,7 @@ def test_every_index_comes_back_as_it_was(index, catalogue, tmp_path):
     ):
         assert np.array_equal(before, after)
     assert np.array_equal(loaded.similar_items(3, 5)[1], index.similar_items(3, 5)[1])
-    for name in ("item_ids", "dimension", "inverse_temperature", "mean_log_q", "factory", "search_depth"):
+    for name in ("item_ids", "dimension", "geometry", "factory", "search_depth"):
         assert getattr(loaded, name) == getattr(index, name)
 
 
@@ -115,9 +115,10 @@ def test_a_file_that_faiss_cannot_read_is_named(saved):
     ("changes", "message"),
     [
         ({"size": "many"}, "size"),
-        ({"factory": None, "mean_log_q": None}, "mean_log_q, factory"),
+        ({"factory": None, "geometry": None}, "geometry, factory"),
+        ({"geometry": {"scale": 1.0}}, "another geometry"),
         ({"sha256": {}}, "sha256"),
-        ({"format": 2}, "format 2"),
+        ({"format": 1}, "format 1"),
         ({"dimension": 3}, "says 1500 of dimension 3"),
     ],
 )

@@ -248,6 +248,13 @@ def test_exposures_are_counted_per_context_with_their_first_and_last_time(shown:
     }
 
 
+def test_an_exposure_has_the_request_of_the_last_of_its_times_that_had_one(shown: Show, feature: Feature) -> None:
+    for at, request in (("10:00", "first"), ("12:00", "last"), ("11:00", "second"), ("13:00", None)):
+        shown("ann", "a", f"2024-01-05 {at}", request_id=request)
+    shown("ann", "b", "2024-01-05 10:00")
+    assert by(feature("exposure_log", 5), "item_id", "request_id", "times_shown") == {"a": ("last", 4), "b": (None, 1)}
+
+
 def test_categories_are_numbered_in_order_and_paths_end_where_they_are_given(insert: Insert, query: Query) -> None:
     insert("items", {"item_id": "1", "category": "sport"}, {"item_id": "2", "category": "arts"})
     insert("items", {"item_id": "3", "category": "sport", "categories": ["all", "sport"]})
@@ -306,6 +313,28 @@ def test_of_a_long_history_the_latest_clicks_are_kept(clicks: Callable[..., None
     clicks("ann", *((item, f"2024-01-05 1{place}:00") for place, item in enumerate("abcde")))
     assert histories(feature("training_pairs", 5, history_length=2))["e"] == ["c", "d"]
     assert histories(feature("training_pairs", 5, history_length=4))["e"] == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_histories_are_those_of_the_definition(shown: Show, feature: Feature, jan: Jan, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    moments = [datetime(2024, 1, 1) + timedelta(hours=6 * int(step)) for step in rng.integers(0, 40, 120)]
+    drawn = {(f"u{rng.integers(3)}", f"i{rng.integers(9)}", moment) for moment in moments}
+    for user, item, moment in drawn:
+        shown(user, item, str(moment), clicked=True)
+
+    def history(user: str, at: datetime) -> list[str]:
+        opens = datetime(at.year, at.month, at.day) - timedelta(days=2)
+        past = sorted((when, item) for who, item, when in drawn if who == user and opens <= when < at)
+        return [item for _, item in past[-5:]]
+
+    found = {
+        (row["user_id"], row["item_id"], row["clicked_at"]): row["history"]
+        for row in feature("training_pairs", 4, 9, history_length=5)
+    }
+    expected = {one: history(one[0], one[2]) for one in drawn if jan(4) <= one[2].date() <= jan(9)}
+    assert found == expected
+    assert max(map(len, found.values())) == 5
 
 
 def test_an_item_that_is_clicked_again_is_in_its_own_history(clicks: Callable[..., None], feature: Feature) -> None:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import dagster as dg
+import duckdb
 
 from twotower_assets.assets.declaration import code_version, key_of, sql_files, table_spec
 from twotower_assets.assets.materialization import commit_tables, table_result
@@ -71,6 +72,11 @@ def feature_parameters(settings: Settings, days: Days | None) -> dict[str, Any]:
     return {**parameters, "first_day": days.first, "last_day": days.last} if days else parameters
 
 
+def stage_feature(con: duckdb.DuckDBPyConnection, name: str, settings: Settings, days: Days | None) -> int:
+    """Put the rows of a feature into `staged_<name>`; give their number. Raises `QueryError`."""
+    return stage(con, f"staged_{name}", read_query(f"features/{name}.sql"), feature_parameters(settings, days))
+
+
 def _feature(
     name: str,
     platform: Platform,
@@ -109,12 +115,7 @@ def _feature(
         if days and looks_back:
             require_whole_window(context, key_of(upstream), days, window_days, platform.days()[0])
         with platform.lake.writer() as con:
-            stage(
-                con,
-                f"staged_{name}",
-                read_query(f"features/{name}.sql"),
-                feature_parameters(platform.settings, days),
-            )
+            stage_feature(con, name, platform.settings, days)
             snapshot = commit_tables(context, platform, con, [name], days)
             return table_result(context, con, name, snapshot, days)
 

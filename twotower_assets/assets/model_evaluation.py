@@ -215,14 +215,16 @@ def diagnostic_rows(judged: Judged, served_weight: float) -> list[dict[str, Any]
     missing = missing_popularity(
         judged.scores, view.relevant, judged.log_q, excluded=view.seen, clicked_at=view.clicked_at, seed=SEED
     )
+    slopes = slope_on_log_q(judged.scores, len(view), judged.log_q, excluded=view.seen)
+    slope = float(np.nanmean(slopes)) if np.isfinite(slopes).any() else np.nan
+    of_segments = segment_mean_scores(judged.scores, segments, len(clicks)) if (segments >= 0).any() else None
     for gamma in sorted({*DIAGNOSED_WEIGHTS, served_weight}):
-        scores = judged.served(gamma)
-        added = gamma - judged.checkpoint.trained_popularity_weight  # of log q, so that much less is missing
-        slopes = slope_on_log_q(scores, len(view), judged.log_q, excluded=view.seen)
+        # Of log q: so much less is missing, the slope is steeper and mean scores are higher by it.
+        added = gamma - judged.checkpoint.trained_popularity_weight
         correlation = (
-            segment_pmi_correlation(segment_mean_scores(scores, segments, len(clicks)), clicks).correlation
-            if (segments >= 0).any()
-            else np.nan
+            np.nan
+            if of_segments is None
+            else segment_pmi_correlation(of_segments + added * judged.log_q, clicks).correlation
         )
         rows.append(
             {
@@ -230,7 +232,7 @@ def diagnostic_rows(judged: Judged, served_weight: float) -> list[dict[str, Any]
                 "delta": _finite(missing.delta - added),
                 "delta_low": _finite(missing.low - added),
                 "delta_high": _finite(missing.high - added),
-                "slope": _finite(float(np.nanmean(slopes))) if np.isfinite(slopes).any() else None,
+                "slope": _finite(slope + added),
                 "pmi_correlation": _finite(correlation),
             }
         )

@@ -31,7 +31,7 @@ from twotower_assets.assets.recipe_evaluation import (
     require_served,
 )
 from twotower_assets.assets.recipe_training import Training, train_recipe
-from twotower_assets.assets.records import stage_rows
+from twotower_assets.assets.records import stage_frame, stage_rows
 from twotower_assets.assets.refusals import refuse_failed_inputs
 from twotower_assets.assets.training import (
     changes_for,
@@ -195,8 +195,8 @@ def _run(
         log.warning(f"{recipe.name} is not applicable: {error}")
         measured = Measured(shared, reason=str(error), settings=recipe.config(**changes).model_dump_json())
     with platform.lake.writer() as con:
-        for name, rows in measured.tables().items():
-            stage_rows(con, name, rows)
+        for name, frame in measured.tables().items():
+            stage_frame(con, name, frame)
         written = commit_tables(context, platform, con, RUN_TABLES, None, of=("recipe", recipe.name))
         numbers = measured.headline(settings.popularity_weight)
         result = table_result(context, con, "negative_sampling_runs", written, None, **numbers)

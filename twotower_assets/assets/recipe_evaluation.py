@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from twotower_assets.assets.hold_out import HoldOut, HoldOutRule
 from twotower_assets.assets.model_evaluation import POPULARITY_WEIGHTS, WIDE_K, K, diagnostic_rows, judge_checkpoint
 from twotower_assets.assets.recipe_training import Trained
+from twotower_assets.assets.records import as_frame
 from twotower_assets.assets.training import left_and_masked
 
 if TYPE_CHECKING:
@@ -121,11 +122,10 @@ class Measured:
         one = next(one for one in self.judgements if one.run["seed"] == seed)
         return f"recall@{K} {_mean(one.user_values[RECALL]):.4f}, {one.run['seconds']:.0f} s of training"
 
-    def tables(self) -> dict[str, list[dict[str, Any]]]:
-        """Rows by table."""
+    def tables(self) -> dict[str, pl.DataFrame]:
+        """Rows by table, under its declared columns."""
         from twotower_assets.lake.tables import TABLES
 
-        recipe = self.shared["recipe"]
         if self.reason is not None:
             nothing = dict.fromkeys(TABLES["negative_sampling_runs"].column_names)
             row = {"seed": 0, "status": "not applicable", "reason": self.reason, "settings": self.settings}
@@ -133,16 +133,32 @@ class Measured:
         else:
             runs = [{**one.run, **self.shared} for one in self.judgements]
         return {
-            "negative_sampling_runs": runs,
-            "negative_sampling_metrics": self._rows("metrics"),
-            "negative_sampling_user_metrics": [
-                {"recipe": recipe, "metric": metric, "k": k, "bucket": bucket, "user_id": user, "value": value}
-                for (metric, k, bucket), values in self.user_means().items()
-                for user, value in zip(self.judgements[0].user_ids, values.tolist(), strict=True)
-                if value == value
-            ],
-            "negative_sampling_diagnostics": self._rows("diagnostics"),
+            "negative_sampling_runs": as_frame("negative_sampling_runs", runs),
+            "negative_sampling_metrics": as_frame("negative_sampling_metrics", self._rows("metrics")),
+            "negative_sampling_user_metrics": self.of_users(),
+            "negative_sampling_diagnostics": as_frame("negative_sampling_diagnostics", self._rows("diagnostics")),
         }
+
+    def of_users(self) -> pl.DataFrame:
+        """Rows of `negative_sampling_user_metrics`, one a metric and user that counts: made as columns, being many."""
+        import polars as pl
+
+        if not self.judgements:
+            return as_frame("negative_sampling_user_metrics", [])
+        users = pl.Series("user_id", self.judgements[0].user_ids, dtype=pl.String)
+        return pl.concat(
+            pl.DataFrame({"user_id": users, "value": values})
+            .filter(pl.col("value").is_not_nan())
+            .select(
+                pl.lit(self.shared["recipe"]).alias("recipe"),
+                pl.lit(metric).alias("metric"),
+                pl.lit(k, dtype=pl.Int64).alias("k"),
+                pl.lit(bucket).alias("bucket"),
+                "user_id",
+                "value",
+            )
+            for (metric, k, bucket), values in self.user_means().items()
+        )
 
     def _rows(self, kind: str) -> list[dict[str, Any]]:
         return [
@@ -260,14 +276,15 @@ def compared_rows(
 
     keys = ["metric", "k", "bucket"]
     served = metrics.filter(pl.col("popularity_weight") == served_weight)
+    of_place = users.partition_by(keys, as_dict=True)
     rows = []
     for (metric, k, bucket), group in served.group_by(keys, maintain_order=True):
         of_recipe = {
             str(recipe): one["value"].to_numpy().astype(np.float64)
             for (recipe,), one in group.sort("recipe", "seed").group_by("recipe", maintain_order=True)
         }
-        here = (pl.col("metric") == metric) & (pl.col("k") == k) & (pl.col("bucket") == bucket)
-        wide = users.filter(here).pivot("recipe", index="user_id", values="value").sort("user_id")
+        wide = of_place.get((metric, k, bucket), users.clear()).pivot("recipe", index="user_id", values="value")
+        wide = wide.sort("user_id")
         paired = wide.columns[1:] if baseline in wide.columns else []
         compared = compare({name: wide[name].to_numpy() for name in paired}, baseline) if paired else {}
         for recipe, values in of_recipe.items():

@@ -19,13 +19,18 @@ if TYPE_CHECKING:
 
 def stage_rows(con: duckdb.DuckDBPyConnection, name: str, rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
     """Put rows into `staged_<name>`, typed as the table declares; give them as a frame."""
+    frame = as_frame(name, rows)
+    stage_frame(con, name, frame)
+    return frame
+
+
+def as_frame(name: str, rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
+    """Rows under the columns that the table declares. For a few rows: those of every user are made as columns."""
     import polars as pl
 
     columns = TABLES[name].column_names
     records = [{column: row[column] for column in columns} for row in rows]
-    frame = pl.DataFrame(records, schema=None if records else columns, infer_schema_length=None)
-    stage_frame(con, name, frame)
-    return frame
+    return pl.DataFrame(records, schema=None if records else columns, infer_schema_length=None)
 
 
 def stage_frame(con: duckdb.DuckDBPyConnection, name: str, frame: Any) -> None:

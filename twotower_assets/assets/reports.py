@@ -3,6 +3,7 @@
 What is measured lives in `model_evaluation`, how it is drawn and worded in `reporting`.
 """
 
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,13 @@ from twotower_assets.partitions import Days, day_of, trailing_window
 from twotower_assets.platform import Platform
 
 REPORT_FILE = "report.html"
+CHARTS = {
+    "recall_by_bucket": "recall@20 by popularity bucket",
+    "exposure_share": "Exposure and clicks by bucket",
+    "lorenz_curve": "Lorenz curve of the exposure",
+    "popularity_tradeoff": "What the popularity weight γ trades",
+}
+"""The charts of the page that Dagster shows too, with what stands for them in text."""
 DATA_NOTES = {
     "movielens": [
         "MovieLens-100K has ratings, not exposures: a rating of 4 or 5 counts as a click, a lower one as shown and not "
@@ -73,7 +81,7 @@ def report_assets(platform: Platform, partitions: dg.DailyPartitionsDefinition) 
 
 def _report(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     from twotower_assets.assets import model_evaluation as evaluation
-    from twotower_assets.reporting.report import render_report
+    from twotower_assets.reporting.report import draw_charts, render_report
     from twotower_assets.two_tower.checkpoint import load_checkpoint
 
     day, served_weight = day_of(context), platform.settings.popularity_weight
@@ -96,7 +104,8 @@ def _report(context: dg.AssetExecutionContext, platform: Platform) -> dg.Materia
     with platform.lake.writer() as con:
         frames = {name: stage_rows(con, name, [{**keys, **row} for row in rows[name]]) for name in rows}
         data = _report_data(con, platform, artifact, judged, served, frames, rule)
-        page = render_report(data)
+        drawn = draw_charts(data)
+        page = render_report(data, drawn)
         published = platform.artifacts.publish(
             "popularity_bias_report",
             lambda folder: _write(folder, page),
@@ -114,7 +123,7 @@ def _report(context: dg.AssetExecutionContext, platform: Platform) -> dg.Materia
     return dg.MaterializeResult(
         asset_key=key_of("popularity_bias_report"),
         data_version=dg.DataVersion(published.content_hash),
-        metadata={**_charts(data), **_headline(data), **_where(published, artifact, written)},
+        metadata={**_charts(drawn), **_headline(data), **_where(published, artifact, written)},
     )
 
 
@@ -214,25 +223,12 @@ def _headline(data: Any) -> dict[str, Any]:
     return {"summary": dg.MetadataValue.md("\n\n".join(summary_sentences(data))), **measured}
 
 
-def _charts(data: Any) -> dict[str, dg.MetadataValue]:
-    from twotower_assets.reporting import charts
+def _charts(drawn: Mapping[str, str]) -> dict[str, dg.MetadataValue]:
+    from twotower_assets.reporting.charts import as_markdown_image
 
-    drawn = {
-        "recall_by_bucket": (
-            charts.recall_by_bucket(data.served(data.metrics)),
-            "recall@20 by popularity bucket",
-        ),
-        "exposure_share": (
-            charts.exposure_share(data.served(data.exposure)),
-            "Exposure and clicks by bucket",
-        ),
-        "lorenz_curve": (charts.lorenz_curve(data.lorenz), "Lorenz curve of the exposure"),
-        "popularity_tradeoff": (
-            charts.popularity_tradeoff(data.metrics),
-            "What the popularity weight γ trades",
-        ),
+    return {
+        name: dg.MetadataValue.md(as_markdown_image(drawn[name], alt)) for name, alt in CHARTS.items() if drawn[name]
     }
-    return {name: dg.MetadataValue.md(charts.as_markdown_image(svg, alt)) for name, (svg, alt) in drawn.items()}
 
 
 def _where(published: Artifact, checkpoint: Artifact, snapshot: int) -> dict[str, Any]:

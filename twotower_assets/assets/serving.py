@@ -20,6 +20,7 @@ from twotower_assets.assets.declaration import (
     table_spec,
 )
 from twotower_assets.assets.hold_out import HoldOutRule, read_hold_out
+from twotower_assets.assets.index_depth import curve_rows, index_metadata, measured_index
 from twotower_assets.assets.materialization import commit_tables, table_result
 from twotower_assets.assets.records import artifact_rows, stage_frame, stage_rows
 from twotower_assets.lake.artifacts import Artifact, ArtifactInput, Provenance, TableInput
@@ -27,9 +28,6 @@ from twotower_assets.lake.lake import LakeError
 from twotower_assets.lake.queries import bound, read_query
 from twotower_assets.partitions import Days, day_of, trailing_window
 from twotower_assets.platform import Platform
-
-SERVED_WEIGHTS = {"γ = 0": 0.0, "γ = ½": 0.5, "γ = 1": 1.0}
-INDEX_RECALL_K = 100
 
 
 def serving_assets(platform: Platform, partitions: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
@@ -229,11 +227,13 @@ def _ann_index(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
                 description=(
                     "The FAISS index of a day's item vectors: one index a day, with the popularity weight γ as a "
                     "dimension of the query, and an id map that is checked against it. Its recall against exact search "
-                    "and its speed are measured at γ = 0, ½ and 1.\n\n**Used for:** recommendations."
+                    "and its speed are measured at γ = 0, ½ and 1, on a sample of the users; where it is approximate, "
+                    "at several search depths, of which the smallest with enough recall is taken.\n\n"
+                    "**Used for:** recommendations."
                 ),
                 deps=[dg.AssetDep(key_of("item_embeddings")), dg.AssetDep(key_of("user_embeddings"))],
                 kinds={"faiss"},
-                version=code_version(code_files("retrieval")),
+                version=code_version([*code_files("retrieval"), *asset_files("index_depth")]),
             )
         ],
         partitions_def=partitions,
@@ -245,44 +245,15 @@ def _ann_index(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
 
 
 def _build_index(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
-    import polars as pl
-
-    from twotower_assets.reporting.charts import as_markdown_image, index_quality
-    from twotower_assets.retrieval.index import build_index
-    from twotower_assets.retrieval.quality import measure_index
     from twotower_assets.retrieval.storage import save_index
 
-    day, settings = day_of(context), platform.settings
+    day = day_of(context)
     with platform.lake.reader() as con:
         snapshot = platform.lake.snapshot(con)
         items, users = (read_vectors(con, table, day) for table in ("item_embeddings", "user_embeddings"))
     model_version = _one_model(items, users, day)
-    vectors, log_q, bias = as_matrix(items["embedding"]), items["log_q"].to_numpy(), items["bias"].to_numpy()
-    trained_weight = items["trained_popularity_weight"][0].as_py()
-    index = build_index(
-        items["item_id"].to_pylist(),
-        vectors,
-        inverse_temperature=items["inverse_temperature"][0].as_py(),
-        log_q=log_q,
-        bias=bias,
-        factory=settings.index_factory,
-        threads=settings.threads,
-        extra={
-            "model_version": model_version,
-            "trained_popularity_weight": trained_weight,
-            "trained_weight_is_known": items["trained_weight_is_known"][0].as_py(),
-        },
-    )
-    measured = measure_index(
-        index,
-        vectors,
-        as_matrix(users["embedding"]),
-        log_q=log_q,
-        bias=bias,
-        weights={name: gamma - trained_weight for name, gamma in SERVED_WEIGHTS.items()},
-        k=min(INDEX_RECALL_K, len(index)),
-        threads=settings.threads,
-    )
+    vectors = {"item_vectors": as_matrix(items["embedding"]), "user_vectors": as_matrix(users["embedding"])}
+    index, curve = measured_index(items, **vectors, settings=platform.settings)
     artifact = platform.artifacts.publish(
         "ann_index",
         lambda folder: save_index(index, folder),
@@ -296,40 +267,26 @@ def _build_index(context: dg.AssetExecutionContext, platform: Platform) -> dg.Ma
                 TableInput("user_embeddings", snapshot, day.isoformat(), day.isoformat()),
             ),
             artifacts=(ArtifactInput("tower_checkpoint", model_version),),
-            details={"factory": index.factory},
+            details={"factory": index.factory, "search_depth": index.search_depth},
         ),
     )
-    rows = [
-        {
-            "day": day,
-            "index_version": artifact.version,
-            "model_version": model_version,
-            "factory": index.factory,
-            "popularity_weight": SERVED_WEIGHTS[one.name],
-            "k": one.k,
-            "recall_at_k": one.recall_at_k,
-            "queries_per_second": one.queries_per_second,
-            "queries": one.queries,
-        }
-        for one in measured
-    ]
+    versions = {"index_version": artifact.version, "model_version": model_version}
+    rows = [{"day": day, "factory": index.factory, **versions, **row} for row in curve_rows(curve, index.search_depth)]
     with platform.lake.writer() as con:
-        frame: pl.DataFrame = stage_rows(con, "ann_index_quality", rows)
+        served = stage_rows(con, "ann_index_quality", [row for row in rows if row["chosen"]])
+        stage_rows(con, "ann_index_depths", rows)
         stage_rows(con, "artifacts", artifact_rows(artifact, platform))
-        commit_tables(context, platform, con, ["ann_index_quality", "artifacts"], Days(day, day))
+        commit_tables(context, platform, con, ["ann_index_quality", "ann_index_depths", "artifacts"], Days(day, day))
     return dg.MaterializeResult(
         asset_key=key_of("ann_index"),
         data_version=dg.DataVersion(artifact.content_hash),
         metadata={
-            "index_version": artifact.version,
-            "model_version": model_version,
+            **versions,
             "path": dg.MetadataValue.path(str(artifact.folder)),
             "factory": index.factory,
             "vectors": len(index),
-            "recall_at_100": min(one.recall_at_k for one in measured),
-            "queries_per_second": min(one.queries_per_second for one in measured),
             "lake_snapshot": snapshot,
-            "quality": dg.MetadataValue.md(as_markdown_image(index_quality(frame), "Recall and speed of the index")),
+            **index_metadata(rows, served),
         },
     )
 

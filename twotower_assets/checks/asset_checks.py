@@ -11,10 +11,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
+import duckdb
 
 from twotower_assets.assets.declaration import GROUPS, key_of
 from twotower_assets.checks.expectations import Expectation, Outcome, suite, validate
-from twotower_assets.checks.gates import GATES, Gate, judge
+from twotower_assets.checks.gates import GATES, judge
 from twotower_assets.lake.tables import RECIPES, REPORTS, TABLES, Table, names
 from twotower_assets.partitions import Days, days_of
 from twotower_assets.platform import Platform
@@ -39,11 +40,11 @@ CHECKED_TABLES = [
 
 
 def table_checks() -> list[dg.AssetChecksDefinition]:
-    """One multi-check per table, and one check per gate."""
-    return [
-        *(_suite_checks(TABLES[name]) for name in CHECKED_TABLES),
-        *(_gate_check(gate) for gate in GATES),
-    ]
+    """One multi-check per asset: the suites of its tables, and its gates."""
+    tables: dict[str, list[Table]] = {gate.asset: [] for gate in GATES}
+    for name in CHECKED_TABLES:
+        tables.setdefault(WRITTEN_WITH.get(name, name), []).append(TABLES[name])
+    return [_checks_of(asset, of_asset) for asset, of_asset in tables.items()]
 
 
 def blocking_check_keys(assets: list[str]) -> list[dg.AssetCheckKey]:
@@ -57,48 +58,53 @@ def blocking_check_keys(assets: list[str]) -> list[dg.AssetCheckKey]:
     ]
 
 
-def _suite_checks(table: Table) -> dg.AssetChecksDefinition:
-    expectations = suite(table)
-    asset = WRITTEN_WITH.get(table.name, table.name)
-    prefix = "" if asset == table.name else f"{table.name}_"
+def _checks_of(asset: str, tables: list[Table]) -> dg.AssetChecksDefinition:
+    suites = {table: {_check_name(asset, table, one): one for one in suite(table)} for table in tables}
+    gates = {gate.name: gate for gate in GATES if gate.asset == asset}
+    named = {name: one for of_table in suites.values() for name, one in of_table.items()}
 
     @dg.multi_asset_check(
-        name=f"{table.name}_suite",
+        name=f"{asset}_checks",
         specs=[
-            dg.AssetCheckSpec(
-                prefix + one.name,
-                asset=key_of(asset),
-                description=one.description,
-                blocking=one.error,
-            )
-            for one in expectations
+            *(
+                dg.AssetCheckSpec(name, asset=key_of(asset), description=one.description, blocking=one.error)
+                for name, one in named.items()
+            ),
+            *(
+                dg.AssetCheckSpec(name, asset=key_of(asset), description=gate.description, blocking=True)
+                for name, gate in gates.items()
+            ),
         ],
+        can_subset=True,
     )
     def checks(
         context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform]
     ) -> Iterator[dg.AssetCheckResult]:
-        days = _checked_days(context, platform) if table.daily else None
-        frame = _frame(platform, table, expectations, days)
-        for one, outcome in zip(expectations, validate(frame, expectations), strict=True):
-            yield _result(asset, prefix + one.name, outcome, days, error=one.error)
+        chosen = {key.name for key in context.selected_asset_check_keys}
+        with platform.lake.reader() as con:
+            for table, of_table in suites.items():
+                days = _checked_days(context, platform) if table.daily else None
+                wanted = {name: one for name, one in of_table.items() if name in chosen}
+                for name, outcome in _outcomes(con, table, wanted, days):
+                    yield _result(asset, name, outcome, days, error=named[name].error)
+            for name in [name for name in gates if name in chosen]:
+                days = _checked_days(context, platform)
+                yield _result(asset, name, judge(con, gates[name], days, platform.settings), days, error=True)
 
     return checks
 
 
-def _gate_check(gate: Gate) -> dg.AssetChecksDefinition:
-    @dg.asset_check(
-        name=gate.name,
-        asset=key_of(gate.asset),
-        description=gate.description,
-        blocking=True,
-    )
-    def check(context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
-        days = _checked_days(context, platform)
-        with platform.lake.reader() as con:
-            outcome = judge(con, gate, days, platform.settings)
-        return _result(gate.asset, gate.name, outcome, days, error=True)
+def _check_name(asset: str, table: Table, expectation: Expectation) -> str:
+    return expectation.name if asset == table.name else f"{table.name}_{expectation.name}"
 
-    return check
+
+def _outcomes(
+    con: duckdb.DuckDBPyConnection, table: Table, expectations: dict[str, Expectation], days: Days | None
+) -> Iterator[tuple[str, Outcome]]:
+    """What the expectations of a table find on some days; its rows are read only where any is asked for."""
+    if expectations:
+        asked = list(expectations.values())
+        yield from zip(expectations, validate(_frame(con, table, asked, days), asked), strict=True)
 
 
 def _checked_days(context: dg.AssetCheckExecutionContext, platform: Platform) -> Days:
@@ -110,14 +116,13 @@ def _checked_days(context: dg.AssetCheckExecutionContext, platform: Platform) ->
         return Days(first, last or datetime.now(UTC).date())
 
 
-def _frame(platform: Platform, table: Table, expectations: list[Expectation], days: Days | None) -> Any:
+def _frame(con: duckdb.DuckDBPyConnection, table: Table, expectations: list[Expectation], days: Days | None) -> Any:
     columns = sorted({name for one in expectations for name in one.columns}) or [table.column_names[0]]
     sql = f"SELECT {', '.join(columns)} FROM {table.name}"
-    with platform.lake.reader() as con:
-        if days:
-            frame = con.execute(f"{sql} WHERE day BETWEEN $first AND $last", days._asdict()).df()
-        else:
-            frame = con.execute(sql).df()
+    if days:
+        frame = con.execute(f"{sql} WHERE day BETWEEN $first AND $last", days._asdict()).df()
+    else:
+        frame = con.execute(sql).df()
     # Great Expectations passes over NaN as over a missing value; where none may be missing it is out of every range.
     return frame.fillna({name: math.inf for name in frame.select_dtypes("floating") if not table[name].nullable})
 

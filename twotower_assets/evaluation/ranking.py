@@ -18,6 +18,10 @@ from twotower_assets.evaluation.scores import FloatArray, IntArray, ScoreBlock, 
 
 PADDING = -1
 """Stands in a list where the user had fewer than k items left."""
+GROUP = 32
+"""Items of which only the best is looked at first."""
+MANY = 8
+"""Candidates per place of a list beyond which sorting them costs more than it saves."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -181,7 +185,7 @@ def top_k(score_block: ScoreBlock, n_users: int, seen: Ragged | None, k: int, bl
         raise ValueError(f"seen has {len(seen)} users, expected {n_users}")
     lists = np.full((n_users, k), PADDING, dtype=np.int64)
     for rows, scores in score_blocks(score_block, np.arange(n_users, dtype=np.int64), block_size):
-        lists[rows, : scores.shape[1]] = _best(without_items(scores, seen, rows), k)
+        lists[rows, : scores.shape[1]] = _best(scores, None if seen is None else _removed(scores, seen, rows), k)
     return lists
 
 
@@ -189,19 +193,59 @@ def without_items(scores: Scores, removed: Ragged | None, rows: IntArray) -> Sco
     """A copy of the block's scores, [b, n_items], with −∞ on the items removed for its users, int64 [b]."""
     scores = np.array(scores, copy=True)
     if removed is not None:
-        block = removed.take(rows)
-        if len(block.values) and block.values.max() >= scores.shape[1]:
-            raise ValueError(
-                f"an item to leave out has position {block.values.max()}, but only {scores.shape[1]} items are scored"
-            )
+        block = _removed(scores, removed, rows)
         scores[block.rows(), block.values] = -np.inf
     return scores
 
 
-def _best(scores: Scores, k: int) -> IntArray:
-    """Positions of the min(k, n_items) best per row, best first, −1 for those at −∞."""
-    n_items = scores.shape[1]
+def _removed(scores: Scores, removed: Ragged, rows: IntArray) -> Ragged:
+    """The items removed for the users of a block, once they are known to be among those scored."""
+    block = removed.take(rows)
+    if len(block.values) and block.values.max() >= scores.shape[1]:
+        raise ValueError(
+            f"an item to leave out has position {block.values.max()}, but only {scores.shape[1]} items are scored"
+        )
+    return block
+
+
+def _best(scores: Scores, removed: Ragged | None, k: int) -> IntArray:
+    """Positions of the min(k, n_items) best per row that are not removed, best first, then −1.
+
+    1. The items are dealt into groups, and a user's groups ranked by their best score. The best of k + r groups are as
+       many items, of which at most the r removed ones do not count: so the k-th best item is no worse than the best of
+       the (k + r)-th group.
+    2. Only items as good as that, a few hundred, are candidates, and sorted.
+    3. Where that leaves too many, in a small catalogue or among many equal scores, whole rows are partitioned.
+    """
+    users, n_items = scores.shape
     width = min(k, n_items)
+    best = np.full((users, width), PADDING, dtype=np.int64)
+    sizes = np.zeros(users, dtype=np.int64) if removed is None else removed.sizes()
+    groups = n_items // GROUP
+    dealt = scores[:, : groups * GROUP].reshape(users, GROUP, groups)
+    tops = np.hstack([dealt.max(axis=1), scores[:, groups * GROUP :]])  # (users, groups and the items left over)
+    needed = np.minimum(width + sizes, tops.shape[1])
+    least = np.take_along_axis(np.sort(tops, axis=1), (tops.shape[1] - needed)[:, None], axis=1)  # (users, 1)
+    candidate = scores >= least
+    few = (width + sizes <= tops.shape[1]) & (candidate.sum(axis=1) <= MANY * (width + sizes))
+    candidate[~few] = False
+    user, item = np.divmod(np.flatnonzero(candidate), n_items)
+    if removed is not None:
+        unseen = ~np.isin(user * n_items + item, removed.rows() * n_items + removed.values)
+        user, item = user[unseen], item[unseen]
+    order = np.lexsort((-scores[user, item], user))  # stable: of equal scores the lower position stays first
+    user, item = user[order], item[order]
+    rank = np.arange(len(user)) - np.searchsorted(user, user)
+    best[user[rank < width], rank[rank < width]] = item[rank < width]
+    whole = np.flatnonzero(~few)
+    if len(whole):
+        best[whole] = _best_of_whole_rows(without_items(scores[whole], removed, whole), width)
+    return best
+
+
+def _best_of_whole_rows(scores: Scores, width: int) -> IntArray:
+    """Positions of the `width` best per row, best first, −1 for those at −∞."""
+    n_items = scores.shape[1]
     chosen = np.argpartition(scores, n_items - width, axis=1)[:, n_items - width :]  # (b, width), any order
     last = np.take_along_axis(scores, chosen, axis=1).min(axis=1, keepdims=True)  # (b, 1), the worst score let in
     ties = (scores == last).sum(axis=1)

@@ -20,8 +20,8 @@ Scores: TypeAlias = NDArray[np.floating[Any]]
 ScoreBlock: TypeAlias = Callable[[IntArray], Scores]
 """Takes user rows, int64 [b], and gives their scores on every item, float [b, n_items]."""
 
-MAX_SCORES_PER_BLOCK = 2**26
-"""Scores held at once: 256 MiB in float32. A wide catalogue is walked with fewer users per block."""
+MAX_SCORES_PER_BLOCK = 2**22
+"""Scores held at once: 16 MiB in float32, about a cache. A wide catalogue is walked with fewer users per block."""
 
 
 def score_blocks(score_block: ScoreBlock, rows: IntArray, block_size: int = 1024) -> Iterator[tuple[IntArray, Scores]]:

@@ -23,6 +23,7 @@ import duckdb
 from filelock import FileLock, Timeout
 
 from twotower_assets.lake.queries import read_query, scalar
+from twotower_assets.lake.spill import spill_folder
 from twotower_assets.lake.tables import TABLES, Table
 
 log = logging.getLogger(__name__)
@@ -203,20 +204,16 @@ class Lake:
 
     @contextmanager
     def _connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        con = duckdb.connect()
-        try:
+        with spill_folder(self.folder / "spill") as spill, duckdb.connect() as con:
             con.execute("SET TimeZone = 'UTC'")
-            con.execute(f"SET temp_directory = '{_quoted(self.folder / 'spill')}'")
+            con.execute(f"SET temp_directory = '{_quoted(spill)}'")
             con.execute("SET enable_progress_bar = false")
-            if self.memory_limit:
-                con.execute("SET memory_limit = $limit", {"limit": self.memory_limit})
+            con.execute("SET memory_limit = $limit", {"limit": self.memory_limit or _half_of_the_default(con)})
             if self.threads:
                 con.execute("SET threads = $threads", {"threads": self.threads})
             for name, package in EXTENSIONS.items():
                 load_extension(con, name, package)
             yield con
-        finally:
-            con.close()
 
     def _attach(self, con: duckdb.DuckDBPyConnection, options: str) -> None:
         # The catalogue remembers the folder it was created in; a lake that was moved or copied has its files here.
@@ -371,6 +368,12 @@ def _rollback(con: duckdb.DuckDBPyConnection) -> None:
         con.execute("ROLLBACK")
     except duckdb.Error as error:
         log.info("nothing to roll back: %s", error)
+
+
+def _half_of_the_default(con: duckdb.DuckDBPyConnection) -> str:
+    """DuckDB takes 80 % of the memory; two runs may go on at a time."""
+    number, unit = str(scalar(con, "SELECT current_setting('memory_limit')")).split()
+    return f"{float(number) / 2:.2f}{unit}"
 
 
 def _quoted(text: Path | str) -> str:

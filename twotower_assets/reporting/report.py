@@ -4,21 +4,22 @@ The order of the page and the call of the template belong here. Wording is in `w
 charts in `charts`; the page fetches nothing and runs no script.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from twotower_assets.reporting import charts, tables, theme, words
 from twotower_assets.reporting.report_data import LineageEntry, RecommendedItem, ReportData, SampleUser
 
-__all__ = ["LineageEntry", "RecommendedItem", "ReportData", "SampleUser", "render_report"]
+__all__ = ["LineageEntry", "RecommendedItem", "ReportData", "SampleUser", "draw_charts", "render_report"]
 
 LISTED_IN_TABLE = 60
 """Categories in the table below the chart."""
 
 
-def render_report(data: ReportData) -> str:
+def render_report(data: ReportData, drawn: Mapping[str, str] | None = None) -> str:
     """Render the report to one HTML document that needs neither network nor script.
 
-    Text from the data (titles, categories, notes) is escaped. What was not measured is left out, or is `–`.
+    Text from the data (titles, categories, notes) is escaped. What was not measured is left out, or is `–`. `drawn` are
+    the charts as `draw_charts` gives them, where they are drawn already.
     """
     import jinja2
     from markupsafe import Markup
@@ -39,7 +40,7 @@ def render_report(data: ReportData) -> str:
         trained_weight=words.trained_weight(data),
         gini=words.gini_sentence(data),
         sizes=tables.sizes(data),
-        charts={name: Markup(svg) for name, svg in _charts(data).items()},
+        charts={name: Markup(svg) for name, svg in (drawn or draw_charts(data)).items()},
         tables={
             "comparison": tables.comparison(data),
             "popularity": tables.popularity(data),
@@ -64,8 +65,8 @@ def render_report(data: ReportData) -> str:
     return theme.printable(page)
 
 
-def _charts(data: ReportData) -> dict[str, str]:
-    """Draw every chart that has something to show; the others are empty, and the page leaves them out."""
+def draw_charts(data: ReportData) -> dict[str, str]:
+    """Draw every chart, as SVG, that has something to show; the others are empty, and the page leaves them out."""
     metrics = data.metrics
     dial = metrics.drop_nulls("popularity_weight")
     drawn: dict[str, tuple[bool, Callable[[], str]]] = {

@@ -1,12 +1,11 @@
 """The index over item embeddings, with the popularity weight γ as part of the query.
 
-Build, search and similar items are here. Files are in `storage`, measurements against exact search in
-`quality`; which index is served, and whether it may be, is decided elsewhere.
+Build, search and similar items are here. How items and queries become vectors is in `geometry`, files are in
+`storage`, measurements against exact search in `quality`; which index is served, and whether it may be, is decided
+elsewhere.
 
-Stored per item is [v/τ, b_j, log q_j − mean(log q)], the query is [u, 1, w], and their inner product is
-⟨u, v⟩/τ + b_j + w·(log q_j − mean(log q)), so that w = γ − γ₀ is chosen query by query without a rebuild. The
-centring adds the same number to every item of a query, changes no ranking, and keeps graph indexes navigable
-at w > 0.
+The score is ⟨u, v⟩/τ + b_j + w·log q_j. Bias and log q are dimensions of the stored vectors, 1 and w of the query,
+so that w = γ − γ₀ is chosen query by query without a rebuild.
 """
 
 from __future__ import annotations
@@ -15,28 +14,24 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-FloatMatrix: TypeAlias = NDArray[np.float32]
+from twotower_assets.retrieval.errors import ItemIndexError as ItemIndexError
+from twotower_assets.retrieval.geometry import FloatMatrix, Geometry, Items
+
 IntMatrix: TypeAlias = NDArray[np.int64]
 
 FLAT_UP_TO: Final = 50_000
 """Items up to which the default index is exact: a query then costs a few milliseconds at most."""
-HNSW_UP_TO: Final = 2_000_000
-"""Items up to which the default is a graph (HNSW). It needs about 270 bytes per item beside the vector."""
-
 HNSW_EF_CONSTRUCTION: Final = 200
 HNSW_EF_SEARCH: Final = 256
+HNSW_DEPTHS: Final = (100, 150, 200, 300, 400, 600, 800, 1200)
 SMALLEST_NPROBE: Final = 8
 PADDING: Final = -1
-
-
-class ItemIndexError(ValueError):
-    """An index cannot be built, searched, saved or loaded as asked; the message says what to change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +39,10 @@ class ItemIndex:
     """A searchable index, built by `build_index` or read by `storage.load_index`.
 
     Attributes:
-        faiss_index: the FAISS index over vectors of dimension + 2, inner product.
+        faiss_index: the FAISS index over vectors laid out by the geometry.
         item_ids: the id of every position, in the order in which items were given.
         dimension: d, of user and item vectors.
-        inverse_temperature: 1/τ, already inside the stored vectors.
-        mean_log_q: what was subtracted from log q, given back to the scores by `search`.
+        geometry: how items and queries are laid out, and scores read back.
         factory: the FAISS index-factory string.
         search_depth: efSearch of a graph or nprobe of an inverted file; None where the index has no such
             dial.
@@ -58,8 +52,7 @@ class ItemIndex:
     faiss_index: Any
     item_ids: tuple[str, ...]
     dimension: int
-    inverse_temperature: float
-    mean_log_q: float
+    geometry: Geometry
     factory: str
     search_depth: int | None = None
     extra: dict[str, Any] = field(default_factory=dict)
@@ -67,8 +60,16 @@ class ItemIndex:
     def __len__(self) -> int:
         return len(self.item_ids)
 
+    def at_depth(self, search_depth: int) -> ItemIndex:
+        """This index set to another efSearch or nprobe. The vectors are shared, so the index as it was is set too."""
+        return replace(self, search_depth=set_search_depth(self.faiss_index, search_depth))
+
     def search(
-        self, user_vectors: NDArray[Any], k: int, popularity_weight: float | NDArray[Any] = 0.0
+        self,
+        user_vectors: NDArray[Any],
+        k: int,
+        popularity_weight: float | NDArray[Any] = 0.0,
+        threads: int | None = None,
     ) -> tuple[FloatMatrix, IntMatrix]:
         """The k items of highest score for every user, best first.
 
@@ -76,10 +77,11 @@ class ItemIndex:
             user_vectors: float32 [m, d]; normalised like the item vectors.
             k: items per user; may exceed the size of the index.
             popularity_weight: w = γ − γ₀, one number or one per user, [m].
+            threads: over which the users are spread; None leaves it to FAISS. A single query takes one.
 
         Returns:
-            Scores ⟨u, v⟩/τ + b + w·log q, float32 [m, k], with log q as it was given (not centred), and
-            positions into `item_ids`, int64 [m, k]. Where fewer than k items were found: −∞ and −1.
+            Scores ⟨u, v⟩/τ + b + w·log q, float32 [m, k], with log q and b as they were given, and positions into
+            `item_ids`, int64 [m, k]. Where fewer than k items were found: −∞ and −1.
 
         Raises:
             ItemIndexError: wrong shapes, NaN or infinity in the query, or k below 1.
@@ -91,12 +93,10 @@ class ItemIndex:
                 f"popularity_weight must be one finite number, or one for each of the {len(users)} users; "
                 f"got shape {weights.shape}"
             )
-        queries = np.empty((len(users), self.dimension + 2), dtype=np.float32)
-        queries[:, : self.dimension] = users
-        queries[:, self.dimension] = 1.0
-        queries[:, self.dimension + 1] = weights
-        scores, positions = self._nearest(queries, k)
-        scores += np.broadcast_to(weights * np.float32(self.mean_log_q), len(users))[:, None]
+        queries = self.geometry.queries(users, weights)
+        found, positions = self._nearest(queries, k, threads)
+        scores = self.geometry.scores(found, queries, weights)
+        scores[positions == PADDING] = -np.inf
         return scores, positions
 
     def similar_items(self, item: int | NDArray[Any], k: int) -> tuple[FloatMatrix, IntMatrix]:
@@ -121,21 +121,23 @@ class ItemIndex:
             vector = self.item_vector(itself)
         else:
             vector = self._user_vectors(np.asarray(item)[None, :])[0]
-        query = np.zeros((1, self.dimension + 2), dtype=np.float32)
+        query = np.zeros((1, self.geometry.width(self.dimension)), dtype=np.float32)
         query[0, : self.dimension] = vector
-        scores, positions = self._nearest(query, k + 1)
+        found, positions = self._nearest(query, k + 1)
+        products = self.geometry.inner_products(found, query)
+        products[positions == PADDING] = -np.inf
         others = np.flatnonzero((positions[0] != itself) | (positions[0] == PADDING))[:k]
-        return scores[0, others] / np.float32(self.inverse_temperature), positions[0, others]
+        return products[0, others], positions[0, others]
 
     def item_vector(self, position: int) -> FloatMatrix:
-        """The item vector at a position, float32 [d], with the temperature taken out again."""
+        """The item vector at a position, float32 [d]."""
         if not 0 <= position < len(self):
             raise ItemIndexError(f"position {position} is outside [0, {len(self)})")
         try:
             stored = self.faiss_index.reconstruct(position)
         except RuntimeError as error:
             raise ItemIndexError(f"an index of type '{self.factory}' does not give vectors back") from error
-        vector: FloatMatrix = stored[: self.dimension] / np.float32(self.inverse_temperature)
+        vector: FloatMatrix = stored[: self.dimension]
         return vector
 
     def position_of(self, item_id: str) -> int:
@@ -154,13 +156,14 @@ class ItemIndex:
             raise ItemIndexError("a query vector holds NaN or infinity")
         return vectors
 
-    def _nearest(self, queries: FloatMatrix, k: int) -> tuple[FloatMatrix, IntMatrix]:
-        """FAISS search of whole queries, [m, d + 2], padded with −∞ and −1 to k columns."""
+    def _nearest(self, queries: FloatMatrix, k: int, threads: int | None = None) -> tuple[FloatMatrix, IntMatrix]:
+        """What FAISS answers to laid-out queries, [m, width], and positions; 0 and −1 where it found no more."""
         if k < 1:
             raise ItemIndexError(f"k must be at least 1, got {k}")
-        scores, positions = self.faiss_index.search(queries, k)
-        scores[positions == PADDING] = -np.inf
-        return scores, positions
+        with faiss_threads(threads):
+            found, positions = self.faiss_index.search(queries, k)
+        found[positions == PADDING] = 0.0
+        return found, positions
 
 
 def build_index(
@@ -184,9 +187,9 @@ def build_index(
         inverse_temperature: 1/τ of the model; 1 where it was trained on plain inner products.
         log_q: log sampling probability, float32 [n], finite (clipped below for unseen items).
         bias: learned additive bias b, float32 [n], or None.
-        factory: a FAISS index-factory string; None chooses by size, see `default_factory`. Training-based
-            kinds compress or rotate popularity along with the rest, so measure them at γ > 0
-            (`quality.measure_index`).
+        factory: a FAISS index-factory string; None chooses by size, see `default_factory`. Some kinds compress or
+            rotate popularity along with the rest, so measure them at γ > 0 (`quality.measure_index`). `Flat` is by
+            inner product, every other by distance, see `geometry`.
         search_depth: efSearch of a graph or nprobe of an inverted file, the dial between recall and speed;
             None takes 256, and an eighth of the lists but at least 8.
         seed: of clustering and graph levels. The same input and seed give the same index; a graph is sure to
@@ -200,27 +203,30 @@ def build_index(
     """
     import faiss
 
-    stored, mean_log_q = stored_vectors(item_vectors, inverse_temperature, bias, log_q)
-    ids = _distinct_ids(item_ids, len(stored))
-    chosen = default_factory(len(stored)) if factory is None else factory
+    items = Items.checked(item_vectors, inverse_temperature, bias, log_q)
+    n, dimension = items.vectors.shape
+    ids = _distinct_ids(item_ids, n)
+    chosen = default_factory(n) if factory is None else factory
+    by_distance = chosen != "Flat"
+    geometry, stored = Geometry.of(items, by_distance)
+    metric = faiss.METRIC_L2 if by_distance else faiss.METRIC_INNER_PRODUCT
     try:
-        index = faiss.index_factory(stored.shape[1], chosen, faiss.METRIC_INNER_PRODUCT)
+        index = faiss.index_factory(stored.shape[1], chosen, metric)
         _seed(index, seed)
         with faiss_threads(threads):
             index.train(stored)
             index.add(stored)
     except RuntimeError as error:
         raise ItemIndexError(
-            f"FAISS cannot build '{chosen}' over {len(stored):,} vectors of dimension {stored.shape[1]} "
-            f"(the model's {stored.shape[1] - 2} and two for bias and popularity): {_reason(error)}. "
+            f"FAISS cannot build '{chosen}' over {n:,} vectors of dimension {stored.shape[1]} (the model's "
+            f"{dimension} and {stored.shape[1] - dimension} for bias, popularity and length): {_reason(error)}. "
             "Take another index-factory string, or none for the default"
         ) from error
     return ItemIndex(
         faiss_index=index,
         item_ids=ids,
-        dimension=stored.shape[1] - 2,
-        inverse_temperature=float(inverse_temperature),
-        mean_log_q=mean_log_q,
+        dimension=dimension,
+        geometry=geometry,
         factory=chosen,
         search_depth=set_search_depth(index, search_depth),
         extra=dict(extra or {}),
@@ -228,50 +234,30 @@ def build_index(
 
 
 def default_factory(n_items: int) -> str:
-    """The FAISS index-factory string for a size: exact, then a graph, then an inverted file.
+    """The FAISS index-factory string for a size: exact up to `FLAT_UP_TO` items, then an inverted file of 4·√n lists.
 
-    Flat up to `FLAT_UP_TO` items, HNSW up to `HNSW_UP_TO`, beyond that IVF with about 4·√n lists.
+    A graph (HNSW32) of 200,000 items answers fewer queries per second at equal recall@100, is built more slowly and is
+    twice as large: `benchmarks/index.py`.
     """
-    if n_items <= FLAT_UP_TO:
-        return "Flat"
-    if n_items <= HNSW_UP_TO:
-        return "HNSW32"
-    return f"IVF{round(4 * n_items**0.5)},Flat"
+    return "Flat" if n_items <= FLAT_UP_TO else f"IVF{round(4 * n_items**0.5)},Flat"
 
 
-def stored_vectors(
-    item_vectors: NDArray[Any], inverse_temperature: float, bias: NDArray[Any] | None, log_q: NDArray[Any]
-) -> tuple[FloatMatrix, float]:
-    """What the index stores: [v/τ, b, log q − mean(log q)], float32 [n, d + 2], and that mean.
+def depths_to_try(index: ItemIndex) -> tuple[int, ...]:
+    """Values of efSearch or nprobe among which to choose by measuring, ascending; none for an index without a dial."""
+    import faiss
 
-    Arguments and errors as in `build_index`.
-    """
-    vectors = np.asarray(item_vectors, dtype=np.float32)
-    if vectors.ndim != 2 or 0 in vectors.shape:
-        raise ItemIndexError(f"expected item vectors of shape [n, d] with n and d at least 1, got {vectors.shape}")
-    if not (np.isfinite(inverse_temperature) and inverse_temperature > 0):
-        raise ItemIndexError(f"inverse_temperature must be positive and finite, got {inverse_temperature}")
-    n, d = vectors.shape
-    popularity = np.asarray(log_q, dtype=np.float64)
-    biases = np.zeros(n) if bias is None else np.asarray(bias, dtype=np.float64)
-    for name, numbers in (("log_q", popularity), ("bias", biases)):
-        if numbers.shape != (n,):
-            raise ItemIndexError(f"{name} must have shape [{n}], one value per item, got {numbers.shape}")
-    given: dict[str, NDArray[Any]] = {"item_vectors": vectors, "bias": biases, "log_q": popularity}
-    for name, values in given.items():
-        if not np.isfinite(values).all():
-            raise ItemIndexError(
-                f"{name} holds NaN or infinity: look for a diverged training, or log q of an item "
-                "never clicked that was not clipped from below"
-            )
-    mean_log_q = float(popularity.mean())
-    stored = np.empty((n, d + 2), dtype=np.float32)
-    stored[:, :d] = vectors * np.float32(inverse_temperature)
-    stored[:, d] = biases
-    stored[:, d + 1] = popularity - mean_log_q
-    if not np.isfinite(stored).all():
-        raise ItemIndexError("v/τ, b or log q is too large for float32: look for a diverged training")
-    return stored, mean_log_q
+    if index.search_depth is None:
+        return ()
+    inverted_file = faiss.try_extract_index_ivf(index.faiss_index)
+    if inverted_file is None:
+        return HNSW_DEPTHS
+    return inverted_file_depths(inverted_file.nlist)
+
+
+def inverted_file_depths(lists: int) -> tuple[int, ...]:
+    """4, 6, 8, 12, 16, 24, … up to the number of lists."""
+    steps = (step for power in range(2, lists.bit_length()) for step in (2**power, 3 * 2 ** (power - 1)))
+    return (*(step for step in steps if step < lists), lists)
 
 
 def set_search_depth(index: Any, search_depth: int | None) -> int | None:

@@ -1,36 +1,33 @@
-"""How much of the exact result an index finds, and how fast, at several popularity weights.
+"""How much of the exact result an index finds, and how fast, at several popularity weights and search depths.
 
-Here are measurements only. What recall an index must reach before it is served is a setting of the gate.
+Here are measurements, and the choice of a depth from them. What recall an index must reach is decided elsewhere.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from twotower_assets.retrieval.index import (
-    FloatMatrix,
-    ItemIndex,
-    ItemIndexError,
-    faiss_threads,
-    stored_vectors,
-)
+from twotower_assets.retrieval.errors import ItemIndexError
+from twotower_assets.retrieval.geometry import FloatMatrix, Items
+from twotower_assets.retrieval.index import ItemIndex, faiss_threads
 
 MAX_QUERIES = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class IndexQuality:
-    """One measurement: recall against exact search and speed, at one popularity weight.
+    """One measurement: recall against exact search and speed, at one popularity weight and search depth.
 
     Attributes:
         name: of the weight, such as "γ = ½".
         weight: γ − γ₀ used in the query.
+        search_depth: efSearch or nprobe; None where the index has no such dial.
         k: length of the lists compared.
         recall_at_k: mean share of the k found that are as good as the k-th of exact search.
         queries: users measured on.
@@ -40,6 +37,7 @@ class IndexQuality:
 
     name: str
     weight: float
+    search_depth: int | None
     k: int
     recall_at_k: float
     queries: int
@@ -55,38 +53,41 @@ def measure_index(
     log_q: NDArray[Any],
     bias: NDArray[Any] | None = None,
     weights: Mapping[str, float],
+    depths: Sequence[int] = (),
+    enough: float | None = None,
     k: int = 100,
     max_queries: int = MAX_QUERIES,
     seed: int = 0,
     threads: int | None = None,
 ) -> list[IndexQuality]:
-    """Compare the index with exact search over the same vectors, once per popularity weight.
+    """Compare the index with exact search over the same vectors, once per search depth and popularity weight.
 
     An item counts as found if its exact score reaches that of the k-th exact item, so equal scores (items
-    with the same vector) cost no recall.
+    with the same vector) cost no recall. Exact search runs once per weight, however many depths there are, and knows
+    nothing of how the index lays its vectors out.
 
     Args:
-        index: the index to measure.
+        index: the index to measure; it is left at the depth it has.
         item_vectors: float32 [n, d], as given to `build_index`, in the same order; likewise log_q and bias.
         user_vectors: float32 [m, d]; a sample of at most `max_queries` is drawn from them.
         log_q: float32 [n].
         bias: float32 [n] or None.
         weights: γ − γ₀ by name; the gate asks for those that serve γ = 0, ½ and 1.
+        depths: of search, ascending; none for the one that the index has.
+        enough: a recall; once a depth reaches it at every weight, only one depth more is measured. None measures all.
         k: length of the lists.
         max_queries: bound on the users measured on.
         seed: of that sample.
         threads: for searching; None leaves it to FAISS.
 
     Returns:
-        One row per weight, in the order given.
+        One row per depth and weight, in the order given.
 
     Raises:
         ItemIndexError: vectors of another number than the index holds, or no user vectors.
     """
-    import faiss
-
-    stored, _ = stored_vectors(item_vectors, index.inverse_temperature, bias, log_q)
-    if stored.shape != (len(index), index.dimension + 2):
+    items = Items.checked(item_vectors, index.geometry.inverse_temperature, bias, log_q)
+    if items.vectors.shape != (len(index), index.dimension):
         raise ItemIndexError(
             f"the index holds {len(index)} items of dimension {index.dimension}, item_vectors has shape "
             f"{np.shape(item_vectors)}: measure it with the vectors it was built from"
@@ -96,40 +97,85 @@ def measure_index(
         raise ItemIndexError("no user vectors to measure the index with")
     if len(users) > max_queries:
         users = users[np.random.default_rng(seed).choice(len(users), max_queries, replace=False)]
-    exact = faiss.IndexFlatIP(stored.shape[1])
-    exact.add(stored)
     with faiss_threads(threads) as used:
-        return [_measure(index, stored, exact, users, k, name, weight, used) for name, weight in weights.items()]
+        targets = _targets(items, users, weights, k)
+        rows: list[IndexQuality] = []
+        reached = False
+        for depth in depths or (index.search_depth,):
+            here = [_measure(index if depth is None else index.at_depth(depth), one, used) for one in targets]
+            rows.extend(here)
+            if reached:
+                break
+            reached = enough is not None and min(row.recall_at_k for row in here) >= enough
+    if index.search_depth is not None:
+        index.at_depth(index.search_depth)
+    return rows
 
 
-def _measure(
-    index: ItemIndex,
-    stored: FloatMatrix,
-    exact: Any,
-    users: FloatMatrix,
-    k: int,
-    name: str,
-    weight: float,
-    threads: int,
-) -> IndexQuality:
-    """One row: the index against exact search at one weight."""
-    index.search(users[:1], k, weight)  # the first search after a build pays for allocations
+def least_depth(rows: Sequence[IndexQuality], floor: float) -> int | None:
+    """The smallest depth measured whose recall reaches the floor at every weight, or the deepest where none does.
+
+    None for an index without a dial.
+    """
+    depths = sorted({row.search_depth for row in rows if row.search_depth is not None})
+    for depth in depths:
+        if all(row.recall_at_k >= floor for row in rows if row.search_depth == depth):
+            return depth
+    return depths[-1] if depths else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """What an index should find at one weight: for m users, the k items of highest score.
+
+    Items are [v/τ, b, log q], float32 [n, d + 2], with b and log q less their means, so that float32 tells scores
+    apart; queries are [u, 1, w], [m, d + 2].
+    """
+
+    name: str
+    weight: float
+    k: int
+    items: FloatMatrix
+    queries: FloatMatrix
+    kth: FloatMatrix  # (m,), score of the k-th item by exact search
+
+
+def _targets(items: Items, users: FloatMatrix, weights: Mapping[str, float], k: int) -> list[_Target]:
+    """Exact search, once per weight; FAISS goes over the items in blocks."""
+    import faiss
+
+    plain = np.column_stack(
+        [
+            items.vectors * np.float32(items.inverse_temperature),
+            (items.bias - items.bias.mean()).astype(np.float32),
+            (items.log_q - items.log_q.mean()).astype(np.float32),
+        ]
+    )
+    targets = []
+    for name, weight in weights.items():
+        constants = np.broadcast_to(np.array([1.0, weight], dtype=np.float32), (len(users), 2))
+        queries = np.hstack([users, constants])
+        best, _ = faiss.knn(queries, plain, min(k, len(plain)), metric=faiss.METRIC_INNER_PRODUCT)
+        targets.append(_Target(name, float(weight), k, plain, queries, best[:, -1]))
+    return targets
+
+
+def _measure(index: ItemIndex, target: _Target, threads: int) -> IndexQuality:
+    """One row: the index at its depth against exact search."""
+    users = target.queries[:, : index.dimension]
+    index.search(users[:1], target.k, target.weight)  # the first search after a build pays for allocations
     start = time.perf_counter()
-    _, found = index.search(users, k, weight)
+    _, found = index.search(users, target.k, target.weight)
     seconds = time.perf_counter() - start
-    width = min(k, len(stored))
-    constants = np.broadcast_to(np.array([1.0, weight], dtype=np.float32), (len(users), 2))
-    queries = np.hstack([users, constants])  # (m, d + 2)
-    kth = exact.search(queries, width)[0][:, -1]  # (m,)
-    hits = 0
-    for query, positions, least in zip(queries, found, kth, strict=True):
-        scores = stored[positions[positions >= 0]] @ query
-        hits += int((scores >= least - 1e-5 * max(1.0, abs(float(least)))).sum())
+    scores = np.einsum("mkd,md->mk", target.items[found], target.queries)  # (m, k), of the last item where padded
+    least = target.kth - 1e-5 * np.maximum(1.0, np.abs(target.kth))
+    hits = int(((scores >= least[:, None]) & (found >= 0)).sum())
     return IndexQuality(
-        name=name,
-        weight=float(weight),
-        k=k,
-        recall_at_k=hits / (width * len(users)),
+        name=target.name,
+        weight=target.weight,
+        search_depth=index.search_depth,
+        k=target.k,
+        recall_at_k=hits / (min(target.k, len(target.items)) * len(users)),
         queries=len(users),
         queries_per_second=len(users) / seconds,
         threads=threads,

@@ -8,23 +8,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from twotower_assets.retrieval.index import ItemIndex, ItemIndexError, set_search_depth
+from twotower_assets.retrieval.errors import ItemIndexError
+from twotower_assets.retrieval.geometry import Geometry
+from twotower_assets.retrieval.index import ItemIndex, set_search_depth
 
 VECTORS_FILE: Final = "index.faiss"
 IDS_FILE: Final = "item_ids.json"
 DESCRIPTION_FILE: Final = "index.json"
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 _REBUILD = "Restore the folder from a copy, or build the index again"
 _FIELDS = {
     "format": int,
     "size": int,
     "dimension": int,
-    "inverse_temperature": float,
-    "mean_log_q": float,
+    "geometry": dict,
     "factory": str,
     "sha256": dict,
     "extra": dict,
@@ -53,8 +55,7 @@ def save_index(index: ItemIndex, folder: Path) -> None:
         "format": FORMAT,
         "size": len(index),
         "dimension": index.dimension,
-        "inverse_temperature": index.inverse_temperature,
-        "mean_log_q": index.mean_log_q,
+        "geometry": asdict(index.geometry),
         "factory": index.factory,
         "search_depth": index.search_depth,
         "sha256": {name: _sha256(folder / name) for name in (VECTORS_FILE, IDS_FILE)},
@@ -91,18 +92,18 @@ def load_index(folder: Path) -> ItemIndex:
     except RuntimeError as error:
         raise ItemIndexError(f"FAISS {faiss.__version__} cannot read {folder / VECTORS_FILE}: {error}") from error
     item_ids = tuple(json.loads((folder / IDS_FILE).read_text(encoding="utf-8")))
-    size, dimension = description["size"], description["dimension"]
-    if not len(item_ids) == vectors.ntotal == size or vectors.d != dimension + 2:
+    size, dimension, geometry = description["size"], description["dimension"], _geometry(description, folder)
+    width = geometry.width(dimension)
+    if not len(item_ids) == vectors.ntotal == size or vectors.d != width:
         raise ItemIndexError(
             f"{folder} holds {len(item_ids)} ids and {vectors.ntotal} vectors of dimension {vectors.d}, but "
-            f"{DESCRIPTION_FILE} says {size} of dimension {dimension} + 2. {_REBUILD}"
+            f"{DESCRIPTION_FILE} says {size} of dimension {dimension} + {width - dimension}. {_REBUILD}"
         )
     return ItemIndex(
         faiss_index=vectors,
         item_ids=item_ids,
         dimension=dimension,
-        inverse_temperature=float(description["inverse_temperature"]),
-        mean_log_q=float(description["mean_log_q"]),
+        geometry=geometry,
         factory=description["factory"],
         search_depth=set_search_depth(vectors, description.get("search_depth")),
         extra=description["extra"],
@@ -130,6 +131,14 @@ def _description(folder: Path) -> dict[str, Any]:
     if description["format"] != FORMAT:
         raise ItemIndexError(f"{path} has format {description['format']}, this version reads {FORMAT}. {_REBUILD}")
     return description
+
+
+def _geometry(description: dict[str, Any], folder: Path) -> Geometry:
+    """The geometry that `index.json` describes."""
+    try:
+        return Geometry(**description["geometry"])
+    except TypeError as error:
+        raise ItemIndexError(f"{folder / DESCRIPTION_FILE} has another geometry ({error}). {_REBUILD}") from error
 
 
 def _sha256(path: Path) -> str:

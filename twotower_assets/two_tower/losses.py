@@ -13,10 +13,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from twotower_assets.two_tower.workers import side_by_side
-
-TILE = 2**18
-"""Scores per tile: 1 MiB in float32, which the caches of one or two cores hold; `benchmarks/training_throughput.py`."""
+TILE = 2**19
+"""Scores per tile: 2 MiB in float32, which the caches of one or two cores hold."""
 SMALLEST_TILE_ROWS = 32
 
 Edit = Callable[[int, Tensor], Tensor | None]
@@ -83,38 +81,30 @@ class _SampledSoftmax(torch.autograd.Function):
         left, right = queries.to(product), shared.to(product)
         weighted = (queries * share[:, None]).to(product)
         rows, candidates, others = len(queries), len(shared), 1 + own.shape[1]
-        per_tile = max(SMALLEST_TILE_ROWS, TILE // max(1, candidates))
+        per_tile = min(rows, max(SMALLEST_TILE_ROWS, TILE // max(1, candidates)))
         of_queries, of_rest = torch.empty_like(queries), queries.new_empty(rows, others)
-        with_offsets = ctx.needs_input_grad[2]
-
-        def tiles(worker: int, workers: int) -> tuple[Tensor, Tensor, Tensor]:
-            """The loss of every so many tiles, and its gradients of `shared` and `offsets`."""
-            loss, of_shared, of_offsets = queries.new_zeros(()), torch.zeros_like(shared), torch.zeros_like(offsets)
-            scores, softmax = (queries.new_empty(min(rows, per_tile), candidates + others) for _ in range(2))
-            for first in range(worker * per_tile, rows, workers * per_tile):
-                tile = slice(first, min(first + per_tile, rows))
-                logits = scores[: tile.stop - first]
-                block, rest = logits[:, :candidates], logits[:, candidates:]
-                block.copy_(torch.mm(left[tile], right.T))  # 1
-                added = edit(first, block) if edit is not None else None  # 2
-                block += offsets
-                rest[:, 0] = positive[tile] if added is None else positive[tile] + added
-                rest[:, 1:] = own[tile]
-                probabilities = torch.softmax(logits, dim=1, out=softmax[: len(logits)])  # 3
-                log_sum = logits.amax(dim=1) - probabilities.amax(dim=1).log()
-                loss += torch.dot(log_sum - rest[:, 0], share[tile])
-                torch.mul(probabilities[:, candidates:], share[tile, None], out=of_rest[tile])
-                pulls = probabilities[:, :candidates]
-                if with_offsets:
-                    of_offsets += torch.mv(pulls.T, share[tile])
-                pulls = pulls.to(product)
-                of_queries[tile] = torch.mm(pulls, right)  # 4
-                of_shared += torch.mm(pulls.T, weighted[tile])
-            return loss, of_shared, of_offsets
-
-        loss, of_shared, of_offsets = (
-            torch.stack(parts).sum(dim=0) for parts in zip(*side_by_side(tiles), strict=True)
-        )
+        of_shared, of_offsets = torch.zeros_like(shared), torch.zeros_like(offsets)
+        scores, softmax = (queries.new_empty(per_tile, candidates + others) for _ in range(2))
+        loss = queries.new_zeros(())
+        for first in range(0, rows, max(1, per_tile)):
+            tile = slice(first, min(first + per_tile, rows))
+            logits = scores[: tile.stop - first]
+            block, rest = logits[:, :candidates], logits[:, candidates:]
+            block.copy_(torch.mm(left[tile], right.T))  # 1
+            added = edit(first, block) if edit is not None else None  # 2
+            block += offsets
+            rest[:, 0] = positive[tile] if added is None else positive[tile] + added
+            rest[:, 1:] = own[tile]
+            probabilities = torch.softmax(logits, dim=1, out=softmax[: len(logits)])  # 3
+            log_sum = logits.amax(dim=1) - probabilities.amax(dim=1).log()
+            loss += torch.dot(log_sum - rest[:, 0], share[tile])
+            torch.mul(probabilities[:, candidates:], share[tile, None], out=of_rest[tile])
+            pulls = probabilities[:, :candidates]
+            if ctx.needs_input_grad[2]:
+                of_offsets += torch.mv(pulls.T, share[tile])
+            pulls = pulls.to(product)
+            of_queries[tile] = torch.mm(pulls, right)  # 4
+            of_shared += torch.mm(pulls.T, weighted[tile])
         of_queries *= share[:, None]
         of_rest[:, 0] -= share
         ctx.save_for_backward(of_queries, of_shared, of_offsets, of_rest)

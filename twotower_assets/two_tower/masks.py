@@ -6,7 +6,6 @@ Here: which candidates are left out, and why. Not here: what is done with the re
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from threading import Lock
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +19,6 @@ from twotower_assets.two_tower.negatives import Batch, Candidates
 
 Bools = npt.NDArray[np.bool_]
 Float32s = npt.NDArray[np.float32]
-COUNTING = Lock()
-"""Tiles of a batch are masked by several threads."""
 REASONS = ("accidental_hit", "clicked", "same_request", "positive_aware")
 
 
@@ -139,11 +136,10 @@ def leave_out_own(
 
 
 def _count(counts: MaskCounts, masked: Int64s, *, rows: int, left: int) -> None:
-    with COUNTING:
-        counts.rows += rows
-        counts.left += left
-        for reason, more in zip(REASONS, masked.tolist(), strict=True):
-            counts.masked[reason] += more
+    counts.rows += rows
+    counts.left += left
+    for reason, more in zip(REASONS, masked.tolist(), strict=True):
+        counts.masked[reason] += more
 
 
 @compiled

@@ -71,9 +71,7 @@ class Objective:
     def loss_of(self, towers: Towers, drawn: Drawn) -> Tensor:
         """The loss, a scalar, of what was drawn; to be asked for once per batch."""
         batch, queue = drawn.batch, self.sources.queue
-        queries = towers.embed_users(*side_tensors(drawn.users), *history_tensors(drawn.history))
-        queries = queries * towers.inverse_temperature()
-        items, queued_bias = self._embed(towers, drawn)
+        queries, items, queued_bias = self._embed(towers, drawn)
         pairs = items.at(drawn.pair_places)
         cosine = (queries * pairs.vectors).sum(dim=1)  # (B,), times 1/τ
         candidates, shared = self._shared(drawn, items, queued_bias)
@@ -128,14 +126,16 @@ class Objective:
         if self.sources.queue is not None:
             self.sources.queue.restore(parts["queue"])
 
-    def _embed(self, towers: Towers, drawn: Drawn) -> tuple[Embedded, Tensor]:
-        """Every distinct item of the batch; and the biases of what is queued."""
+    def _embed(self, towers: Towers, drawn: Drawn) -> tuple[Tensor, Embedded, Tensor]:
+        """Users, times 1/τ; every distinct item of the batch; and the biases of what is queued."""
         ids, queue = self.data.item_inputs.ids, self.sources.queue
-        vectors = towers.embed_items(*side_tensors(drawn.items))
         # A hidden id hides the vector alone: the bias is the item's own, whose popularity the correction takes out.
         queued = ids[queue.items] if queue is not None else ids[:0]
-        bias = towers.bias_of(torch.from_numpy(np.concatenate([ids[drawn.item], queued])))
-        return Embedded(vectors, bias[: len(vectors)]), bias[len(vectors) :]
+        own = torch.from_numpy(np.concatenate([ids[drawn.item], queued]))
+        users = towers.embed_users(*side_tensors(drawn.users), *history_tensors(drawn.history))
+        vectors = towers.embed_items(*side_tensors(drawn.items))
+        bias = towers.bias_of(own)
+        return users * towers.inverse_temperature(), Embedded(vectors, bias[: len(vectors)]), bias[len(vectors) :]
 
     def _shared(self, drawn: Drawn, items: Embedded, queued_bias: Tensor) -> tuple[Candidates, Embedded]:
         """The candidates of all rows, what is queued the last of them, and their vectors."""

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from twotower_assets.two_tower.item_sets import Int64s, compiled
 from twotower_assets.two_tower.tables import distinct_rows
-from twotower_assets.two_tower.workers import side_by_side
 
 Float32s = npt.NDArray[np.float32]
 
@@ -69,16 +68,13 @@ class RowAdam:
                 check_invariants=False,
             )
 
+    @torch.no_grad()
     def step(self) -> None:
         """Update the rows that have a gradient: sparse, float32."""
         self.merge()
-        touched = [one for one in self._moments if one.parameter.grad is not None]
-
-        def update(worker: int, workers: int) -> None:
-            for one in touched[worker::workers]:
+        for one in self._moments:
+            if one.parameter.grad is not None:
                 self._update(one)
-
-        side_by_side(update)
 
     def state_dict(self) -> dict[str, dict[int, dict[str, Any]]]:
         """Moments and steps of each table, in the form of torch's optimisers."""

@@ -23,11 +23,11 @@ from twotower_assets.two_tower.batches import epoch_generator, repeat_share, shu
 from twotower_assets.two_tower.config import TrainingConfig
 from twotower_assets.two_tower.dataset import TrainingSet
 from twotower_assets.two_tower.item_sets import ItemSets
+from twotower_assets.two_tower.prefetch import prefetched
 from twotower_assets.two_tower.reports import EpochReport
 from twotower_assets.two_tower.resume import Progress, load_state, run_fingerprint, save_state
 from twotower_assets.two_tower.towers import Towers
 from twotower_assets.two_tower.trainer import Trainer
-from twotower_assets.two_tower.workers import prefetched
 
 logger = logging.getLogger(__name__)
 deterministic: Any = torch.utils.deterministic  # its stub lacks what it has
