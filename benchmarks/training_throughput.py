@@ -172,7 +172,7 @@ def main() -> None:
     torch.manual_seed(0)
     rows = []
     for size, batch_size in [one for one in ASKED if one[0] == "small" or not options.short]:
-        found = list(compared(size, batch_size, *((1.0, 3) if options.short else (2.0, 7))))
+        found = list(compared(size, batch_size, *((1.0, 3) if options.short else (1.5, 5))))
         print_comparison(found)
         rows += found
     memory = {batch_size: peak_memory(batch_size) for batch_size in MEMORY_BATCHES}
