@@ -235,7 +235,9 @@ def compare(data: Dataset, seeds: int) -> Iterator[dict[str, Any]]:
     )
     recipes: dict[str, dict[str, Any]] = {
         "two-tower without history": {"history_length": 0},
-        "two-tower (default recipe)": {},
+        "two-tower (recipe logq)": {},
+        "two-tower, products in float32": {"products": "float32"},
+        "two-tower, products in bfloat16": {"products": "bfloat16"},
     }
     for model, changes in recipes.items():
         configs = [TrainingConfig(epochs=EPOCHS, seed=seed, **changes) for seed in range(seeds)]
