@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import re
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -76,3 +78,11 @@ def test_a_recipe_is_changed_by_what_makes_it_one_and_not_by_size_effort_or_seed
     config = HOT.config(correction="logq", positive_aware_share=0.9, epochs=7, temperature=0.1, seed=3)
     assert set(changed_settings(config, HOT)) == {"correction", "positive_aware_share"}
     assert list(changed_settings(HOT.config(epochs=7, seed=3), HOT)) == []
+
+
+def test_every_training_setting_is_in_the_documentation() -> None:
+    table = (Path(__file__).parents[2] / "docs" / "assets.md").read_text()
+    documented = {
+        name for row in table.splitlines() if row.startswith("| `") for name in re.findall("`([a-z_]+)`", row)
+    }
+    assert set(TrainingConfig.model_fields) <= documented

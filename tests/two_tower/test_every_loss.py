@@ -155,6 +155,23 @@ def test_a_masked_candidate_has_no_gradient_and_every_other_one_has(
     assert left.left == int(((~seen.mask).numpy() @ np.r_[seen.count, np.ones(seen.own.shape[1], np.int64)]).sum())
 
 
+@pytest.mark.parametrize("names", [names for names, correction in RECIPES if correction == "logq_positive_excluded"])
+def test_a_positive_excluded_recipe_has_the_gradient_of_the_papers_weighted_form(
+    logged_market, seen: Seen, names: tuple[str, ...]
+) -> None:
+    run = Run(logged_market, names, "logq_positive_excluded")
+    run.loss(BATCH).backward()  # type: ignore[no-untyped-call]
+    assert seen.positive is not None
+    left = seen.scores.detach().masked_fill(seen.mask, -math.inf).double()  # type: ignore[union-attr, arg-type]
+    positive, log_z = seen.positive.detach().double(), torch.logsumexp(left, dim=1)
+    weights = torch.from_numpy(run.data.weights[BATCH]).double()
+    share = weights / weights.sum() * torch.sigmoid(log_z - positive)  # Khrylchenko et al.: w = Z / (e^s_p + Z)
+    negatives = share[:, None] * torch.softmax(left, dim=1).nan_to_num()
+    assert (seen.positive.grad + share).abs().max() < 1e-6  # type: ignore[operator]
+    assert (seen.scores.grad - negatives).abs().max() < 1e-6  # type: ignore[union-attr, operator]
+    assert share.max() > 1e-3
+
+
 @pytest.mark.parametrize("correction", CORRECTIONS)
 @pytest.mark.parametrize("names", [(name,) for name in SHARED if name != "cross_batch"] + [tuple(SHARED)])
 def test_the_order_of_the_pairs_in_a_batch_changes_nothing(

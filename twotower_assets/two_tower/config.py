@@ -155,7 +155,7 @@ class TrainingConfig(BaseModel):
     products: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto",
         description="How the loss multiplies matrices: in 'float32', or rounded to 'bfloat16' and added up in float32, "
-        "about twice as fast where the processor has instructions for it; 'auto' does what it has.",
+        "faster where the processor has instructions for it; 'auto' takes 'bfloat16' there, else 'float32'.",
     )
     epochs: int = Field(default=20, ge=1, le=10_000, description="Most passes over the training pairs.")
     patience: int = Field(

@@ -10,16 +10,15 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
+from twotower_assets.two_tower.compiled import compiled
+
 Int64s = npt.NDArray[np.int64]
 Int32s = npt.NDArray[np.int32]
 Bools = npt.NDArray[np.bool_]
-compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
-"""Loops over integers that no array operation does in one pass; compiled once per machine, and without the lock."""
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from twotower_assets.two_tower.compiled import compiled
 from twotower_assets.two_tower.config import TrainingConfig
 from twotower_assets.two_tower.dataset import TrainingSet
-from twotower_assets.two_tower.item_sets import Int32s, Int64s, Places, compiled
+from twotower_assets.two_tower.item_sets import Int32s, Int64s, Places
 from twotower_assets.two_tower.negatives import Batch, Candidates
 
 Bools = npt.NDArray[np.bool_]

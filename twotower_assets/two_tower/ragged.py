@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from twotower_assets.two_tower.item_sets import compiled
+from twotower_assets.two_tower.compiled import compiled
 
 Int64s = npt.NDArray[np.int64]
 

@@ -16,7 +16,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from twotower_assets.two_tower.item_sets import Int64s, compiled
+from twotower_assets.two_tower.compiled import compiled
+from twotower_assets.two_tower.item_sets import Int64s
 from twotower_assets.two_tower.tables import distinct_rows
 
 Float32s = npt.NDArray[np.float32]

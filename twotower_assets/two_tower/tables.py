@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from twotower_assets.two_tower.item_sets import Int32s, Int64s, compiled
+from twotower_assets.two_tower.compiled import compiled
+from twotower_assets.two_tower.item_sets import Int32s, Int64s
 
 Float32s = npt.NDArray[np.float32]
 

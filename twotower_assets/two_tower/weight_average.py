@@ -13,7 +13,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from twotower_assets.two_tower.item_sets import Int64s, compiled
+from twotower_assets.two_tower.compiled import compiled
+from twotower_assets.two_tower.item_sets import Int64s
 from twotower_assets.two_tower.row_adam import touched_rows
 from twotower_assets.two_tower.towers import Towers
 
