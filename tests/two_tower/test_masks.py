@@ -5,9 +5,10 @@ import pyarrow as pa
 import pytest
 import torch
 
+from twotower_assets.two_tower import masks as masks_module
 from twotower_assets.two_tower.config import TrainingConfig
 from twotower_assets.two_tower.dataset import TrainingSet, build_training_set
-from twotower_assets.two_tower.masks import MaskCounts, SharedMask, leave_out_own
+from twotower_assets.two_tower.masks import FalseNegatives, MaskCounts, SharedMask, leave_out_own
 from twotower_assets.two_tower.negatives import Batch, Candidates
 
 NO_USERS = pa.table({"user_id": pa.array([], pa.string())})
@@ -35,6 +36,11 @@ class Masks:
         self.config = TrainingConfig.model_validate({"masks": names, "positive_aware_share": share})
         self.counts = MaskCounts()
 
+    def of(self, batch: Batch, candidates: Candidates) -> SharedMask:
+        """The mask of candidates of all rows."""
+        known = FalseNegatives.of(self.config.masks, batch, candidates)
+        return SharedMask(self.config, self.counts, known, candidates)
+
     def shared(
         self, batch: Batch, items: np.ndarray, in_batch: int = 0, counts: list[int] | None = None
     ) -> list[list[bool]]:
@@ -43,7 +49,7 @@ class Masks:
         request = np.full(len(items), -1)
         request[:in_batch] = batch.data.request[batch.rows][:in_batch]
         count = ones if counts is None else np.array(counts)
-        mask = SharedMask(self.config, self.counts, batch, Candidates(items, count, of_batch * count, request))
+        mask = self.of(batch, Candidates(items, count, of_batch * count, request))
         scores, positive = torch.ones(len(batch), len(items)), torch.full((len(batch),), 2.0)
         left = [
             mask.leave_out(first, scores[first : first + 2], positive[first : first + 2])
@@ -135,7 +141,7 @@ def test_negatives_nearer_than_a_share_of_the_positive_are_left_out_where_that_i
             edited = scores.clone()
             ones, none = np.ones_like(items), np.zeros_like(items)
             candidates = Candidates(items, ones, none, none - 1)
-            SharedMask(one.config, one.counts, batch, candidates).leave_out(0, edited, positive)
+            one.of(batch, candidates).leave_out(0, edited, positive)
             found = edited == -torch.inf
         else:
             found = leave_out_own(one.config, one.counts, batch, np.tile(items, (3, 1)), scores, positive)
@@ -143,6 +149,16 @@ def test_negatives_nearer_than_a_share_of_the_positive_are_left_out_where_that_i
         assert one.counts.masked["positive_aware"] == (1 if share else 0)
         assert one.counts.masked["accidental_hit"] == 1
         assert one.counts.left == 12 - sum(map(sum, expected))
+
+
+def test_more_false_negatives_than_there_is_room_for_at_first_are_found_all_the_same(
+    data: TrainingSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = Masks("clicked", "same_request"), Masks("clicked", "same_request")
+    found = expected[0].shared(Batch(data, ROWS), data.item, in_batch=5)
+    monkeypatch.setattr(masks_module, "MEAN_LEFT_OUT", 1)
+    assert expected[1].shared(Batch(data, ROWS), data.item, in_batch=5) == found
+    assert expected[1].counts == expected[0].counts
 
 
 def test_a_batch_of_one_has_nothing_left(data: TrainingSet) -> None:

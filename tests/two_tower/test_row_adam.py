@@ -40,6 +40,53 @@ def test_it_is_torchs_sparse_adam(threads: int) -> None:
         assert (one - other).abs().max() < 1e-5
 
 
+@pytest.mark.parametrize("weight_decay", [0.0, 0.3])
+def test_what_is_dense_is_updated_as_by_torchs_adamw_and_scalars_do_not_decay(weight_decay: float) -> None:
+    found = []
+    for ours in (True, False):
+        torch.manual_seed(4)
+        matrix, vector, scalar, unused = (torch.nn.Parameter(torch.randn(shape)) for shape in ((4, 3), (5,), (), (2,)))
+        if ours:
+            optimizer = RowAdam([], [matrix, vector, scalar, unused], lr=0.05, weight_decay=weight_decay)
+        else:
+            groups = [
+                {"params": [matrix, vector, unused], "weight_decay": weight_decay},
+                {"params": [scalar], "weight_decay": 0.0},
+            ]
+            optimizer = torch.optim.AdamW(groups, lr=0.05)
+        for step in range(20):
+            for one in (matrix, vector, scalar, unused):
+                one.grad = None
+            pull = torch.randn(4, 3, generator=torch.Generator().manual_seed(step))
+            ((matrix * pull).sum() * scalar + (vector**2).sum() * (step % 2)).backward()
+            optimizer.step()
+        found.append([one.detach().clone() for one in (matrix, vector, scalar, unused)])
+    for one, expected in zip(*found, strict=True):
+        assert (one - expected).abs().max() < 1e-5
+
+
+def test_a_state_goes_on_where_it_was() -> None:
+    def after(steps: list[int], optimizer: RowAdam, table: Table, bias: torch.nn.Parameter) -> None:
+        for step in steps:
+            table.weight.grad = bias.grad = None
+            ((table(torch.tensor([step % 4, 1])) * step).sum() + (bias * step).sum()).backward()
+            optimizer.step()
+
+    weights = []
+    for interrupted in (False, True):
+        torch.manual_seed(5)
+        table, bias = Table(4, 2, 1.0), torch.nn.Parameter(torch.ones(2))
+        optimizer = RowAdam([table.weight], [bias], lr=0.1, weight_decay=0.1)
+        after([1, 2, 3], optimizer, table, bias)
+        if interrupted:
+            state = {name: one.clone() for name, one in optimizer.state().items()}
+            optimizer = RowAdam([table.weight], [bias], lr=0.1, weight_decay=0.1)
+            optimizer.restore(state)
+        after([4, 5], optimizer, table, bias)
+        weights.append(torch.cat([table.weight.detach().flatten(), bias.detach()]))
+    assert torch.equal(*weights)
+
+
 def test_rows_without_a_gradient_stay_as_they_are() -> None:
     table = Table(10, 4, 1.0)
     optimizer = RowAdam([table.weight], lr=0.1)

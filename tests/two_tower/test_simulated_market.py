@@ -207,12 +207,12 @@ def own_source_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def accidental_hits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Accidental hits are not masked."""
-    leave_out = masks_module._leave_out
+    find = masks_module._find
 
-    def all_but_hits(scores, count, in_batch, item, *others):
-        leave_out(scores, count, in_batch, np.zeros_like(item), *others)
+    def all_but_hits(count, in_batch, item, *others):
+        return find(count, in_batch, np.zeros_like(item), *others)
 
-    monkeypatch.setattr(masks_module, "_leave_out", all_but_hits)
+    monkeypatch.setattr(masks_module, "_find", all_but_hits)
 
 
 def no_log_n(monkeypatch: pytest.MonkeyPatch) -> None:

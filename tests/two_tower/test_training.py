@@ -11,6 +11,7 @@ import torch
 from twotower_assets.two_tower import objective as objective_module
 from twotower_assets.two_tower.embedding import Embedder
 from twotower_assets.two_tower.item_sets import ItemSets
+from twotower_assets.two_tower.masks import FalseNegatives
 from twotower_assets.two_tower.negatives import Candidates
 from twotower_assets.two_tower.objective import Objective
 from twotower_assets.two_tower.resume import FILE_NAME
@@ -319,19 +320,20 @@ def test_the_loss_sees_the_true_ids_though_the_towers_see_unknown_ones(market, m
     weighed: list[np.ndarray] = []
     corrected: list[np.ndarray] = []
     columns: list[Candidates] = []
-    mask, softmax = objective_module.SharedMask, objective_module.sampled_softmax
+    find, softmax = FalseNegatives.of, objective_module.sampled_softmax
 
-    def spy_mask(config, counts, batch, candidates):
+    def spy_mask(masks, batch, candidates):
         masked.append((batch.user, batch.item))
         columns.append(candidates)
-        return mask(config, counts, batch, candidates)
+        return find(masks, batch, candidates)
 
     def spy_softmax(queries, shared, offsets, *arguments, weights, **options):
         weighed.append(weights.numpy())
-        corrected.append(np.log(columns[-1].count) - offsets.detach().numpy() - math.log(len(queries) - 1))
+        counts = columns[len(corrected)].count  # batches are drawn ahead, in order
+        corrected.append(np.log(counts) - offsets.detach().numpy() - math.log(len(queries) - 1))
         return softmax(queries, shared, offsets, *arguments, weights=weights, **options)
 
-    monkeypatch.setattr(objective_module, "SharedMask", spy_mask)
+    monkeypatch.setattr(FalseNegatives, "of", spy_mask)
     monkeypatch.setattr(objective_module, "sampled_softmax", spy_softmax)
     train(data, config)
     user, item = (np.concatenate(column) for column in zip(*masked, strict=True))

@@ -5,6 +5,7 @@ Here: which candidates are left out, and why. Not here: what is done with the re
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,6 +22,8 @@ from twotower_assets.two_tower.negatives import Batch, Candidates
 Bools = npt.NDArray[np.bool_]
 Float32s = npt.NDArray[np.float32]
 REASONS = ("accidental_hit", "clicked", "same_request", "positive_aware")
+MEAN_LEFT_OUT = 128
+"""Columns that a row is first given room for, on average; more are found in a second pass."""
 
 
 @dataclass
@@ -42,28 +45,70 @@ class MaskCounts:
         return {reason: count / max(1, self.rows) for reason, count in self.masked.items()}
 
 
+@dataclass(frozen=True)
+class FalseNegatives:
+    """Which of the candidates that all rows of a batch share are no negatives of a row; scores play no part in it.
+
+    Row r leaves out the columns `columns[starts[r]:starts[r + 1]]`, int32, `starts` int64 [B + 1]. `left` int64 [B]
+    counts the candidates that it keeps, without its own positive; `masked` int64 [4] what each of `REASONS` took.
+    """
+
+    starts: Int64s
+    columns: Int32s
+    left: Int64s
+    masked: Int64s
+
+    @classmethod
+    def of(cls, masks: Sequence[str], batch: Batch, candidates: Candidates) -> FalseNegatives:
+        """The row's own pair, what is no item (0), the positive's item again, and what `masks` name."""
+        clicked = batch.data.clicked.members
+        request, of_request = _same_request(batch, candidates, masked="same_request" in masks)
+        item = batch.item
+        places = Places.of(candidates.item, len(batch.data.item_counts))
+        starts, left = np.zeros(len(batch) + 1, np.int64), np.empty(len(batch), np.int64)
+        masked = np.zeros(len(REASONS), np.int64)
+        columns = np.empty(MEAN_LEFT_OUT * len(batch), np.int32)
+        while _find(
+            candidates.count,
+            int(candidates.of_batch.any()),
+            item,
+            places.first,
+            places.following,
+            "clicked" in masks,
+            batch.user,
+            clicked.indptr,
+            clicked.indices,
+            request,
+            of_request.first,
+            of_request.following,
+            starts,
+            columns,
+            left,
+            masked,
+        ):
+            columns, masked[:] = np.empty(starts[-1], np.int32), 0
+        return cls(starts, columns[: starts[-1]], left, masked)
+
+    def leave_out(self, first: int, scores: Tensor) -> None:
+        """Set the scores float [t, S] of the rows from `first` on to -∞ in the columns that they leave out."""
+        _set(scores.numpy(), self.starts[first : first + len(scores) + 1], self.columns)
+
+
 class SharedMask:
     """Leaves out, among the candidates that all rows of a batch share, those that are no negatives of a row."""
 
-    def __init__(self, config: TrainingConfig, counts: MaskCounts, batch: Batch, candidates: Candidates) -> None:
+    def __init__(
+        self, config: TrainingConfig, counts: MaskCounts, false_negatives: FalseNegatives, candidates: Candidates
+    ) -> None:
         """What is masked and left is added to `counts`."""
-        self._share = config.positive_aware_share
-        self._counts, self._batch, self._candidates = counts, batch, candidates
-        self._user, self._item = batch.user, batch.item
-        self._places = Places.of(candidates.item, len(batch.data.item_counts))
-        self._clicked = "clicked" in config.masks
-        self._request, self._of_request = np.full(len(batch), -1), Places(np.zeros(0, np.int32), np.zeros(0, np.int32))
-        if "same_request" in config.masks:
-            known = np.concatenate([batch.data.request[batch.rows], candidates.request])
-            numbers = np.unique(known, return_inverse=True)[1]
-            self._of_request = Places.of(numbers[len(batch) :], len(known))
-            self._request = np.where(known >= 0, numbers, -1)[: len(batch)]
+        self._share, self._counts = config.positive_aware_share, counts
+        self._known, self._candidates = false_negatives, candidates
+        _count(counts, false_negatives.masked, rows=0, left=0)
 
     def leave_out(self, first: int, scores: Tensor, positive: Tensor) -> Int64s:
         """Set the scores float [t, S] of the rows from `first` on to -∞ where a candidate is no negative.
 
-        Left out are the row's own pair, what is no item (0), the positive's item again, and what `masks` and
-        `positive_aware_share` name.
+        Left out are the false negatives that are known, and what `positive_aware_share` names.
 
         Args:
             first: Number of the first row in the batch.
@@ -73,34 +118,26 @@ class SharedMask:
         Returns:
             How many candidates each row has left, its own positive not among them, int64 [t].
         """
-        rows = slice(first, first + len(scores))
-        masked, left = np.zeros(len(REASONS), np.int64), np.empty(len(scores), np.int64)
-        clicked = self._batch.data.clicked.members
-        _leave_out(
-            scores.numpy(),
-            self._candidates.count,
-            int(self._candidates.of_batch.any()),
-            self._item[rows],
-            self._places.first,
-            self._places.following,
-            self._clicked,
-            self._user[rows],
-            clicked.indptr,
-            clicked.indices,
-            self._request[rows],
-            self._of_request.first,
-            self._of_request.following,
-            masked,
-            left,
-        )
+        self._known.leave_out(first, scores)
+        left = self._known.left[first : first + len(scores)]
+        masked = np.zeros(len(REASONS), np.int64)
         if self._share is not None:
             close = (scores > self._share * positive[:, None]) & (positive > 0)[:, None]
             scores.masked_fill_(close, float("-inf"))
             taken = close.numpy() @ self._candidates.count
             masked[REASONS.index("positive_aware")] += taken.sum()
-            left -= taken
+            left = left - taken
         _count(self._counts, masked, rows=len(left), left=int(left.sum()))
         return left
+
+
+def _same_request(batch: Batch, candidates: Candidates, *, masked: bool) -> tuple[Int64s, Places]:
+    """A number for the request of each row, -1 for none, and where the candidates of each stand."""
+    if not masked:
+        return np.full(len(batch), -1), Places(np.zeros(0, np.int32), np.zeros(0, np.int32))
+    known = np.concatenate([batch.data.request[batch.rows], candidates.request])
+    numbers = np.unique(known, return_inverse=True)[1]
+    return np.where(known >= 0, numbers, -1)[: len(batch)], Places.of(numbers[len(batch) :], len(known))
 
 
 def leave_out_own(
@@ -144,8 +181,7 @@ def _count(counts: MaskCounts, masked: Int64s, *, rows: int, left: int) -> None:
 
 
 @compiled
-def _leave_out(
-    scores: Float32s,
+def _find(
     count: Int64s,
     in_batch: int,
     item: Int64s,
@@ -158,38 +194,56 @@ def _leave_out(
     request: Int64s,
     first_of_request: Int32s,
     following_of_request: Int32s,
-    masked: Int64s,
+    starts: Int64s,
+    columns: Int32s,
     left: Int64s,
-) -> None:
-    candidates = count.sum()
-    for row in range(len(scores)):
-        of_row = scores[row]
-        left[row] = candidates - _take(of_row, count, first[0], following)
-        hits = _take(of_row, count, first[item[row]], following)
+    masked: Int64s,
+) -> bool:
+    """Fills `starts`, `left` and `masked`, and of `columns` as much as there is room for; whether it was too little."""
+    candidates, end = count.sum(), 0
+    row_of = np.full(len(count), -1, np.int32)  # the last row that leaves a column out
+    for row in range(len(item)):
+        end, nothing = _take(row, count, first[0], following, row_of, columns, end)
+        end, hits = _take(row, count, first[item[row]], following, row_of, columns, end)
+        left[row] = candidates - nothing - hits
         masked[0] += hits - in_batch
-        left[row] -= hits
         if mask_clicked:
-            taken = 0
             for member in range(clicked_starts[user[row]], clicked_starts[user[row] + 1]):
                 if first[clicked[member]] >= 0:
-                    taken += _take(of_row, count, first[clicked[member]], following)
-            masked[1] += taken
-            left[row] -= taken
+                    end, taken = _take(row, count, first[clicked[member]], following, row_of, columns, end)
+                    masked[1] += taken
+                    left[row] -= taken
         if request[row] >= 0:
-            taken = _take(of_row, count, first_of_request[request[row]], following_of_request)
+            of_request = first_of_request[request[row]]
+            end, taken = _take(row, count, of_request, following_of_request, row_of, columns, end)
             masked[2] += taken
             left[row] -= taken
+        starts[row + 1] = end
+    return end > len(columns)
 
 
 @compiled
-def _take(scores: Float32s, count: Int64s, place: int, following: Int32s) -> int:
+def _take(
+    row: int, count: Int64s, place: int, following: Int32s, row_of: Int32s, columns: Int32s, end: int
+) -> tuple[int, int]:
     taken = 0
     while place >= 0:
-        if scores[place] != -np.inf:
-            scores[place] = -np.inf
+        if row_of[place] != row:
+            row_of[place] = row
             taken += count[place]
+            if end < len(columns):
+                columns[end] = place
+            end += 1
         place = following[place]
-    return taken
+    return end, taken
+
+
+@compiled
+def _set(scores: Float32s, starts: Int64s, columns: Int32s) -> None:
+    for row in range(len(scores)):
+        of_row = scores[row]
+        for place in range(starts[row], starts[row + 1]):
+            of_row[columns[place]] = -np.inf
 
 
 def log_unmasked_share(data: TrainingSet, config: TrainingConfig) -> npt.NDArray[np.float64]:

@@ -23,7 +23,7 @@ from twotower_assets.two_tower.dataset import TrainingSet
 from twotower_assets.two_tower.embedding import history_tensors, side_tensors
 from twotower_assets.two_tower.item_sets import ItemSets
 from twotower_assets.two_tower.losses import Edit, sampled_softmax
-from twotower_assets.two_tower.masks import MaskCounts, SharedMask, leave_out_own, log_unmasked_share
+from twotower_assets.two_tower.masks import FalseNegatives, MaskCounts, SharedMask, leave_out_own, log_unmasked_share
 from twotower_assets.two_tower.negatives import Batch, Candidates
 from twotower_assets.two_tower.processor import multiplies_bfloat16
 from twotower_assets.two_tower.proposals import build_proposal
@@ -89,7 +89,7 @@ class Objective:
             positive,
             own,
             weights=torch.from_numpy(self.data.weights[batch.rows]),
-            edit=self._edit(batch, candidates, cosine.detach()),
+            edit=self._edit(drawn, candidates, cosine.detach()),
             bfloat16=self._bfloat16,
         )
         if self.config.item_bias:
@@ -140,6 +140,8 @@ class Objective:
     def _shared(self, drawn: Drawn, items: Embedded, queued_bias: Tensor) -> tuple[Candidates, Embedded]:
         """The candidates of all rows, what is queued the last of them, and their vectors."""
         columns, queue = len(drawn.shared), self.sources.queue
+        if queue is None and columns == len(items.bias):
+            return drawn.shared, items
         vectors, bias = items.vectors[:columns], items.bias[:columns]
         if queue is None:
             return drawn.shared, Embedded(vectors, bias)
@@ -169,9 +171,11 @@ class Objective:
         scores = scores + own.bias + weights - self._log_unmasked[torch.from_numpy(drawn.own)]
         return scores.masked_fill(out, float("-inf"))
 
-    def _edit(self, batch: Batch, candidates: Candidates, cosine: Tensor) -> Edit:
+    def _edit(self, drawn: Drawn, candidates: Candidates, cosine: Tensor) -> Edit:
         """What is done to the scores of the candidates that all rows share; `cosine` float [B], times 1/τ."""
-        mask, items = SharedMask(self.config, self.counts, batch, candidates), candidates.item
+        batch, items = drawn.batch, candidates.item
+        known = drawn.false_negatives or FalseNegatives.of(self.config.masks, batch, candidates)
+        mask = SharedMask(self.config, self.counts, known, candidates)
         excluded = self.config.correction == "logq_positive_excluded"
         expected_left = self.sources.expected_left(batch) if excluded else None
         differ = self.config.correction != "none" and bool(self.sources.differ_by_row)

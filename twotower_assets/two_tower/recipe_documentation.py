@@ -32,9 +32,10 @@ backfill is the ablation, one run a recipe. Then materialize `negative_sampling_
 with its gain over the baseline (`logq`, unless you say otherwise), charts, and a recommendation in words. At a
 terminal:
 
+<!-- quick: --seeds 1 --set epochs=1 --set dimensions=8 -->
 ```console
 $ twotower recipes                                  # what there is
-$ twotower compare in_batch,logq,mixed --seeds 3    # train, compare, print; without names: all
+$ twotower compare-recipes in_batch,logq,mixed --seeds 3    # train, compare, print; without names: all
 $ twotower sql "SELECT recipe, value, gain_percent, gain_low, gain_high
     FROM negative_sampling_comparison WHERE metric = 'recall' AND k = 20 AND bucket = 'all' ORDER BY value DESC"
 ```
@@ -67,7 +68,7 @@ my_mix:
       - {source: category, per_positive: 2, minimum_items: 50}
 ```
 
-Reload the code location (or just run `twotower compare my_mix`): `my_mix` is a partition beside the shipped ones.
+Reload the code location (or just run `twotower compare-recipes my_mix`): `my_mix` is a partition beside the shipped ones.
 What stands under `training` are [training settings](assets.md#training-settings) in which it differs from the
 defaults. A name that is taken, a setting out of range, a source that does not exist: one message that says which
 recipe and what is wrong.

@@ -13,20 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from twotower_assets.two_tower.config import TrainingConfig
 from twotower_assets.two_tower.dataset import TrainingSet
 from twotower_assets.two_tower.item_sets import ItemSets
 from twotower_assets.two_tower.reports import EpochReport
-from twotower_assets.two_tower.row_adam import RowAdam
 from twotower_assets.two_tower.tensor_file import BrokenFileError, read_tensors, write_tensors
 from twotower_assets.two_tower.trainer import Trainer
 
 logger = logging.getLogger(__name__)
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 FILE_NAME = "training_state.safetensors"
 
 
@@ -59,25 +57,16 @@ def save_state(
     trainer: Trainer,
     progress: Progress,
 ) -> None:
-    """Replace the state in `folder` at once: weights, their average, best weights, optimizers, objective, reports."""
+    """Replace the state in `folder` at once: weights, their average, best weights, optimizer, objective, reports."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {f"weights/{name}": tensor for name, tensor in trainer.towers.state_dict().items()}
     tensors |= {f"best/{name}": tensor for name, tensor in progress.best_weights.items()}
     tensors |= {f"objective/{name}": tensor for name, tensor in trainer.objective.state().items()}
     if trainer.average is not None:
         tensors |= {f"average/{name}": tensor for name, tensor in trainer.average.state().items()}
-    numbers: dict[str, float] = {}
-    for name, optimizer in trainer.optimizers.items():
-        for parameter, values in optimizer.state_dict()["state"].items():
-            for key, value in values.items():
-                where = f"optimizer/{name}/{parameter}/{key}"
-                if isinstance(value, Tensor):
-                    tensors[where] = value
-                else:
-                    numbers[where] = value
+    tensors |= {f"optimizer/{name}": tensor for name, tensor in trainer.optimizer.state().items()}
     description = {
         "fingerprint": fingerprint,
-        "numbers": numbers,
         "best_epoch": progress.best_epoch,
         "best_metric": progress.best_metric,
         "reports": [report.as_dict() for report in progress.reports],
@@ -86,7 +75,7 @@ def save_state(
 
 
 def load_state(folder: Path, fingerprint: dict[str, Any], trainer: Trainer) -> Progress | None:
-    """Continue from `folder`: fill the trainer's towers, optimizers, objective and average, give the progress.
+    """Continue from `folder`: fill the trainer's towers, optimizer, objective and average, give the progress.
 
     None, with a logged warning and nothing filled, where the state is damaged or belongs to another run; None
     without one where there is no state.
@@ -108,8 +97,7 @@ def load_state(folder: Path, fingerprint: dict[str, Any], trainer: Trainer) -> P
         )
         return None
     trainer.towers.load_state_dict(_under("weights/", tensors))
-    for name, optimizer in trainer.optimizers.items():
-        _fill(optimizer, _under(f"optimizer/{name}/", {**tensors, **description["numbers"]}))
+    trainer.optimizer.restore(_under("optimizer/", tensors))
     trainer.objective.restore(_under("objective/", tensors))
     if trainer.average is not None:
         trainer.average.restore(_under("average/", tensors))
@@ -123,11 +111,3 @@ def load_state(folder: Path, fingerprint: dict[str, Any], trainer: Trainer) -> P
 
 def _under(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
     return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
-
-
-def _fill(optimizer: RowAdam | torch.optim.Optimizer, values: Mapping[str, Any]) -> None:
-    state: dict[int, dict[str, Any]] = {}
-    for where, value in values.items():
-        parameter, key = where.split("/")
-        state.setdefault(int(parameter), {})[key] = value
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

@@ -16,6 +16,7 @@ from twotower_assets.two_tower.config import TrainingConfig
 from twotower_assets.two_tower.dataset import TrainingSet
 from twotower_assets.two_tower.features import SideInputs
 from twotower_assets.two_tower.item_sets import ItemSets
+from twotower_assets.two_tower.masks import FalseNegatives
 from twotower_assets.two_tower.negative_settings import CrossBatchNegatives
 from twotower_assets.two_tower.negatives import (
     Batch,
@@ -47,7 +48,7 @@ class Drawn:
     `users` are the inputs of the pairs' users, `history` has B rows. `items` are the inputs of the batch's distinct
     items, numbers `item` int64 [D]: first those of the columns of `shared`, then others. Among them, `pair_places`
     int64 [B] are the positives, some with the unknown id, and `own_places` int64 [B, K] what is drawn for each row: the
-    items `own`, 0 where there is none.
+    items `own`, 0 where there is none. `false_negatives` are those among `shared`; None where a queue adds to these.
     """
 
     batch: Batch
@@ -59,6 +60,7 @@ class Drawn:
     pair_places: Int64s
     own: Int64s
     own_places: Int64s
+    false_negatives: FalseNegatives | None
 
 
 class Sources:
@@ -69,8 +71,7 @@ class Sources:
         self._data, self._proposal = data, proposal
         self._user_replaced = config.unknown_id_share
         self._item_replaced = replaced_item_share(data.item_counts, config.unknown_id_share)
-        self._clicks_are_masked = "clicked" in config.masks
-        self._requests_are_masked = "same_request" in config.masks
+        self.masks = config.masks
         self._clicked_mass: dict[tuple[int, int], Float64s] = {}
         self._weighted: list[Weighted] = []
         self._rows: list[RowSource] = []
@@ -107,16 +108,18 @@ class Sources:
         item, request = keys // 2 % len(data.item_counts), keys // (2 * len(data.item_counts)) - 1
         items = data.item_inputs.take(item)
         items.ids[keys % 2 == 1] = UNKNOWN
+        shared = Candidates(item[:columns], count[:columns], of_batch[:columns], request[:columns])
         return Drawn(
             batch=batch,
             users=users,
             history=data.history.take(rows),
             items=items,
             item=item,
-            shared=Candidates(item[:columns], count[:columns], of_batch[:columns], request[:columns]),
+            shared=shared,
             pair_places=places[: len(batch)],
             own=own,
             own_places=places[len(batch) + len(drawn) :].reshape(own.shape),
+            false_negatives=None if self.queue is not None else FalseNegatives.of(self.masks, batch, shared),
         )
 
     def _taken_together(
@@ -129,7 +132,7 @@ class Sources:
             each pair, then of what was drawn for all, then for each row; how many are shared; how often each is a
             positive of the batch, and how often it is shared.
         """
-        request = batch.data.request[batch.rows] + 1 if self._requests_are_masked else 0
+        request = batch.data.request[batch.rows] + 1 if "same_request" in self.masks else 0
         of_pairs = (request * len(batch.data.item_counts) + batch.item) * 2 + hidden
         distinct, places = np.unique(np.concatenate([of_pairs, drawn * 2, own.ravel() * 2]), return_inverse=True)
         pairs = len(batch) if self.in_batch is not None else 0
@@ -166,7 +169,7 @@ class Sources:
         """Shared candidates of a row that no mask of items takes out, on average: float64 [B]."""
         queued = len(self.queue) if self.queue is not None else 0
         drawn = (len(batch) - 1) * (self.in_batch is not None) + sum(one.count for one in self._weighted) + queued
-        if not self._clicks_are_masked:
+        if "clicked" not in self.masks:
             return self._at_least_some(drawn - self.expected_of_every_row(batch, batch.item))
         if not self._proposal.is_fixed:
             masked = self._data.clicked.sums(batch.user, lambda items: self.expected_of_every_row(batch, items))

@@ -40,8 +40,8 @@ class Table(nn.Module):
         """Vectors float32 [..., d] of the rows int64 [...]."""
         if not torch.is_grad_enabled():
             return functional.embedding(ids, self.weight)
-        rows, places = self.distinct(ids)
-        return functional.embedding(places, self.take(rows))
+        vectors: Tensor = _LookUp.apply(self.weight, ids, self._place)  # type: ignore[no-untyped-call]
+        return vectors
 
     def distinct(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """The distinct ids int64 [D], in the order of their first appearance, and the place of each id among them."""
@@ -86,6 +86,22 @@ def distinct_rows(ids: Int64s, vectors: Float32s, place: Int32s) -> tuple[Int64s
     return rows[:count], total
 
 
+class _LookUp(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, ids: Tensor, place: Int32s) -> Tensor:
+        ctx.save_for_backward(ids)
+        ctx.shape, ctx.place = weight.shape, place
+        return functional.embedding(ids, weight)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (ids,) = ctx.saved_tensors
+        vectors = gradient.reshape(-1, ctx.shape[1]).numpy()
+        rows, values = distinct_rows(ids.numpy().reshape(-1), vectors, ctx.place)
+        return _of_rows(torch.from_numpy(rows), torch.from_numpy(values), ctx.shape), None, None
+
+
 class _TakeRows(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, weight: Tensor, rows: Tensor) -> Tensor:
@@ -97,7 +113,12 @@ class _TakeRows(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (rows,) = ctx.saved_tensors
-        return torch.sparse_coo_tensor(rows[None], gradient, ctx.shape, is_coalesced=True, check_invariants=False), None
+        return _of_rows(rows, gradient, ctx.shape), None
+
+
+def _of_rows(rows: Tensor, values: Tensor, shape: torch.Size) -> Tensor:
+    """The sparse tensor that is 0 but for the given rows, all distinct."""
+    return torch.sparse_coo_tensor(rows[None], values, shape, is_coalesced=True, check_invariants=False)
 
 
 class _WeightedSums(torch.autograd.Function):

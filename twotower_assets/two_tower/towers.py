@@ -8,34 +8,15 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from twotower_assets.two_tower.config import TrainingConfig
 from twotower_assets.two_tower.features import Encoder, SideEncoder
+from twotower_assets.two_tower.residual_mlp import ResidualMLP
 from twotower_assets.two_tower.tables import Table, weighted_sums
 from twotower_assets.two_tower.vocabulary import UNKNOWN
 
 MAX_INVERSE_TEMPERATURE = 100.0
 """As in CLIP: beyond it a learned temperature makes training unstable."""
-
-
-class ResidualMLP(nn.Module):
-    """x + MLP(x), [n, d] to [n, d]; the identity where there are no hidden layers."""
-
-    def __init__(self, dimensions: int, hidden_sizes: list[int]) -> None:
-        super().__init__()
-        layers: list[nn.Module] = []
-        width = dimensions
-        for hidden in hidden_sizes:
-            layers += [nn.Linear(width, hidden), nn.GELU()]
-            width = hidden
-        if hidden_sizes:
-            layers.append(nn.Linear(width, dimensions))
-        self.layers = nn.Sequential(*layers)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Float [n, d] to float [n, d]."""
-        return inputs + self.layers(inputs) if len(self.layers) else inputs
 
 
 class SideEmbedding(nn.Module):
@@ -102,11 +83,13 @@ class Towers(nn.Module):
             float32 [n, d] of length 1.
         """
         inputs = self.user_side(ids, categorical, numeric) + self._embed_histories(history_offsets, history_values)
-        return functional.normalize(self.user_mlp(inputs), dim=1)
+        unit: Tensor = self.user_mlp(inputs)
+        return unit
 
     def embed_items(self, ids: Tensor, categorical: Tensor, numeric: Tensor) -> Tensor:
         """Vectors float32 [n, d] of length 1 of n items: int64 [n], int64 [n, c], float32 [n, m]."""
-        return functional.normalize(self.item_mlp(self.item_side(ids, categorical, numeric)), dim=1)
+        unit: Tensor = self.item_mlp(self.item_side(ids, categorical, numeric))
+        return unit
 
     def _embed_histories(self, offsets: Tensor, values: Tensor) -> Tensor:
         """Float [n, d], the sum of the averages; zeros where the history is empty."""

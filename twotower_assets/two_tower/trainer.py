@@ -1,6 +1,6 @@
 """Everything that a step of training changes, and the step.
 
-Here: towers, optimisers, objective and moving average of one run, together. Not here: epochs and when to stop
+Here: towers, optimiser, objective and moving average of one run, together. Not here: epochs and when to stop
 (`training.py`), and the files of the state (`resume.py`).
 """
 
@@ -30,11 +30,13 @@ class Trainer:
             with torch.no_grad():
                 self.towers.item_bias.weight[:, 0] = starting_bias(data, config)
         self.objective = Objective(data, config, mined)
-        self._tables = RowAdam(self.towers.embedding_parameters(), lr=config.learning_rate)
-        self.optimizers: dict[str, RowAdam | torch.optim.Optimizer] = {
-            "tables": self._tables,
-            **_dense(self.towers, config),
-        }
+        self.optimizer = RowAdam(
+            self.towers.embedding_parameters(),
+            self.towers.dense_parameters(),
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+        )
+        self._parameters = list(self.towers.parameters())
         self.average: WeightAverage | None = None
         if config.average_half_life is not None:
             self.average = WeightAverage(self.towers, config.average_half_life, -(-len(data) // config.batch_size))
@@ -52,13 +54,13 @@ class Trainer:
             raise FloatingPointError(
                 f"The training loss became {value}. Lower learning_rate or raise temperature in the recipe."
             )
-        self.towers.zero_grad(set_to_none=True)
+        for parameter in self._parameters:
+            parameter.grad = None
         loss.backward()  # type: ignore[no-untyped-call]
         if self.average is not None:
-            self._tables.merge()
+            self.optimizer.merge()
             self.average.before_step()
-        for optimizer in self.optimizers.values():
-            optimizer.step()
+        self.optimizer.step()
         if self.average is not None:
             self.average.after_step()
         return value
@@ -67,13 +69,3 @@ class Trainer:
         """Bring what waits for the end of an epoch up to date."""
         if self.average is not None:
             self.average.catch_up()
-
-
-def _dense(towers: Towers, config: TrainingConfig) -> dict[str, RowAdam | torch.optim.Optimizer]:
-    """AdamW of what is no table; none where there is nothing."""
-    dense = towers.dense_parameters()
-    decayed = [one for one in dense if one.ndim]
-    scalars = [one for one in dense if not one.ndim]  # the temperature: decay would pull it to 1
-    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": scalars, "weight_decay": 0.0}]
-    used = [one for one in groups if one["params"]]
-    return {"dense": torch.optim.AdamW(used, lr=config.learning_rate, fused=True)} if used else {}
