@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import duckdb
 import pytest
 
+from twotower_assets.assets import features
 from twotower_assets.assets.features import feature_parameters, stage_feature
 from twotower_assets.lake.lake import CommitInfo, Lake, Replacement
 from twotower_assets.lake.queries import bound, read_query, stage
@@ -127,3 +128,27 @@ def test_training_pairs_read_the_clicks_of_the_window_once(
     assert (scan.table, scan.days) == ("impressions", [3, 4, 5, 6])
     assert scan.columns == {"day", "user_id", "item_id", "shown_at", "request_id", "context", "weight"}
     assert scan.rows == rows_of(con, "clicked AND day BETWEEN '2024-01-03' AND '2024-01-06'")
+
+
+def test_the_exposure_log_is_made_in_stretches_of_days_with_the_same_rows(
+    con: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = stage_feature(con, "exposure_log", SETTINGS, ALL_DAYS)
+    expected = con.execute("FROM staged_exposure_log").fetchall()
+    asked: list[Days] = []
+    stage_days = features.stage
+
+    def spy(con: duckdb.DuckDBPyConnection, name: str, sql: str, parameters: dict[str, Any], *, append: bool) -> int:
+        asked.append(Days(parameters["first_day"], parameters["last_day"]))
+        return stage_days(con, name, sql, parameters, append=append)
+
+    monkeypatch.setattr(features, "stage", spy)
+    monkeypatch.setattr(features, "IMPRESSIONS_AT_ONCE", 1_000)  # of 500 a day
+    assert stage_feature(con, "exposure_log", SETTINGS, ALL_DAYS) == whole == len(expected)
+    assert con.execute("FROM staged_exposure_log").fetchall() == expected
+    assert [(days.first.day, days.last.day) for days in asked] == [(1, 2), (3, 4), (5, 6), (7, 8)]
+    asked.clear()
+    monkeypatch.setattr(features, "IMPRESSIONS_AT_ONCE", 10)
+    stage_feature(con, "exposure_log", SETTINGS, ALL_DAYS)
+    assert [days.first for days in asked] == [days.last for days in asked], "a day is never cut"
+    assert len(asked) == 8

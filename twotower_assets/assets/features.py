@@ -1,5 +1,6 @@
 """The features: each a table made by the SQL file of its name under `sql/features/`, from the tables it depends on."""
 
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
@@ -14,6 +15,11 @@ from twotower_assets.lake.tables import TABLES
 from twotower_assets.partitions import Days, days_of, trailing_window
 from twotower_assets.platform import Platform
 from twotower_assets.settings import Settings
+
+SORTS_THE_LOG = ("exposure_log",)
+"""Features whose SQL sorts all impressions of the days that it is given, each day for itself."""
+IMPRESSIONS_AT_ONCE = 10_000_000
+"""What a statement of these is given at most: about what 2 GiB sort without the disk. The rows are the same."""
 
 
 def feature_assets(platform: Platform, partitions: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
@@ -74,7 +80,28 @@ def feature_parameters(settings: Settings, days: Days | None) -> dict[str, Any]:
 
 def stage_feature(con: duckdb.DuckDBPyConnection, name: str, settings: Settings, days: Days | None) -> int:
     """Put the rows of a feature into `staged_<name>`; give their number. Raises `QueryError`."""
-    return stage(con, f"staged_{name}", read_query(f"features/{name}.sql"), feature_parameters(settings, days))
+    sql, staged = read_query(f"features/{name}.sql"), f"staged_{name}"
+    stretches = _stretches(con, days) if days and name in SORTS_THE_LOG else [days]
+    rows = [
+        stage(con, staged, sql, feature_parameters(settings, stretch), append=number > 0)
+        for number, stretch in enumerate(stretches)
+    ]
+    return rows[-1]
+
+
+def _stretches(con: duckdb.DuckDBPyConnection, days: Days) -> list[Days]:
+    """The days in stretches of at most `IMPRESSIONS_AT_ONCE` impressions, or of one day."""
+    counts = dict(con.execute(read_query("windows/impressions_by_day.sql"), days._asdict()).fetchall())
+    every_day = [days.first + timedelta(days=offset) for offset in range((days.last - days.first).days + 1)]
+    stretches, held = [Days(every_day[0], every_day[0])], counts.get(every_day[0], 0)
+    for day in every_day[1:]:
+        held += counts.get(day, 0)
+        if held <= IMPRESSIONS_AT_ONCE:
+            stretches[-1] = Days(stretches[-1].first, day)
+        else:
+            stretches.append(Days(day, day))
+            held = counts.get(day, 0)
+    return stretches
 
 
 def _feature(

@@ -44,14 +44,21 @@ def bound(con: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str, Any
     return {name: parameters[name] for name in wanted}
 
 
-def stage(con: duckdb.DuckDBPyConnection, name: str, sql: str, parameters: Mapping[str, Any] | None = None) -> int:
-    """Put the result of `sql` into the temporary table `name`; give its number of rows.
+def stage(
+    con: duckdb.DuckDBPyConnection,
+    name: str,
+    sql: str,
+    parameters: Mapping[str, Any] | None = None,
+    *,
+    append: bool = False,
+) -> int:
+    """Put the result of `sql` into the temporary table `name`, or add it to what is there; give the table's rows.
 
     Raises `QueryError` with DuckDB's message where the statement fails.
     """
     values = bound(con, sql, parameters or {})
     try:
-        con.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {sql}", values)
+        con.execute(f"INSERT INTO {name} {sql}" if append else f"CREATE OR REPLACE TEMP TABLE {name} AS {sql}", values)
     except duckdb.Error as error:
         raise QueryError(str(error)) from error
     return int(scalar(con, f"SELECT count(*) FROM {name}"))
@@ -61,3 +68,8 @@ def scalar(con: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str, An
     """The single value that `sql` gives; None if it gives no row."""
     row = con.execute(sql, dict(parameters) if parameters else None).fetchone()
     return row[0] if row else None
+
+
+def quoted(text: Path | str) -> str:
+    """The text as it stands between single quotes in SQL, where no parameter can be bound."""
+    return str(text).replace("'", "''")

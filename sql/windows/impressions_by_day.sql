@@ -1,0 +1,4 @@
+SELECT day, count(*) AS impressions
+FROM impressions
+WHERE day BETWEEN $first AND $last
+GROUP BY day
