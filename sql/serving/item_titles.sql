@@ -1,4 +1,4 @@
--- Title, category and popularity bucket (as of the served model's day) of some items, in the order of the list.
+-- Title, category and popularity bucket (as of the day of the version that is asked) of some items, in the order of the list.
 SELECT
     wanted.item_id,
     items.title,
@@ -8,5 +8,5 @@ FROM (SELECT unnest($item_ids) AS item_id, generate_subscripts($item_ids, 1) AS 
 LEFT JOIN items USING (item_id)
 LEFT JOIN item_frequency AS popularity
     ON popularity.item_id = wanted.item_id
-    AND popularity.day = (SELECT model_day FROM champion)
+    AND popularity.day = $model_day
 ORDER BY place

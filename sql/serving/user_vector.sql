@@ -1,3 +1,4 @@
+-- A user's vector of the version that is asked.
 SELECT embedding
-FROM served_user_embeddings
+FROM asked_users
 WHERE user_id = $user_id

@@ -78,3 +78,10 @@ def test_what_cannot_be_averaged_is_refused():
         bootstrap_interval(np.ones(3), level=1.0)
     with pytest.raises(ValueError, match="one value per user"):
         bootstrap_ratio(np.ones(3), np.ones(2))
+
+
+def test_the_shared_draws_give_the_interval_of_each_draw_by_itself():
+    values = np.random.default_rng(3).random(150)
+    means = [values[drawn].mean() for drawn in bootstrap.resampled_users(150, 200, 7)]
+    found = bootstrap.bootstrap_interval(values, 0.9, 200, 7)
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(means, [0.05, 0.95])))

@@ -3,7 +3,7 @@ import pytest
 
 from twotower_assets.evaluation import bootstrap
 from twotower_assets.evaluation.bootstrap import bootstrap_interval
-from twotower_assets.evaluation.comparison import Comparison, compare
+from twotower_assets.evaluation.comparison import Comparison, Difference, compare, paired_difference
 
 NAN = float("nan")
 
@@ -90,3 +90,31 @@ def test_what_cannot_be_compared_is_refused_by_name():
         compare({"a": np.ones(2), "b": np.array([1.0, np.inf])}, "a")
     with pytest.raises(ValueError, match="level"):
         compare({"a": np.ones(2)}, "a", level=1.0)
+
+
+def test_the_difference_is_over_the_users_who_have_both():
+    found = paired_difference(np.array([0.5, 0.4, NAN, 0.6]), np.array([0.3, 0.1, 0.9, NAN]))
+    assert (found.value, found.other_value) == (pytest.approx(0.45), pytest.approx(0.2))
+    assert (found.difference, found.users) == (pytest.approx(0.25), 2)
+
+
+def test_the_interval_of_a_difference_is_paired():
+    rng = np.random.default_rng(0)
+    other = rng.random(400)
+    own = other + 0.01 + rng.normal(0, 0.01, 400)
+    found = paired_difference(own, other)
+    unpaired = bootstrap_interval(own).high - bootstrap_interval(own).low
+    assert 0 < found.low < found.difference < found.high
+    assert found.high - found.low < unpaired / 10
+
+
+@pytest.mark.parametrize(("own", "users"), [(np.array([NAN, NAN]), 0), (np.array([0.5, NAN]), 1)])
+def test_a_difference_of_too_few_users_has_no_interval_and_no_nan(own: np.ndarray, users: int):
+    found = paired_difference(own, np.array([0.2, 0.4]))
+    none = Difference(None, None, None, None, None, 0)
+    assert found == (none if not users else Difference(0.5, 0.2, pytest.approx(0.3), None, None, 1))
+
+
+def test_values_of_other_users_are_refused():
+    with pytest.raises(ValueError, match="same users"):
+        paired_difference(np.zeros(2), np.zeros(3))

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import polars as pl
 import pytest
 
-from twotower_assets.reporting.report import LineageEntry, RecommendedItem, ReportData, SampleUser
+from twotower_assets.reporting.report import LineageEntry, RecommendedItem, ReportData, SampleUser, Setting
 
 WEIGHTS = (0.0, 0.5, 1.0)
 BUCKETS = ("head", "mid", "tail", "cold")
@@ -104,6 +104,18 @@ def categories() -> pl.DataFrame:
     return pl.DataFrame(rows, schema=names, orient="row")
 
 
+def many_categories(count: int) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "category": [f"Category number {n}" for n in range(count)],
+            "items": list(range(count, 0, -1)),
+            "items_recommended": [n // 2 for n in range(count, 0, -1)],
+            "exposure_share": [1 / count] * count,
+            "click_share": [1 / count] * count,
+        }
+    )
+
+
 def diagnostics() -> pl.DataFrame:
     return pl.DataFrame(
         {
@@ -140,6 +152,50 @@ def index_quality() -> pl.DataFrame:
     )
 
 
+def differences() -> pl.DataFrame:
+    """This version less the one before, which is a little worse, and less the baselines."""
+    at = dict(zip(_RECALL_BUCKETS, _RECALL["two_tower", 1.0], strict=True))
+    rows = []
+    for other, lost in (("predecessor", 0.012), ("most_popular", 0.146), ("ease", 0.045)):
+        for place, (bucket, value) in enumerate(at.items()):
+            difference = round(lost * (1, 1.4, -0.4, 0.1, 0, -0.7)[place], 4)
+            other_value = round(value - difference, 4)
+            rows.append(
+                (
+                    other,
+                    "recall",
+                    20,
+                    bucket,
+                    value,
+                    other_value,
+                    difference,
+                    difference - 0.006,
+                    difference + 0.007,
+                    943,
+                )
+            )
+        rows.append((other, "recall", 100, "all", 0.581, 0.581 - lost, lost, lost - 0.008, lost + 0.008, 943))
+        rows.append((other, "ndcg", 20, "all", 0.277, 0.277 - lost, lost, lost - 0.005, lost + 0.005, 943))
+    for category, change in (("Drama", 0.02), ("Horror", -0.03), ("War", 0.004)):
+        rows.append(
+            (
+                "predecessor",
+                "category_recall",
+                20,
+                category,
+                0.2 + change,
+                0.2,
+                change,
+                change - 0.01,
+                change + 0.01,
+                321,
+            )
+        )
+    rows.append(("predecessor", "coverage", 20, "all", 0.452, 0.403, 0.049, None, None, 943))
+    names = ["other", "metric", "k", "bucket", "value", "other_value", "difference", "low", "high", "users"]
+    return pl.DataFrame(rows, schema=names, orient="row", infer_schema_length=None)
+
+
 def samples(users: int = 3, length: int = 8) -> list[SampleUser]:
     draw = random.Random(7)
 
@@ -147,12 +203,18 @@ def samples(users: int = 3, length: int = 8) -> list[SampleUser]:
         shares = _EXPOSURE[("two_tower", weight)]
         films = draw.sample(_FILMS, length)
         return [
-            RecommendedItem(draw.randrange(1682), film, bucket)
+            RecommendedItem(draw.randrange(1682), film, bucket, draw.sample(_FILMS, 2), hit=bucket == "mid")
             for film, bucket in zip(films, draw.choices(BUCKETS, shares, k=length), strict=True)
         ]
 
     return [
-        SampleUser(draw.randrange(943), draw.sample(_FILMS, 6), {weight: listed(weight) for weight in WEIGHTS})
+        SampleUser(
+            draw.randrange(943),
+            draw.sample(_FILMS, 6),
+            {weight: listed(weight) for weight in WEIGHTS},
+            chosen_as="the most clicks",
+            clicks=draw.randrange(6, 300),
+        )
         for _ in range(users)
     ]
 
@@ -174,7 +236,15 @@ def report_data(**changes: object) -> ReportData:
         "popularity_diagnostics": diagnostics(),
         "curves": curves(),
         "index_quality": index_quality(),
+        "differences": differences(),
+        "predecessor_version": "towers-1b77e0d3",
         "samples": samples(),
+        "samples_rule": "Shown is who clicked most.",
+        "settings": [
+            Setting("temperature", "0.2", "0.2", "Scores in the loss are cosines divided by this temperature."),
+            Setting("item_bias", "True", "False", "Learn an additive bias of each item."),
+        ],
+        "window": (dt.date(1997, 9, 20), dt.date(1998, 4, 22)),
         "lineage": [
             LineageEntry("training_pairs", "7c1e0b", 214, "80,367 pairs, window of 215 days"),
             LineageEntry("tower_checkpoint", "4f2c91ab", 219, "recipe logq_mixed, seed 17"),
@@ -193,9 +263,11 @@ def example() -> SimpleNamespace:
         exposure=exposure,
         lorenz=lorenz,
         categories=categories,
+        many_categories=many_categories,
         diagnostics=diagnostics,
         curves=curves,
         index_quality=index_quality,
+        differences=differences,
         samples=samples,
         report_data=report_data,
     )

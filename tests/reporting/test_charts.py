@@ -9,7 +9,7 @@ import xml.etree.ElementTree as ET
 import polars as pl
 import pytest
 
-from twotower_assets.reporting import charts, frames, theme
+from twotower_assets.reporting import charts, frames, theme, version_charts
 
 MOST_BYTES = 15_000
 DRAWN_FROM = {
@@ -21,11 +21,14 @@ DRAWN_FROM = {
     "popularity_delta": "diagnostics",
     "index_quality": "index_quality",
     "category_coverage": "categories",
+    "paired_differences": "differences",
 }
 EVERY_CHART = pytest.mark.parametrize("name", DRAWN_FROM)
 
 
 def draw(name, frame):
+    if name == "paired_differences":
+        return version_charts.paired_differences(frame, "predecessor")
     return getattr(charts, name)(frame)
 
 
@@ -176,6 +179,33 @@ def test_the_line_of_the_tradeoff_follows_the_weight_though_the_tail_turns():
 def test_a_baseline_has_no_weight_written_beside_it():
     metrics = weighed(("two_tower", 0.5, {"recall": 0.2, "gini": 0.5}), ("ease", None, {"recall": 0.1, "gini": 0.7}))
     assert texts(charts.popularity_tradeoff(metrics)).count("½") == 1
+
+
+def test_the_served_weight_has_a_ring_around_its_point(example):
+    rings = [charts.popularity_tradeoff(example.metrics(), served=weight).count("<path") for weight in (None, 0.5, 0.7)]
+    assert rings[1] == rings[0] + 4
+    assert rings[2] == rings[0]
+
+
+def test_a_difference_is_coloured_by_the_side_of_zero_that_its_interval_is_on(example):
+    svg = version_charts.paired_differences(example.differences(), "predecessor")
+    marks = re.findall(r'<path [^>]*fill="(#[0-9a-f]{6})"', svg)
+    assert [marks.count(colour) for colour in (theme.SERIES_COLOURS["ease"], theme.SERIES_COLOURS["most_popular"])] == [
+        3,
+        2,
+    ]
+    assert [text for text in texts(svg) if text in {"All items", "Head", "Mid", "Tail", "Cold", "Beyond the head"}] == [
+        "All items",
+        "Head",
+        "Mid",
+        "Tail",
+        "Cold",
+        "Beyond the head",
+    ]
+
+
+def test_only_the_differences_from_the_named_other_are_drawn(example):
+    assert "Recall was not compared." in version_charts.paired_differences(example.differences(), "nobody")
 
 
 def test_baselines_alone_have_no_tradeoff():

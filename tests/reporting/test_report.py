@@ -7,11 +7,28 @@ from html.parser import HTMLParser
 import polars as pl
 import pytest
 
-from twotower_assets.reporting.report import RecommendedItem, ReportData, SampleUser, draw_charts, render_report
+from twotower_assets.reporting import tables, terms
+from twotower_assets.reporting.report import (
+    LineageEntry,
+    RecommendedItem,
+    ReportData,
+    SampleUser,
+    draw_charts,
+    render_report,
+)
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 FETCHING = {"src", "srcset", "data", "poster", "action", "xlink:href", "background"}
-TABLES = ("metrics", "exposure", "lorenz", "categories", "popularity_diagnostics", "curves", "index_quality")
+TABLES = (
+    "metrics",
+    "exposure",
+    "lorenz",
+    "categories",
+    "popularity_diagnostics",
+    "differences",
+    "curves",
+    "index_quality",
+)
 
 
 class Page(HTMLParser):
@@ -85,8 +102,8 @@ def test_every_link_leads_to_a_part_of_the_page_and_no_id_repeats(page):
 
 def test_the_page_says_its_language_and_describes_pictures_and_tables(page):
     assert ("html", "lang", "en") in page.attributes
-    assert page.tags.count("svg") == 8
-    assert len([name for tag, name, _ in page.attributes if tag == "svg" and name == "aria-label"]) == 8
+    assert page.tags.count("svg") == 9
+    assert len([name for tag, name, _ in page.attributes if tag == "svg" and name == "aria-label"]) == 9
     assert page.tags.count("th") == len([name for tag, name, _ in page.attributes if (tag, name) == ("th", "scope")])
 
 
@@ -115,7 +132,7 @@ def test_an_unknown_trained_weight_is_warned_of_at_the_top(example):
     data = example.report_data(recipe="hard_mined", trained_weight_is_known=False, served_popularity_weight=0.0)
     text = Page(render_report(data)).text
     assert "Trained to γ₀ unknown, taken as 1" in text
-    top = text.split("Baselines")[0]
+    top = text.split("Purpose and limits")[0]
     assert "Warning. γ₀ of this recipe is unknown" in top
     assert "Warning. At the served γ = 0, δ = +1.06 [0.99, 1.13]: lowering γ takes away" in top
 
@@ -172,7 +189,7 @@ def test_without_ease_and_without_cold_items_neither_is_named_in_tables(example)
     html = render_report(data)
     assert '<th scope="row">EASE' not in html
     assert '<th scope="col">Cold' not in html
-    assert "EASE" not in Page(html).text.split("Definitions")[0].split("Notes on the data")[0]
+    assert "EASE" not in Page(html).text.split("Definitions")[0]
 
 
 def test_one_user_with_no_history_and_untitled_items_can_be_shown():
@@ -231,3 +248,123 @@ def test_charts_that_are_drawn_already_are_taken_as_they_are(example):
     page = render_report(data, {**drawn, "lorenz_curve": other})
     assert other in page
     assert drawn["lorenz_curve"] not in page
+
+
+PLAIN = {
+    "Metric", "Category", "Items", "Users", "k", "Measure", "Value", "Epochs", "Setting", "Default", "Meaning",
+    "Name", "Version", "Detail", "Two-tower", "This version", "Served before",
+}  # fmt: skip
+"""Heads that say themselves what they mean."""
+
+
+def test_every_head_of_a_table_is_plain_or_leads_to_a_definition_with_a_formula(example, page):
+    data = example.report_data()
+    metrics = [
+        tables.comparison(data),
+        tables.popularity(data),
+        tables.against_baselines(data),
+        tables.predecessor(data),
+        tables.recall_by_bucket(data),
+        tables.exposure(data),
+        tables.training(data),
+    ]
+    others = [
+        tables.predecessor_categories(data),
+        tables.categories(data.categories),
+        tables.weights(data),
+        tables.diagnostics(data),
+        tables.index(data),
+        tables.settings(data, changed=True),
+        tables.lineage(data),
+    ]
+    heads = {head for table in (*metrics, *others) for head in table.heads}
+    heads |= {head for table in metrics for head, _ in table.rows}
+    assert {head for head in heads if not terms.term_of(head)} == PLAIN
+    assert {terms.term_of(head) for head in heads} - {""} <= set(page.ids)
+
+
+def test_every_metric_that_is_measured_has_a_definition(page):
+    defined = page.text.split("Definitions")[-1]
+    for name in (
+        "Recall@k", "NDCG@k", "MRR, hit rate", "Coverage@k", "Gini", "Mean popularity of lists", "Popularity lift",
+        "APLT", "Novelty", "Calibration (JSD)", "PMI", "Popularity weight γ", "Missing popularity δ",
+        "Slope on log q", "Correlation with PMI", "Head, mid, tail, cold", "Beyond the head", "Difference, point",
+    ):  # fmt: skip
+        assert name in defined
+
+
+def test_why_an_item_is_suggested_and_whether_it_was_clicked_stand_beside_it():
+    item = RecommendedItem(7, "Ran (1985)", "tail", ["Throne of Blood", "Kagemusha"], hit=True)
+    other = RecommendedItem(8, "Big Night (1996)", "mid")
+    user = SampleUser("u-1", [], {1.0: [item, other]}, chosen_as="the fewest clicks", clicks=1234)
+    text = Page(render_report(bare(samples=[user], samples_rule="Shown is one."))).text
+    assert "User u-1 : the fewest clicks" in text
+    assert "of 1,234 clicks" in text
+    assert "Shown is one." in text
+    assert "Ran (1985) ✓ clicked later like Throne of Blood ; Kagemusha tail" in text
+    assert "Big Night (1996) mid" in text
+
+
+def test_a_predecessor_that_cannot_be_compared_is_told_with_the_reason(example):
+    data = example.report_data(differences=pl.DataFrame(), predecessor_note="it was trained on <these> clicks.")
+    page = Page(render_report(data))
+    assert "the version served before: it was trained on <these> clicks." in page.text
+    assert "More or less found than before" not in page.text
+
+
+def test_a_large_catalogue_with_hostile_titles_still_gives_a_small_page(example):
+    items, long = 200_000, "A title of many words, " * 40
+    titles = [
+        long,
+        "<script>alert(1)</script>",
+        "שלום עולם – سلام دنیا",
+        None,
+        "\x00\x1b[31m",
+        "</li></ol>",
+        "&lt;b&gt;",
+        "",
+    ]
+    listed = [
+        RecommendedItem(
+            place, title, ("head", "mid", "tail", "cold")[place % 4], [title or "–", long], hit=place % 3 == 0
+        )
+        for place, title in enumerate(titles)
+    ]
+    users = [
+        SampleUser(
+            f"{long}{n}", [title or "" for title in titles], {0.0: listed, 0.5: listed, 1.0: listed}, long, items
+        )
+        for n in range(6)
+    ]
+    lorenz = pl.concat(
+        pl.DataFrame({"item_share": pl.int_range(items, eager=True) / (items - 1)}).with_columns(
+            exposure_share=pl.col("item_share") ** power, model=pl.lit(model)
+        )
+        for model, power in (("two_tower", 6.0), ("most_popular", 60.0), ("ease", 9.0))
+    )
+    categories = pl.DataFrame(
+        {
+            "category": [f"{titles[n % len(titles)]} {n}" for n in range(299)] + [None],
+            "items": 600,
+            "items_recommended": 100,
+            "exposure_share": 1 / 300,
+            "click_share": 1 / 300,
+        }
+    )
+    html = render_report(
+        example.report_data(
+            samples=users,
+            lorenz=lorenz,
+            categories=categories,
+            curves=example.curves(10_000),
+            counts={"items": items},
+            lineage=[LineageEntry(long, long, 1, long)] * 20,
+        )
+    )
+    assert len(html.encode()) < 3_000_000
+    page = Page(html)
+    assert "script" not in page.tags
+    assert "b" not in page.tags
+    assert ("li", "dir", "auto") in page.attributes
+    assert "The next categories" in page.text
+    assert "The 60 largest of 300 categories." in page.text

@@ -7,6 +7,7 @@ import pytest
 
 from twotower_assets.reporting import tables, theme, words
 from twotower_assets.reporting.report import ReportData
+from twotower_assets.reporting.report_data import at_weight
 
 
 @pytest.mark.parametrize(
@@ -121,13 +122,15 @@ def test_weights_are_written_as_fractions_where_there_is_one(weight, text):
 
 
 def test_the_summary_sets_the_model_beside_its_baselines(example):
-    recall, beyond, coverage, head, delta = words.summary_sentences(example.report_data())
+    recall, before, beyond, coverage, head, delta = words.summary_sentences(example.report_data())
     assert "finds 24\xa0% in its first 20 suggestions; most popular finds 9.6\xa0%, EASE 20\xa0%" in recall
-    assert "clear above that of EASE" in recall
+    assert "Beside EASE, user by user: 4.5 points more [3.9, 5.2]." in recall
+    assert "1.2 points more [0.6, 1.9]; beyond the head, 0.8 points less [0.1, 1.4]" in before
     assert "finds 11\xa0%; most popular finds 0\xa0%, EASE 6.0\xa0%" in beyond
     assert "45\xa0% of the catalogue" in coverage
     assert "63\xa0% of the places" in head
     assert delta.startswith("At γ = 1, δ = +0.08")
+    assert delta.endswith("Popular items stand lower in its lists than their clicks warrant.")
 
 
 @pytest.mark.parametrize(
@@ -140,7 +143,7 @@ def test_the_comparison_is_with_the_best_baseline(example, low, high, expected):
         low=pl.when(ours).then(pl.lit(low, pl.Float64)).otherwise("low"),
         high=pl.when(ours).then(pl.lit(high, pl.Float64)).otherwise("high"),
     )
-    sentence = words.summary_sentences(example.report_data(metrics=metrics))[0]
+    sentence = words.summary_sentences(example.report_data(metrics=metrics, differences=pl.DataFrame()))[0]
     if expected:
         assert f"{expected} that of EASE" in sentence
     else:
@@ -148,21 +151,21 @@ def test_the_comparison_is_with_the_best_baseline(example, low, high, expected):
 
 
 def test_findings_without_numbers_are_left_out(example):
-    data = example.report_data(exposure=pl.DataFrame(), popularity_diagnostics=pl.DataFrame())
-    assert len(words.findings(data)) == 3
+    empty = dict.fromkeys(("exposure", "popularity_diagnostics", "differences"), pl.DataFrame())
+    assert len(words.findings(example.report_data(**empty))) == 3
     nothing = ReportData("t", "d", dt.date(2026, 1, 1), "v", 1.0)
     assert words.findings(nothing) == []
     assert words.gini_sentence(nothing) is None
 
 
 def test_a_weight_that_was_not_measured_has_no_findings_of_the_model(example):
-    assert words.findings(example.report_data(served_popularity_weight=0.7)) == []
+    assert words.findings(example.report_data(served_popularity_weight=0.7, differences=pl.DataFrame())) == []
 
 
-def test_only_the_largest_of_a_column_is_marked(example):
+def test_only_the_largest_of_a_metric_is_marked(example):
     table = tables.comparison(example.report_data())
-    marked = [[cell.best for cell in cells] for _, cells in table.rows]
-    assert marked == [[True] * 5, [False] * 5, [False] * 5]
+    assert table.heads == ["Metric", "Two-tower", "Most popular", "EASE"]
+    assert [[cell.best for cell in cells] for _, cells in table.rows] == [[True, False, False]] * 5
 
 
 def test_a_model_alone_is_not_marked_as_the_best(example):
@@ -172,7 +175,7 @@ def test_a_model_alone_is_not_marked_as_the_best(example):
 
 def test_the_tail_and_the_spread_stand_beside_recall_at_every_weight(example):
     table = tables.weights(example.report_data())
-    assert table.heads == ["γ", "Recall@20", "Beyond head", "Tail", "Coverage@20", "Gini"]
+    assert table.heads == ["γ", "Recall@20", "Beyond the head", "Tail", "Coverage@20", "Gini"]
     rows = dict(table.rows)
     assert [cell.text for cell in rows["½"]] == ["0.221", "0.131", "0.098", "0.688", "0.602"]
 
@@ -187,3 +190,107 @@ def test_the_best_epoch_is_the_first_with_the_highest_validation_metric(example)
     rows = dict(tables.training(example.report_data(curves=curves)).rows)
     assert rows["Best validation metric"][0].note == "epoch 2"
     assert rows["Loss of the last epoch"][0].text == "1.000"
+
+
+def paired(difference, low, high, bucket="all"):
+    numbers = {"value": 0.2, "other_value": 0.2 - difference, "difference": difference, "low": low, "high": high}
+    return pl.DataFrame({"other": "predecessor", "metric": "recall", "k": 20, "bucket": bucket, **numbers})
+
+
+@pytest.mark.parametrize(
+    ("difference", "low", "high", "expected"),
+    [
+        (0.012, 0.003, 0.021, "1.2 points more [0.3, 2.1]"),
+        (-0.012, -0.021, -0.003, "1.2 points less [0.3, 2.1]"),
+        (0.002, -0.003, 0.007, "no clear difference: +0.2 points [−0.3, +0.7]"),
+        (0.0, 0.0, 0.0, "no clear difference: 0.0 points"),
+        (0.012, None, None, "1.2 points more."),
+        (-0.008, -0.015, -0.0003, "0.80 points less [0.03, 1.50]"),
+    ],
+)
+def test_the_predecessor_is_told_apart_only_where_the_interval_does(example, difference, low, high, expected):
+    data = example.report_data(differences=paired(difference, low, high))
+    assert expected in words.predecessor_sentence(data)
+    assert "towers-1b77e0d3" in words.predecessor_sentence(data)
+    assert any(expected.removesuffix(".") in sentence for sentence in words.summary_sentences(data))
+
+
+def test_no_predecessor_and_one_that_cannot_be_compared_are_both_said(example):
+    none = example.report_data(predecessor_version="", differences=pl.DataFrame())
+    assert words.predecessor_sentence(none).startswith("No other version was served before")
+    refused = example.report_data(predecessor_note="it was trained on these clicks.", differences=pl.DataFrame())
+    assert words.predecessor_sentence(refused) == (
+        "There is no comparison with towers-1b77e0d3, the version served before: it was trained on these clicks."
+    )
+    for data in (none, refused):
+        assert not any("served before" in sentence for sentence in words.summary_sentences(data))
+
+
+def at_other_weights(example, **others):
+    """The example, with the served model less itself at other γ: recall and recall beyond the head, with intervals."""
+    rows = [
+        {"other": at_weight(weight), "metric": "recall", "k": 20, "bucket": bucket, **numbers}
+        for weight, of_buckets in others["differences"].items()
+        for bucket, (served, difference, low, high) in zip(("all", "beyond_head"), of_buckets, strict=True)
+        for numbers in [
+            {"value": served, "other_value": served - difference, "difference": difference, "low": low, "high": high}
+        ]
+    ]
+    return example.report_data(differences=pl.DataFrame(rows))
+
+
+EVEN, WORSE, BETTER = (0.242, 0.004, -0.001, 0.009), (0.242, 0.02, 0.01, 0.03), (0.108, -0.04, -0.05, -0.03)
+
+
+def test_another_weight_is_named_where_it_finds_more_beyond_the_head_at_no_clear_loss(example):
+    much_better = (0.108, -0.06, -0.07, -0.05)
+    data = at_other_weights(example, differences={0.0: (WORSE, much_better), 0.5: (EVEN, BETTER)})
+    figure, sentence = words.findings(data)[-1]
+    assert figure == "γ\xa0½"
+    assert sentence == (
+        "With γ = ½ instead of 1 it would find 15\xa0% beyond the head instead of 11\xa0%, and show 69\xa0% of the "
+        "catalogue instead of 45\xa0%, at a recall that is not clearly lower (−0.4 points [−0.9, +0.1])."
+    )
+
+
+@pytest.mark.parametrize("offered", [(WORSE, BETTER), (EVEN, (0.108, -0.01, -0.02, 0.001))])
+def test_a_weight_that_recalls_clearly_less_or_finds_not_clearly_more_beyond_the_head_is_not_named(example, offered):
+    figure, sentence = words.findings(at_other_weights(example, differences={0.5: offered}))[-1]
+    assert figure == "γ\xa01"
+    assert "No other measured γ finds clearly more beyond the head" in sentence
+
+
+def test_what_the_model_is_not_for_follows_from_what_was_measured(example):
+    told = " ".join(words.not_for(example.report_data()))
+    assert "no click probabilities (δ\xa0=\xa0+0.08, not 0)" in told
+    assert "8.2\xa0% of the catalogue has no training click" in told
+    assert "finds 0.9\xa0% of the clicks on them" in told
+    calibrated = example.report_data(popularity_diagnostics=diagnostics_at(1.0, 0.01, -0.02, 0.04))
+    assert "no click probabilities" not in " ".join(words.not_for(calibrated))
+    warm = example.report_data(exposure=example.exposure().filter(pl.col("bucket") != "cold"))
+    assert "Launching items" not in " ".join(words.not_for(warm))
+
+
+def test_the_slope_is_said_for_ten_times_the_clicks(example):
+    (slope,) = words.slope_sentences(example.report_data())
+    assert "differs by +2.35 on average (slope +1.02 on log q" in slope
+    assert words.slope_sentences(example.report_data(popularity_diagnostics=pl.DataFrame())) == []
+
+
+def test_only_categories_that_clearly_gained_or_lost_are_listed(example):
+    table = tables.predecessor_categories(example.report_data())
+    assert [name for name, _ in table.rows] == ["Drama", "Horror"]
+    assert [cells[2].text for _, cells in table.rows] == ["+2.0", "−3.0"]
+
+
+def test_settings_are_parted_by_whether_they_differ_from_the_default(example):
+    changed, kept = (tables.settings(example.report_data(), changed=which) for which in (True, False))
+    assert [name for name, _ in changed.rows] == ["item_bias"]
+    assert [name for name, _ in kept.rows] == ["temperature"]
+
+
+def test_a_difference_stands_in_points_with_its_interval(example):
+    rows = dict(tables.predecessor(example.report_data()).rows)
+    assert [cell.text for cell in rows["Recall@20"]] == ["0.242", "0.230", "+1.2"]
+    assert rows["Recall@20"][2].note == "+0.6 to +1.9"
+    assert rows["Coverage@20"][2].note == ""

@@ -5,16 +5,21 @@ Per-user numbers come in, one interval goes out. What the numbers measure is no 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from twotower_assets.evaluation.scores import FloatArray, IntArray
 
 MAX_RESAMPLED_USERS = 10_000
 """Beyond this many users the interval is the normal one, to which the bootstrap of a mean converges."""
+
+BLOCK = 64
+"""Draws that are summed at once, as float64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,22 @@ def resampled_users(n_users: int, resamples: int, seed: int) -> Iterator[IntArra
     rng = np.random.default_rng(seed)
     for _ in range(resamples):
         yield rng.integers(0, n_users, n_users)
+
+
+@functools.lru_cache(maxsize=16)
+def _times_drawn(n_users: int, resamples: int, seed: int) -> NDArray[np.uint16]:
+    """How often each draw of `resampled_users` takes each user, uint16 [resamples, n_users].
+
+    Metrics share it: drawing users takes longer than summing over them.
+    """
+    drawn = resampled_users(n_users, resamples, seed)
+    return np.stack([np.bincount(users, minlength=n_users).astype(np.uint16) for users in drawn])
+
+
+def _drawn_sums(values: FloatArray, resamples: int, seed: int) -> FloatArray:
+    """The sum of the values over the users of every draw, float64 [resamples]."""
+    times = _times_drawn(len(values), resamples, seed)
+    return np.concatenate([times[start : start + BLOCK] @ values for start in range(0, resamples, BLOCK)])
 
 
 def bootstrap_interval(values: FloatArray, level: float = 0.95, resamples: int = 1000, seed: int = 0) -> Interval:
@@ -86,6 +107,6 @@ def bootstrap_ratio(
         margin = float(ndtri(0.5 + level / 2) * spread)
         return Interval(ratio, ratio - margin, ratio + margin, users)
     with np.errstate(divide="ignore", invalid="ignore"):
-        draws = np.array([above[drawn].sum() / below[drawn].sum() for drawn in resampled_users(users, resamples, seed)])
+        draws = _drawn_sums(above, resamples, seed) / _drawn_sums(below, resamples, seed)
         low, high = np.nanquantile(draws, [(1 - level) / 2, (1 + level) / 2])
     return Interval(ratio, float(low), float(high), users)

@@ -1,4 +1,4 @@
-"""Models beside a baseline: the mean of each over users, and its gain with an interval that is paired by user.
+"""Models side by side: the means over users, and gain or difference with an interval that is paired by user.
 
 Per-user numbers come in, whatever they measure. What they are is in `summary`, the drawing of users in `bootstrap`.
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+import numpy as np
 
 from twotower_assets.evaluation.bootstrap import bootstrap_interval, bootstrap_ratio
 from twotower_assets.evaluation.scores import FloatArray
@@ -36,6 +38,50 @@ class Comparison:
     gain_low: float | None
     gain_high: float | None
     users: int
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One model less another, in one metric. What cannot be said is None, never NaN.
+
+    Attributes:
+        value: mean of the first over the users who have a value of both.
+        other_value: mean of the other, over the same users.
+        difference: value − other_value.
+        low: lower end of its bootstrap interval, users being drawn as pairs; None with fewer than two users.
+        high: upper end.
+        users: users that the means are over.
+    """
+
+    value: float | None
+    other_value: float | None
+    difference: float | None
+    low: float | None
+    high: float | None
+    users: int
+
+
+def paired_difference(
+    own: FloatArray, other: FloatArray, *, level: float = 0.95, resamples: int = 1000, seed: int = 0
+) -> Difference:
+    """How much more one model has than another, user by user.
+
+    Args:
+        own: float64 [n_users], NaN where a user does not count.
+        other: float64 [n_users] of the same users in the same order.
+        level: coverage of the interval, between 0 and 1.
+        resamples: number of bootstrap draws.
+        seed: of the draws; the same users are drawn for every metric that as many users have.
+
+    Raises:
+        ValueError: other shapes, a level outside (0, 1) or an infinite value.
+    """
+    if own.shape != other.shape:
+        raise ValueError(f"values must be of the same users in the same order, got shapes {own.shape}, {other.shape}")
+    found = bootstrap_interval(own - other, level, resamples, seed)
+    both = ~np.isnan(own - other)
+    value, other_value = (float(values[both].mean()) if found.users else None for values in (own, other))
+    return Difference(value, other_value, _finite(found.mean), *_bounds(found.low, found.high), found.users)
 
 
 def compare(

@@ -117,6 +117,17 @@ class ArtifactStore:
             raise ArtifactError(f"the manifest in {folder} cannot be read ({error}). Restore the folder") from error
         return Artifact(asset, version, folder, manifest)
 
+    def verify(self, artifact: Artifact) -> None:
+        """Raise `ArtifactError` where the files are not those whose hash the manifest holds.
+
+        For artifacts whose content hash is over all their files.
+        """
+        if _folder_hash(artifact.folder) != artifact.content_hash:
+            raise ArtifactError(
+                f"the files in {artifact.folder} are not those that were published: their hash differs from that in "
+                f"{MANIFEST}. Restore the folder, or materialize {artifact.asset} again"
+            )
+
     def scratch(self, asset: str, name: str) -> Path:
         """A folder for what must outlive an interruption, such as the state a training resumes from."""
         return self.folder / ".resume" / asset / name
@@ -149,7 +160,7 @@ def _put_in_place(fresh: Path, folder: Path) -> None:
 
 def _folder_hash(folder: Path) -> str:
     digest = hashlib.sha256()
-    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+    for file in sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / MANIFEST):
         digest.update(str(file.relative_to(folder)).encode() + b"\0")
         digest.update(hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()

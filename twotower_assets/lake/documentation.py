@@ -1,4 +1,5 @@
-"""The declared tables as the Markdown of `docs/tables.md`; `tables.py` says what they are, nothing is added here.
+"""The declared tables, and the analysts' views and macros, as the Markdown of `docs/tables.md`; `tables.py` and
+`sql/analysts/` say what they are, nothing is added here.
 
 `python -m twotower_assets.lake.documentation > docs/tables.md` writes the page.
 """
@@ -7,7 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from twotower_assets.lake.tables import ARTIFACTS, FEATURES, RECIPES, REPORTS, SERVING, SOURCES, TRAINING, Column, Table
+from twotower_assets.lake.tables import (
+    ANALYSTS,
+    ARTIFACTS,
+    FEATURES,
+    RECIPES,
+    REPORTS,
+    SERVING,
+    SOURCES,
+    TRAINING,
+    Column,
+    Table,
+)
+from twotower_assets.lake.views import Help, macro_help
 
 SECTIONS = {
     "Sources": SOURCES,
@@ -17,6 +30,7 @@ SECTIONS = {
     "Reports": REPORTS,
     "Recipes": RECIPES,
     "Artifacts": (ARTIFACTS,),
+    "Help": ANALYSTS,
 }
 INTRODUCTION = """\
 # The tables of the lake
@@ -24,9 +38,8 @@ INTRODUCTION = """\
 <!-- Written by `python -m twotower_assets.lake.documentation > docs/tables.md`. -->
 
 Every table that the platform keeps, as declared in `twotower_assets/lake/tables.py`. The same declarations create the
-tables, comment them in the lake, and give the Great Expectations suites and the columns that Dagster shows. Two views
-stand beside them, `current_item_embeddings` and `current_user_embeddings`: what is served, with the embedding as
-`FLOAT[n]`, so that `array_inner_product` and `array_cosine_similarity` take it.
+tables, comment them in the lake, and give the Great Expectations suites and the columns that Dagster shows. At the end
+stand the [views and macros](#views-and-macros) for analysts; [analysts.md](analysts.md) shows them at work.
 
 What the platform expects of raw data is in [data-contract.md](data-contract.md).
 """
@@ -43,6 +56,17 @@ def _lines() -> Iterator[str]:
         yield f"## {title}\n"
         for table in tables:
             yield from _table(table)
+    yield "## Views and macros\n"
+    for help_ in macro_help():
+        yield from _view(help_)
+
+
+def _view(help_: Help) -> Iterator[str]:
+    yield f"### `{help_.signature}`\n"
+    yield f"{help_.description}\n"
+    for heading, text in (("Arguments", help_.arguments), ("Gives", help_.gives), ("Refuses", help_.errors)):
+        if text:
+            yield f"{heading}: {text}\n"
 
 
 def _table(table: Table) -> Iterator[str]:

@@ -10,31 +10,30 @@ from __future__ import annotations
 import json
 import logging
 import random
+import tempfile
 import time
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import duckdb
 from filelock import FileLock, Timeout
 
-from twotower_assets.lake.queries import read_query, scalar
+from twotower_assets.lake import schema, views
+from twotower_assets.lake.errors import LakeError as LakeError
+from twotower_assets.lake.extensions import EXTENSIONS, load_extension, load_statement
+from twotower_assets.lake.queries import quoted, read_query, scalar
 from twotower_assets.lake.spill import spill_folder
 from twotower_assets.lake.tables import TABLES, Table
 
 log = logging.getLogger(__name__)
 
-EXTENSIONS = {"ducklake": "duckdb_extension_ducklake", "sqlite_scanner": "duckdb_extension_sqlite_scanner"}
 COMMIT_ATTEMPTS = 6
 _CONFLICTS = ("database is locked", "conflict")
-
-
-class LakeError(RuntimeError):
-    """The lake cannot be opened, read or written; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -108,17 +107,48 @@ class Lake:
 
         Raises `LakeError` where there is no lake yet, or one of another data set.
         """
-        if not self.exists:
-            raise LakeError(f"there is no lake in {self.folder} yet; materialize the sources first (`make demo`)")
+        self._require_lake()
         with self._connection() as con:
-            at = f", SNAPSHOT_VERSION {int(snapshot)}" if snapshot is not None else ""
-            self._attach(con, f"READ_ONLY{at}")
-            self._check_identity(con)
-            if snapshot is None and _outstanding(con, _present(con)):
-                self._bring_up_to_date()
+            self._attach_reading(con, snapshot)
             if transaction:
                 con.execute("BEGIN TRANSACTION")
             yield con
+
+    def session(self, snapshot: int | None = None) -> duckdb.DuckDBPyConnection:
+        """A read-only connection as `reader` gives it, without a transaction, that whoever asked for it closes.
+
+        Raises `LakeError` as `reader` does.
+        """
+        self._require_lake()
+        con = duckdb.connect()
+        try:
+            # DuckDB makes this folder when a statement has to spill, and removes it with the connection.
+            self._prepare(con, Path(tempfile.gettempdir()) / f"twotower-{uuid.uuid4()}")
+            self._attach_reading(con, snapshot)
+        except BaseException:
+            con.close()
+            raise
+        return con
+
+    def attach_script(self, snapshot: int | None = None) -> str:
+        """The statements that attach the lake as `lake`, read-only, in any DuckDB of this version.
+
+        Raises `LakeError` where there is no lake yet; one that lacks tables, columns or views gets them first.
+        """
+        self.session(snapshot).close()
+        loads = [load_statement(name, package) for name, package in EXTENSIONS.items()]
+        attach = self._attach_statement(_reading(snapshot))
+        return "".join(f"{line};\n" for line in (*loads, "SET TimeZone = 'UTC'", attach, "USE lake"))
+
+    def _require_lake(self) -> None:
+        if not self.exists:
+            raise LakeError(f"there is no lake in {self.folder} yet; materialize the sources first (`make demo`)")
+
+    def _attach_reading(self, con: duckdb.DuckDBPyConnection, snapshot: int | None) -> None:
+        self._attach(con, _reading(snapshot))
+        self._check_identity(con, snapshot)
+        if snapshot is None and _is_behind(con):
+            self._bring_up_to_date()
 
     @contextmanager
     def writer(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -205,24 +235,30 @@ class Lake:
     @contextmanager
     def _connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
         with spill_folder(self.folder / "spill") as spill, duckdb.connect() as con:
-            con.execute("SET TimeZone = 'UTC'")
-            con.execute(f"SET temp_directory = '{_quoted(spill)}'")
-            con.execute("SET enable_progress_bar = false")
-            con.execute("SET memory_limit = $limit", {"limit": self.memory_limit or _half_of_the_default(con)})
-            if self.threads:
-                con.execute("SET threads = $threads", {"threads": self.threads})
-            for name, package in EXTENSIONS.items():
-                load_extension(con, name, package)
+            self._prepare(con, spill)
             yield con
 
+    def _prepare(self, con: duckdb.DuckDBPyConnection, spill: Path) -> None:
+        con.execute("SET TimeZone = 'UTC'")
+        con.execute(f"SET temp_directory = '{quoted(spill)}'")
+        con.execute("SET enable_progress_bar = false")
+        con.execute("SET memory_limit = $limit", {"limit": self.memory_limit or _half_of_the_default(con)})
+        if self.threads:
+            con.execute("SET threads = $threads", {"threads": self.threads})
+        for name, package in EXTENSIONS.items():
+            load_extension(con, name, package)
+
     def _attach(self, con: duckdb.DuckDBPyConnection, options: str) -> None:
-        # The catalogue remembers the folder it was created in; a lake that was moved or copied has its files here.
-        here = f"DATA_PATH '{_quoted(self.folder / 'data')}', OVERRIDE_DATA_PATH true"
         try:
-            con.execute(f"ATTACH '{_quoted(self.uri)}' AS lake ({here}, {options})")
+            con.execute(self._attach_statement(options))
             con.execute("USE lake")
         except duckdb.Error as error:
             raise LakeError(f"cannot open the lake in {self.folder}: {error}") from error
+
+    def _attach_statement(self, options: str) -> str:
+        # The catalogue remembers the folder it was created in; a lake that was moved or copied has its files here.
+        here = f"DATA_PATH '{quoted(self.folder / 'data')}', OVERRIDE_DATA_PATH true"
+        return f"ATTACH '{quoted(self.uri)}' AS lake ({here}, {options})"
 
     @contextmanager
     def _lock(self, what: str = "commit") -> Iterator[None]:
@@ -242,11 +278,13 @@ class Lake:
         finally:
             lock.release()
 
-    def _check_identity(self, con: duckdb.DuckDBPyConnection) -> None:
+    def _check_identity(self, con: duckdb.DuckDBPyConnection, snapshot: int | None = None) -> None:
         try:
             owner = scalar(con, "SELECT dataset FROM lake_identity")
         except duckdb.CatalogException:
             owner = None
+        if owner is None and snapshot is not None:
+            raise LakeError(f"at snapshot {snapshot} the lake in {self.folder} had no tables yet; choose a later one")
         if owner is None:
             raise LakeError(f"the lake in {self.folder} was never finished; materialize the sources first")
         if owner != self.dataset:
@@ -258,47 +296,43 @@ class Lake:
     def _bring_up_to_date(self) -> None:
         try:
             with self.writer():
-                log.info("the lake in %s has got tables or columns that were declared since", self.folder)
+                log.info("the lake in %s has got the tables, columns or views that it lacked", self.folder)
         except LakeError as error:  # who may only read can still read what is there
-            log.warning("the lake in %s lacks tables or columns that were declared since: %s", self.folder, error)
+            log.warning(
+                "the lake in %s lacks tables, columns or views that were declared since: %s", self.folder, error
+            )
 
     def _create_missing_tables(self, con: duckdb.DuckDBPyConnection) -> None:
-        present = _present(con)
-        if "lake_identity" in present:
+        present = schema.present(con)
+        if views.IDENTITY in present:
             self._check_identity(con)
-        statements = _outstanding(con, present)
-        if not statements:
+        statements = schema.outstanding(con, present)
+        redefine = views.are_outdated(present)
+        if not statements and not redefine:
             return
         con.execute("BEGIN TRANSACTION")
         try:
             for statement in statements:
                 con.execute(statement)
-            if "lake_identity" not in present:
+            if views.IDENTITY not in present:
                 con.execute("CREATE TABLE lake_identity (dataset VARCHAR, created_at TIMESTAMP)")
                 con.execute("INSERT INTO lake_identity VALUES ($dataset, now()::TIMESTAMP)", {"dataset": self.dataset})
+            if redefine:
+                views.define_views(con)
             con.execute("COMMIT")
         except BaseException:
             _rollback(con)
             raise
 
 
-def load_extension(con: duckdb.DuckDBPyConnection, name: str, package: str) -> None:
-    """Load a DuckDB extension from its wheel, else from DuckDB's own store. Raises `LakeError` if neither works."""
-    try:
-        file = files(package) / "extensions" / f"v{duckdb.__version__}" / f"{name}.duckdb_extension"
-        con.execute(f"LOAD '{_quoted(Path(str(file)))}'")
-        return
-    except (ModuleNotFoundError, duckdb.Error) as error:
-        log.info("the wheel of the DuckDB extension %s is of no use: %s", name, error)
-    try:
-        con.execute(f"INSTALL {name}")
-        con.execute(f"LOAD {name}")
-    except duckdb.Error as error:
-        wheel = package.replace("_", "-")
-        raise LakeError(
-            f"DuckDB {duckdb.__version__} cannot load its extension '{name}'; "
-            f"run `pip install {wheel}=={duckdb.__version__}` ({error})"
-        ) from error
+def _is_behind(con: duckdb.DuckDBPyConnection) -> bool:
+    """Whether the lake lacks a declared table or column, or has other views."""
+    present = schema.present(con)
+    return views.are_outdated(present) or bool(schema.outstanding(con, present))
+
+
+def _reading(snapshot: int | None) -> str:
+    return "READ_ONLY" if snapshot is None else f"READ_ONLY, SNAPSHOT_VERSION {int(snapshot)}"
 
 
 def _replace(con: duckdb.DuckDBPyConnection, table: Table, replacement: Replacement) -> None:
@@ -322,47 +356,6 @@ def _replace(con: duckdb.DuckDBPyConnection, table: Table, replacement: Replacem
     con.execute(f"INSERT INTO lake.{table.name} BY NAME SELECT {columns} FROM {replacement.staged}")
 
 
-def _ddl(table: Table) -> Iterator[str]:
-    columns = ", ".join(
-        f"{column.name} {column.type}{'' if column.nullable else ' NOT NULL'}" for column in table.columns
-    )
-    yield f"CREATE TABLE lake.{table.name} ({columns})"
-    if table.daily:
-        yield f"ALTER TABLE lake.{table.name} SET PARTITIONED BY (day)"
-    yield f"COMMENT ON TABLE lake.{table.name} IS '{_quoted(table.description)}'"
-    for column in table.columns:
-        yield f"COMMENT ON COLUMN lake.{table.name}.{column.name} IS '{_quoted(column.description)}'"
-
-
-def _present(con: duckdb.DuckDBPyConnection) -> set[str]:
-    """The tables of the lake."""
-    rows = con.execute("SELECT table_name FROM duckdb_tables() WHERE database_name = 'lake'").fetchall()
-    return {name for (name,) in rows}
-
-
-def _outstanding(con: duckdb.DuckDBPyConnection, present: set[str]) -> list[str]:
-    """Statements that make the declared tables and columns that are not there."""
-    missing = [line for name, table in TABLES.items() if name not in present for line in _ddl(table)]
-    return missing + _missing_columns(con, present)
-
-
-def _missing_columns(con: duckdb.DuckDBPyConnection, present: set[str]) -> list[str]:
-    """Statements that add columns declared since a table was made; rows written before hold null there."""
-    found = con.execute("SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = 'lake'").fetchall()
-    there = set(found)
-    return [
-        statement
-        for name, table in TABLES.items()
-        if name in present
-        for column in table.columns
-        if (name, column.name) not in there
-        for statement in (
-            f"ALTER TABLE lake.{name} ADD COLUMN {column.name} {column.type}",
-            f"COMMENT ON COLUMN lake.{name}.{column.name} IS '{_quoted(column.description)}'",
-        )
-    ]
-
-
 def _rollback(con: duckdb.DuckDBPyConnection) -> None:
     try:
         con.execute("ROLLBACK")
@@ -374,10 +367,6 @@ def _half_of_the_default(con: duckdb.DuckDBPyConnection) -> str:
     """DuckDB takes 80 % of the memory; two runs may go on at a time."""
     number, unit = str(scalar(con, "SELECT current_setting('memory_limit')")).split()
     return f"{float(number) / 2:.2f}{unit}"
-
-
-def _quoted(text: Path | str) -> str:
-    return str(text).replace("'", "''")
 
 
 def writes_of(con: duckdb.DuckDBPyConnection, table: str) -> list[Mapping[str, Any]]:

@@ -21,6 +21,8 @@ REJECTION_REASONS = (
     "repeats a user, item and moment",
 )
 """What `sql/cleaning/checked_impressions.sql` says."""
+DECISIONS = ("promoted", "refused", "promoted by hand", "rolled back")
+"""What may be decided of a version."""
 
 
 @dataclass(frozen=True)
@@ -448,6 +450,31 @@ SERVING = (
         ),
         ("day", "search_depth", "popularity_weight"),
     ),
+    Table(
+        "embedding_drift",
+        "How far item vectors moved between two versions, whose spaces were first turned onto each other (orthogonal "
+        "Procrustes on the items that both know): one row a pair of versions and item of both.",
+        (
+            _day("The day of the later model."),
+            _VERSION,
+            Column("other_version", "VARCHAR", "The earlier version, or the champion, that it is compared with."),
+            _item("item_embeddings.item_id"),
+            Column(
+                "cosine",
+                "DOUBLE",
+                "Between the item's two vectors, aligned; 1: it did not move.",
+                minimum=-1 - 1e-6,
+                maximum=1 + 1e-6,
+                derived_from=("item_embeddings.embedding",),
+            ),
+            _share(
+                "neighbours_kept",
+                "Share of the item's 20 nearest neighbours by cosine that are the same in both versions.",
+                "item_embeddings.embedding",
+            ),
+        ),
+        ("day", "model_version", "other_version", "item_id"),
+    ),
     Table("served_item_embeddings", "Item vectors of the champion: what is served.", _ITEM_VECTORS, ("item_id",)),
     Table("served_user_embeddings", "User vectors of the champion: what is served.", _USER_VECTORS, ("user_id",)),
     Table(
@@ -459,9 +486,72 @@ SERVING = (
             Column("index_version", "VARCHAR", "Version of the served index."),
             Column("report_version", "VARCHAR", "Version of the report on it."),
             Column("promoted_at", "TIMESTAMP", "When it became the champion, UTC."),
-            Column("reason", "VARCHAR", "What it passed."),
+            Column("reason", "VARCHAR", "What it passed, or who promoted it and why."),
         ),
         ("model_version",),
+    ),
+    Table(
+        "champion_decisions",
+        "Every decision on what is served: one row a version that was judged, or promoted or rolled back by hand, at a "
+        "time. A verdict that is the same as the last one on the same two versions is not written again.",
+        (
+            Column("decided_at", "TIMESTAMP", "When, UTC."),
+            _VERSION,
+            Column("model_day", "DATE", "The day as of which it was trained."),
+            Column("index_version", "VARCHAR", "Version of its index.", nullable=True),
+            Column("report_version", "VARCHAR", "Version of the report on it.", nullable=True),
+            Column(
+                "decision",
+                "VARCHAR",
+                "What was decided; of a roll-back, the row is of the version that was served until then.",
+                values=DECISIONS,
+            ),
+            Column("reasons", "VARCHAR", "What held and what failed, with numbers; or what a person gave as reason."),
+            Column(
+                "champion_before",
+                "VARCHAR",
+                "Version that was served at that moment, which it was judged against; null where none was.",
+                nullable=True,
+            ),
+            Column("run_id", "VARCHAR", "Dagster run that decided."),
+        ),
+        ("decided_at", "model_version"),
+    ),
+    Table(
+        "version_comparisons",
+        "A challenger beside the champion that it was judged against, on the same users, those of the challenger's "
+        "hold-out, at the served γ: one row a metric.",
+        (
+            _VERSION,
+            Column("other_version", "VARCHAR", "The version that it is compared with."),
+            Column("hold_out_day", "DATE", "Day of the first version, on whose held-out clicks both are judged."),
+            Column(
+                "metric",
+                "VARCHAR",
+                "Name, as in the report; `category_recall` is the recall of the clicks on items of one category.",
+            ),
+            Column("k", "BIGINT", "Length of the recommendation lists.", minimum=1),
+            Column(
+                "bucket",
+                "VARCHAR",
+                "`all`, a popularity bucket, `beyond_head`, or the category of a `category_recall`.",
+            ),
+            Column(
+                "value", "DOUBLE", "Of the first: mean over users, or the value for the whole catalogue.", nullable=True
+            ),
+            Column("other_value", "DOUBLE", "Of the other.", nullable=True),
+            Column("difference", "DOUBLE", "value − other_value.", nullable=True),
+            Column(
+                "low",
+                "DOUBLE",
+                "Lower end of its 95 % bootstrap interval, users being drawn as pairs; null where it is no mean over "
+                "users.",
+                nullable=True,
+            ),
+            Column("high", "DOUBLE", "Upper end.", nullable=True),
+            _count("users", "Users that the means are over."),
+        ),
+        ("model_version", "other_version", "metric", "k", "bucket"),
     ),
 )
 
@@ -690,8 +780,37 @@ ARTIFACTS = Table(
     ("asset", "version"),
 )
 
+ANALYSTS = (
+    Table(
+        "macro_help",
+        "The views and table macros of the lake: one row each, from the comments of the files in `sql/analysts/`.",
+        (
+            Column("name", "VARCHAR", "Its name."),
+            Column("kind", "VARCHAR", "Whether it takes arguments.", values=("view", "macro")),
+            Column("signature", "VARCHAR", "How it is called."),
+            Column("description", "VARCHAR", "What it is."),
+            Column("arguments", "VARCHAR", "What each argument is.", nullable=True),
+            Column("gives", "VARCHAR", "Its columns."),
+            Column("errors", "VARCHAR", "What it refuses.", nullable=True),
+            Column("example", "VARCHAR", "A statement that runs on any lake in which something is served."),
+        ),
+        ("name",),
+    ),
+    Table(
+        "column_lineage",
+        "Which columns the columns of tables are made from, as declared: one row a column and source.",
+        (
+            Column("table_name", "VARCHAR", "The table."),
+            Column("column_name", "VARCHAR", "Its column."),
+            Column("from_table", "VARCHAR", "The table that it is made from."),
+            Column("from_column", "VARCHAR", "The column that it is made from."),
+        ),
+        ("table_name", "column_name", "from_table", "from_column"),
+    ),
+)
+
 TABLES: dict[str, Table] = {
-    table.name: table for table in (*SOURCES, *FEATURES, *TRAINING, *SERVING, *REPORTS, *RECIPES, ARTIFACTS)
+    table.name: table for table in (*SOURCES, *FEATURES, *TRAINING, *SERVING, *REPORTS, *RECIPES, ARTIFACTS, *ANALYSTS)
 }
 
 

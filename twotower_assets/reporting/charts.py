@@ -14,7 +14,6 @@ from twotower_assets.reporting import frames, panels, theme
 from twotower_assets.reporting.theme import INK, WIDTH
 
 LISTED_CATEGORIES = 12
-_RECALL_BUCKETS = ("head", "mid", "tail", "cold", "beyond_head")
 _LORENZ_POINTS = 60
 _DELTA_AXIS = "← over-scores popular · δ · under-scores popular →"
 _BLUE, _ORANGE, _TEAL = theme.SERIES_COLOURS.values()
@@ -57,7 +56,7 @@ def recall_by_bucket(metrics: pl.DataFrame, k: int = 20) -> str:
         .filter(
             (pl.col("metric") == "recall")
             & (pl.col("k") == k)
-            & pl.col("bucket").is_in(_RECALL_BUCKETS)
+            & pl.col("bucket").is_in(theme.RECALL_BUCKETS)
             & pl.col("value").is_not_null()
         )
         .pipe(theme.with_series)
@@ -65,7 +64,7 @@ def recall_by_bucket(metrics: pl.DataFrame, k: int = 20) -> str:
     if rows.is_empty():
         return theme.nothing_to_show(f"Recall@{k} was not measured per bucket.")
     names, colours = theme.series_scale(rows)
-    buckets = [theme.bucket_name(b) for b in _RECALL_BUCKETS if b in set(rows["bucket"])]
+    buckets = [theme.bucket_name(b) for b in theme.RECALL_BUCKETS if b in set(rows["bucket"])]
     base = alt.Chart(panels.values(panels.named_buckets(rows), "bucket", "series", "value", "low", "high")).encode(
         y=alt.Y("bucket:N", sort=buckets, title=None, axis=alt.Axis(grid=False)),
         yOffset=alt.YOffset("series:N", sort=names),
@@ -173,7 +172,7 @@ def exposure_share(rows: pl.DataFrame) -> str:
     return theme.to_svg(chart, f"Stacked bars of the share of {panels.listed(domain)} in {panels.listed(order)}.")
 
 
-def popularity_tradeoff(metrics: pl.DataFrame, k: int = 20) -> str:
+def popularity_tradeoff(metrics: pl.DataFrame, k: int = 20, served: float | None = None) -> str:
     """Draw what the two-tower model's recall@k costs and buys over the popularity weight γ, written at the points.
 
     Recall@k is on the y axis of every panel; on the x axes are recall@k beyond the head and in the tail, coverage@k
@@ -182,6 +181,7 @@ def popularity_tradeoff(metrics: pl.DataFrame, k: int = 20) -> str:
     Args:
         metrics: see `frames.METRICS`. Baselines, which have no γ, become single points.
         k: the cut-off.
+        served: the γ whose point has a ring around it.
     """
     rows = theme.with_series(
         frames.METRICS.conform(metrics)
@@ -212,7 +212,7 @@ def popularity_tradeoff(metrics: pl.DataFrame, k: int = 20) -> str:
     if not found:
         return theme.nothing_to_show("The popularity weight was not varied.")
     drawn = [
-        panels.tradeoff_panel(panel, title, f"Recall@{k}", first=place % 2 == 0)
+        panels.tradeoff_panel(panel, title, f"Recall@{k}", first=place % 2 == 0, served=served)
         for place, (panel, title) in enumerate(found)
     ]
     return theme.to_svg(
@@ -293,12 +293,12 @@ def index_quality(rows: pl.DataFrame) -> str:
     x = alt.X("recall_at_k:Q", title=named, scale=alt.Scale(domain=[floor, 1]), axis=alt.Axis(tickCount=3))
     recall = base.mark_point(filled=True, size=80, color=_BLUE, opacity=1).encode(x=x, y=y)
     recall += base.mark_text(dy=-11).encode(x=x, y=y, text=alt.Text("recall_at_k:Q", format=".3f"))
-    drawn = [recall.properties(width=150, **size)]
+    drawn = [recall.properties(width=130, **size)]
     if table["queries_per_second"].count():
         x = alt.X("queries_per_second:Q", title="Queries per second", axis=alt.Axis(tickCount=3, format="~s"))
         speed = base.mark_bar(color=_TEAL, height=12).encode(x=x, y=bare)
         speed += base.mark_text(align="left", dx=5).encode(x=x, y=bare, text="speed_text:N")
-        drawn.append(speed.properties(width=130, **size))
+        drawn.append(speed.properties(width=110, **size))
     chart = alt.hconcat(*drawn, spacing=24)
     return theme.to_svg(chart, f"Recall and queries per second of the index at {panels.listed(names)}.")
 
@@ -333,11 +333,11 @@ def category_coverage(rows: pl.DataFrame) -> str:
     )
     base = alt.Chart(data)
     bars = base.mark_bar(color=_BLUE, height=6, yOffset=6).encode(x=x, y=y)
-    counts = base.mark_text(align="left", dy=-4).encode(x=alt.datum(0), y=y, text="text:N")
-    drawn = [(bars + counts).properties(width=120, **size)]
+    counts = base.mark_text(align="left", dy=-5).encode(x=alt.datum(0), y=y, text="text:N")
+    drawn = [(bars + counts).properties(width=105, **size)]
     if table["exposure_share"].count():
         drawn.append(
-            panels.dumbbells(base, alt.Y("name:N", sort=names, title=None, axis=None)).properties(width=170, **size)
+            panels.dumbbells(base, alt.Y("name:N", sort=names, title=None, axis=None)).properties(width=145, **size)
         )
     chart = alt.hconcat(*drawn, spacing=16)
     return theme.to_svg(chart, f"Coverage and exposure of the {len(names)} largest categories.")

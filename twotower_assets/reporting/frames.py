@@ -92,6 +92,17 @@ CURVES = Contract(
     {"epoch": pl.Int64, "loss": pl.Float64},
     {"validation_metric": pl.Float64, "pairs_per_second": pl.Float64},
 )
+DIFFERENCES = Contract(
+    "differences",
+    {"other": pl.String, "metric": pl.String, "k": pl.Int64, "bucket": pl.String, "difference": pl.Float64},
+    {
+        "value": pl.Float64,
+        "other_value": pl.Float64,
+        "low": pl.Float64,
+        "high": pl.Float64,
+        "users": pl.Int64,
+    },
+)
 INDEX_QUALITY = Contract(
     "index_quality",
     {"popularity_weight": pl.Float64, "recall_at_k": pl.Float64},

@@ -38,13 +38,14 @@ def curve_panel(rows: pl.DataFrame, title: str, colour: str) -> Any:
     return chart.properties(width=WIDTH, height=110, title=title)
 
 
-def tradeoff_panel(rows: pl.DataFrame, title: str, y_title: str, *, first: bool) -> Any:
+def tradeoff_panel(rows: pl.DataFrame, title: str, y_title: str, *, first: bool, served: float | None = None) -> Any:
     """Draw recall against another quantity, the model along γ as a line with γ at its points, baselines as points.
 
     Args:
         rows: columns model, series, weight (null for baselines), across (the quantity), value (recall).
         title: of the quantity.
         y_title: of recall; the panel has a labelled y axis only where it is the `first` of its line.
+        served: the weight whose point has a ring around it.
     """
     import altair as alt
 
@@ -59,14 +60,17 @@ def tradeoff_panel(rows: pl.DataFrame, title: str, y_title: str, *, first: bool)
     rising = run * rise > 0  # then γ stands on the left of its dot, off the line
     dial = dial.with_columns(text=pl.Series([theme.weight_text(weight) for weight in dial["weight"]], dtype=pl.String))
     data = alt.Chart(values(dial, "series", "weight", "across", "value", "text")).encode(x=x, y=y)
+    here = dial.clear() if served is None else dial.filter(weight=served)
+    ring = alt.Chart(values(here, "across", "value")).encode(x=x, y=y)
     fixed = alt.Chart(values(rows.filter(pl.col("weight").is_null()), "series", "across", "value"))
     chart = (
         data.mark_line(strokeWidth=2).encode(color=colour, order="weight:Q")
         + data.mark_point(filled=True, size=44, opacity=1).encode(color=colour, shape=shape)
+        + ring.mark_point(filled=False, size=150, strokeWidth=1.6, color=INK, opacity=1)
         + data.mark_text(align="right" if rising else "left", dx=-5 if rising else 5, dy=-7).encode(text="text:N")
         + fixed.mark_point(filled=True, size=64, opacity=1).encode(x=x, y=y, color=colour, shape=shape)
     )
-    return chart.properties(width=150, height=130)
+    return chart.properties(width=135, height=130)
 
 
 def dumbbells(base: Any, y: Any) -> Any:

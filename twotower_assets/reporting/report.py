@@ -6,10 +6,19 @@ charts in `charts`; the page fetches nothing and runs no script.
 
 from collections.abc import Callable, Mapping
 
-from twotower_assets.reporting import charts, tables, theme, words
-from twotower_assets.reporting.report_data import LineageEntry, RecommendedItem, ReportData, SampleUser
+import polars as pl
 
-__all__ = ["LineageEntry", "RecommendedItem", "ReportData", "SampleUser", "draw_charts", "render_report"]
+from twotower_assets.reporting import charts, tables, terms, theme, version_charts, words
+from twotower_assets.reporting.report_data import (
+    PREDECESSOR,
+    LineageEntry,
+    RecommendedItem,
+    ReportData,
+    SampleUser,
+    Setting,
+)
+
+__all__ = ["LineageEntry", "RecommendedItem", "ReportData", "SampleUser", "Setting", "draw_charts", "render_report"]
 
 LISTED_IN_TABLE = 60
 """Categories in the table below the chart."""
@@ -39,30 +48,46 @@ def render_report(data: ReportData, drawn: Mapping[str, str] | None = None) -> s
         warnings=words.warnings(data),
         trained_weight=words.trained_weight(data),
         gini=words.gini_sentence(data),
+        not_for=words.not_for(data),
+        predecessor=words.predecessor_sentence(data),
+        slopes=words.slope_sentences(data),
         sizes=tables.sizes(data),
         charts={name: Markup(svg) for name, svg in (drawn or draw_charts(data)).items()},
-        tables={
-            "comparison": tables.comparison(data),
-            "popularity": tables.popularity(data),
-            "recall_by_bucket": tables.recall_by_bucket(data),
-            "exposure": tables.exposure(data),
-            "largest_categories": tables.categories(every_category[: charts.LISTED_CATEGORIES]),
-            "categories": tables.categories(every_category[:LISTED_IN_TABLE]),
-            "weights": tables.weights(data),
-            "diagnostics": tables.diagnostics(data),
-            "training": tables.training(data),
-            "index": tables.index(data),
-            "lineage": tables.lineage(data),
-        },
+        tables=_tables(data, every_category),
         categories=len(every_category),
         listed_categories=charts.LISTED_CATEGORIES,
         listed_in_table=LISTED_IN_TABLE,
+        term_of=terms.term_of,
+        whole=words.whole,
         bucket_name=theme.bucket_name,
         bucket_colours=theme.BUCKET_COLOURS,
         weight_text=theme.weight_text,
         is_served=lambda weight: abs(weight - data.served_popularity_weight) < 1e-9,
     )
     return theme.printable(page)
+
+
+def _tables(data: ReportData, every_category: pl.DataFrame) -> dict[str, tables.Table]:
+    return {
+        "comparison": tables.comparison(data),
+        "popularity": tables.popularity(data),
+        "against_baselines": tables.against_baselines(data),
+        "predecessor": tables.predecessor(data),
+        "predecessor_categories": tables.predecessor_categories(data),
+        "recall_by_bucket": tables.recall_by_bucket(data),
+        "exposure": tables.exposure(data),
+        "largest_categories": tables.categories(every_category[: charts.LISTED_CATEGORIES], "Largest categories"),
+        "categories": tables.categories(
+            every_category[charts.LISTED_CATEGORIES : LISTED_IN_TABLE], "The next categories"
+        ),
+        "weights": tables.weights(data),
+        "diagnostics": tables.diagnostics(data),
+        "training": tables.training(data),
+        "settings_changed": tables.settings(data, changed=True),
+        "settings_default": tables.settings(data, changed=False),
+        "index": tables.index(data),
+        "lineage": tables.lineage(data),
+    }
 
 
 def draw_charts(data: ReportData) -> dict[str, str]:
@@ -85,11 +110,15 @@ def draw_charts(data: ReportData) -> dict[str, str]:
         ),
         "popularity_tradeoff": (
             dial["popularity_weight"].n_unique() > 1,
-            lambda: charts.popularity_tradeoff(metrics, data.k),
+            lambda: charts.popularity_tradeoff(metrics, data.k, data.served_popularity_weight),
         ),
         "popularity_delta": (
             data.popularity_diagnostics["delta"].count() > 0,
             lambda: charts.popularity_delta(data.popularity_diagnostics),
+        ),
+        "paired_differences": (
+            data.difference(PREDECESSOR, "recall")["difference"] is not None,
+            lambda: version_charts.paired_differences(data.differences, PREDECESSOR, data.k),
         ),
         "loss_curve": (not data.curves.is_empty(), lambda: charts.loss_curve(data.curves)),
         "index_quality": (

@@ -6,19 +6,46 @@ The fields, their tables and their checks belong here. How they are worded or dr
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import polars as pl
 
 from twotower_assets.reporting import frames
 
+PREDECESSOR = "predecessor"
+"""How `ReportData.differences` names the version that was served before."""
+
+
+def at_weight(weight: float) -> str:
+    """Give the name by which `ReportData.differences` knows the same model at another popularity weight γ."""
+    return f"two_tower at {weight:g}"
+
 
 class RecommendedItem(NamedTuple):
-    """One place of a list: the item, its title (None where the catalogue has none) and its bucket."""
+    """One place of a list.
+
+    Attributes:
+        item_id: the item.
+        title: None where the catalogue has none.
+        bucket: its popularity bucket.
+        reasons: titles of the clicked items that it resembles most, the nearest first.
+        hit: whether the user clicked it in the hold-out.
+    """
 
     item_id: int | str
     title: str | None
     bucket: str
+    reasons: Sequence[str] = ()
+    hit: bool = False
+
+
+class Setting(NamedTuple):
+    """One setting of the training: its name, its value and its default as text, and what it means."""
+
+    name: str
+    value: str
+    default: str
+    meaning: str
 
 
 class LineageEntry(NamedTuple):
@@ -32,11 +59,16 @@ class LineageEntry(NamedTuple):
 
 @dataclass(frozen=True)
 class SampleUser:
-    """One user: the titles clicked last, newest first, and the list that each popularity weight γ gives."""
+    """One user: the titles clicked last, newest first, and the list that each popularity weight γ gives.
+
+    `chosen_as` says by which rule the user is shown, as a phrase; `clicks` counts all clicks before the hold-out.
+    """
 
     user_id: int | str
     history: Sequence[str]
-    lists: Mapping[float, Sequence[tuple[int | str, str | None, str]]]
+    lists: Mapping[float, Sequence[RecommendedItem]]
+    chosen_as: str = ""
+    clicks: int | None = None
 
 
 @dataclass(frozen=True)
@@ -66,8 +98,17 @@ class ReportData:
         popularity_diagnostics: popularity_weight, delta, delta_low, delta_high, slope, pmi_correlation.
         curves: epoch, loss, validation_metric, pairs_per_second.
         index_quality: popularity_weight, recall_at_k (of exact search), k, queries_per_second.
+        differences: other, metric, k, bucket, value, other_value, difference, low, high, users: this version as served,
+            less another on the same users, `low` and `high` bounding the interval that is paired by user. `other` is
+            a baseline, `predecessor`, or this version at another γ (`at_weight`). `metric` is as in `metrics`, or
+            category_recall with the category as `bucket`.
+        predecessor_version: the version served before; empty where there is none.
+        predecessor_note: why there is no comparison with it; empty where there is one.
         samples: a few users with their lists.
+        samples_rule: how these users were chosen, as a sentence.
+        settings: how the model was trained.
         lineage: what the report was made from.
+        window: first and last day of the clicks that were trained on and held out.
         counts: sizes by name: users, items, training_pairs, test_clicks, days.
         k: the cut-off of the headline metrics.
         wide_k: the cut-off at which retrieval hands over to ranking.
@@ -92,7 +133,13 @@ class ReportData:
     popularity_diagnostics: pl.DataFrame = field(default_factory=pl.DataFrame)
     curves: pl.DataFrame = field(default_factory=pl.DataFrame)
     index_quality: pl.DataFrame = field(default_factory=pl.DataFrame)
+    differences: pl.DataFrame = field(default_factory=pl.DataFrame)
+    predecessor_version: str = ""
+    predecessor_note: str = ""
     samples: Sequence[SampleUser] = ()
+    samples_rule: str = ""
+    settings: Sequence[Setting] = ()
+    window: tuple[dt.date, dt.date] | None = None
     lineage: Sequence[tuple[str, str | None, int | None, str]] = ()
     counts: Mapping[str, float | None] = field(default_factory=dict)
     k: int = 20
@@ -116,6 +163,7 @@ class ReportData:
             frames.POPULARITY_DIAGNOSTICS,
             frames.CURVES,
             frames.INDEX_QUALITY,
+            frames.DIFFERENCES,
         ):
             object.__setattr__(self, contract.name, contract.conform(getattr(self, contract.name)))
 
@@ -135,6 +183,14 @@ class ReportData:
             & (pl.col("k").is_null() | (pl.col("k") == (self.k if k is None else k)))
         )
         return rows.select("value", "low", "high").row(0) if len(rows) else (None, None, None)
+
+    def difference(self, other: str, metric: str, bucket: str = "all", k: int | None = None) -> dict[str, Any]:
+        """Give the row of `differences` of one metric, by column; every number None where it was not measured."""
+        rows = self.differences.filter(
+            other=other, metric=metric, bucket=bucket, k=self.k if k is None else k
+        ).drop_nulls("difference")
+        columns = ("value", "other_value", "difference", "low", "high", "users")
+        return rows.select(columns).row(0, named=True) if len(rows) else dict.fromkeys(columns)
 
     @property
     def models(self) -> list[str]:

@@ -4,13 +4,13 @@ Which rows and columns there are, and their order, belongs here. How a number is
 is no HTML.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
 from twotower_assets.reporting import theme, words
-from twotower_assets.reporting.report_data import ReportData
+from twotower_assets.reporting.report_data import PREDECESSOR, ReportData
 from twotower_assets.reporting.theme import bucket_name, model_name, weight_text
 
 
@@ -36,29 +36,31 @@ Measured = tuple[float | None, float | None, float | None]
 
 
 def comparison(data: ReportData) -> Table:
-    """Set the served model beside its baselines, each number with its interval."""
+    """Set the served model beside its baselines, one metric a row, each number with its interval."""
     k, wide = data.k, data.wide_k
     asked = (
         (f"Recall@{k}", "recall", k, "all"),
+        (f"Recall@{k}, beyond the head", "recall", k, "beyond_head"),
         (f"NDCG@{k}", "ndcg", k, "all"),
+        (f"Hit rate@{k}", "hit_rate", k, "all"),
+        (f"MRR@{k}", "mrr", k, "all"),
         (f"Recall@{wide}", "recall", wide, "all"),
         (f"Coverage@{k}", "coverage", k, "all"),
-        (f"Beyond-head recall@{k}", "recall", k, "beyond_head"),
     )
-    columns = [
-        _best_first([data.metric(model, metric, at, bucket) for model in data.models], 3)
-        for _, metric, at, bucket in asked
+    rows = [
+        (head, _best_first([data.metric(model, metric, at, bucket) for model in data.models], 3))
+        for head, metric, at, bucket in asked
     ]
     return Table(
         f"The model at γ = {weight_text(data.served_popularity_weight)} and its baselines; "
-        f"below each number its {100 * data.interval_level:.0f} % interval.",
-        ["Model", *(head for head, *_ in asked)],
-        _by_row([model_name(model) for model in data.models], columns),
+        f"below each number its {100 * data.interval_level:.0f} % interval. Bold marks the largest of a row.",
+        ["Metric", *map(model_name, data.models)],
+        _told(rows),
     )
 
 
 def popularity(data: ReportData) -> Table:
-    """Show what each model does to popular items."""
+    """Show what each model does to popular items, one metric a row."""
     asked: tuple[tuple[str, str, Callable[[float | None], str]], ...] = (
         ("Gini of exposure", "gini", lambda value: words.decimal(value, 2)),
         (
@@ -72,13 +74,72 @@ def popularity(data: ReportData) -> Table:
         ("Calibration (JSD)", "calibration", lambda value: words.decimal(value, 3)),
     )
     rows = [
-        (model_name(model), [Cell(write(data.metric(model, metric)[0])) for _, metric, write in asked])
-        for model in data.models
+        (head, [Cell(write(data.metric(model, metric)[0])) for model in data.models]) for head, metric, write in asked
     ]
     return Table(
         f"What the first {data.k} suggestions do to popular items.",
-        ["Model", *(head for head, *_ in asked)],
+        ["Metric", *map(model_name, data.models)],
         _told(rows),
+    )
+
+
+def against_baselines(data: ReportData) -> Table:
+    """Give the differences from each baseline, paired by user, in percentage points."""
+    others = [model for model in data.models if model in set(data.differences["other"])]
+    rows = [
+        (head, [_points(data.difference(other, metric, bucket, k)) for other in others])
+        for head, metric, bucket, k in _paired(data)
+    ]
+    return Table(
+        "This model less each baseline, user by user, in percentage points.",
+        ["Metric", *(f"Less {words.named(other)}" for other in others)],
+        _told(rows) if others else [],
+    )
+
+
+def predecessor(data: ReportData) -> Table:
+    """Set this version beside the one that was served before, with differences in percentage points."""
+    rows = []
+    for head, metric, bucket, k in (
+        *_paired(data),
+        (f"Coverage@{data.k}", "coverage", "all", data.k),
+        ("Gini of exposure", "gini", "all", data.k),
+    ):
+        found = data.difference(PREDECESSOR, metric, bucket, k)
+        if found["difference"] is not None:
+            cells = [Cell(words.decimal(found["value"])), Cell(words.decimal(found["other_value"])), _points(found)]
+            rows.append((head, cells))
+    return Table(
+        "This version and the one served before, on the same users; differences in percentage points, with intervals "
+        "that are paired by user.",
+        ["Metric", "This version", "Served before", "Difference"],
+        rows,
+    )
+
+
+def predecessor_categories(data: ReportData) -> Table:
+    """List the categories whose recall differs from the predecessor's, as far as the interval is clear of 0."""
+    clear = (
+        data.differences.filter(other=PREDECESSOR, metric="category_recall")
+        .filter((pl.col("low") > 0) | (pl.col("high") < 0))
+        .sort("difference", "bucket", descending=[True, False])
+    )
+    rows = [
+        (
+            row["bucket"],
+            [
+                Cell(words.decimal(row["value"])),
+                Cell(words.decimal(row["other_value"])),
+                _points(row),
+                Cell(words.whole(row["users"])),
+            ],
+        )
+        for row in clear.iter_rows(named=True)
+    ]
+    return Table(
+        f"Recall@{data.k} of the clicks of one category, where the interval of the difference is clear of 0.",
+        ["Category", "This version", "Served before", "Difference", "Users"],
+        rows,
     )
 
 
@@ -86,35 +147,35 @@ def recall_by_bucket(data: ReportData) -> Table:
     """Give the numbers behind the chart of recall by bucket."""
     present = set(data.metrics.filter(pl.col("metric") == "recall")["bucket"])
     buckets = [bucket for bucket in (*theme.BUCKET_COLOURS, "beyond_head") if bucket in present]
-    columns = [[_cell(data.metric(model, "recall", bucket=bucket), 3) for model in data.models] for bucket in buckets]
-    names = [model_name(model) for model in data.models]
-    return Table(f"Recall@{data.k} by bucket.", ["Model", *map(bucket_name, buckets)], _by_row(names, columns))
+    rows = [
+        (bucket_name(bucket), [_cell(data.metric(model, "recall", bucket=bucket), 3) for model in data.models])
+        for bucket in buckets
+    ]
+    return Table(f"Recall@{data.k} by bucket.", ["Bucket", *map(model_name, data.models)], _told(rows))
 
 
 def exposure(data: ReportData) -> Table:
     """Give the numbers behind the chart of exposure: catalogue, clicks and each model's lists."""
     rows = theme.with_series(data.served(data.exposure))
-    buckets = [bucket for bucket in theme.BUCKET_COLOURS if bucket in set(rows["bucket"])]
-
-    def share(column: str, series: str | None) -> list[Cell]:
-        held = dict(rows.filter(pl.col("series") == series if series else True).select("bucket", column).iter_rows())
-        return [Cell(words.percent(held.get(bucket))) for bucket in buckets]
-
     names, _ = theme.series_scale(rows)
-    lines = [
-        ("Catalogue", share("catalogue_share", None)),
-        ("Clicks", share("click_share", None)),
-        *((name, share("exposure_share", name)) for name in names),
-    ]
+    columns = {"catalogue_share": "Catalogue", "click_share": "Clicks"}
+
+    def share(bucket: str) -> list[Cell]:
+        inside = rows.filter(bucket=bucket)
+        whole = [inside[column].drop_nulls().to_list()[:1] for column in columns]
+        shown = [inside.filter(series=name)["exposure_share"].to_list()[:1] for name in names]
+        return [Cell(words.percent(found[0] if found else None)) for found in (*whole, *shown)]
+
+    buckets = [bucket for bucket in theme.BUCKET_COLOURS if bucket in set(rows["bucket"])]
     return Table(
         "Shares of items, of clicks and of places in lists.",
-        ["Share of", *map(bucket_name, buckets)],
-        _told(lines),
+        ["Bucket", *columns.values(), *names],
+        _told([(bucket_name(bucket), share(bucket)) for bucket in buckets]),
     )
 
 
-def categories(frame: pl.DataFrame) -> Table:
-    """List categories with items, items recommended, and shares of places and of clicks."""
+def categories(frame: pl.DataFrame, which: str = "Categories") -> Table:
+    """List categories (`which` ones, the caption says): items, items recommended, shares of places and of clicks."""
     rows = [
         (
             name,
@@ -130,7 +191,7 @@ def categories(frame: pl.DataFrame) -> Table:
     ]
     heads = ["Category", "Items", "Recommended", "Coverage", "Of places", "Of clicks"]
     return Table(
-        "Categories by number of items: items, those in at least one list, shares of places and of clicks.",
+        f"{which} by number of items: items, those in at least one list, shares of places and of clicks.",
         heads,
         rows,
     )
@@ -141,7 +202,7 @@ def weights(data: ReportData) -> Table:
     ours = data.metrics.filter((pl.col("model") == "two_tower") & pl.col("popularity_weight").is_not_null())
     asked = (
         (f"Recall@{data.k}", "recall", "all"),
-        ("Beyond head", "recall", "beyond_head"),
+        ("Beyond the head", "recall", "beyond_head"),
         ("Tail", "recall", "tail"),
         (f"Coverage@{data.k}", "coverage", "all"),
         ("Gini", "gini", "all"),
@@ -204,6 +265,17 @@ def training(data: ReportData) -> Table:
     return Table("The training in numbers.", ["Measure", "Value"], _told(rows))
 
 
+def settings(data: ReportData, *, changed: bool) -> Table:
+    """List the settings of the training that differ from their defaults, or the others."""
+    rows = [
+        (one.name, [Cell(one.value), Cell(one.default), Cell(one.meaning)])
+        for one in data.settings
+        if (one.value != one.default) == changed
+    ]
+    caption = "Settings that differ from their defaults." if changed else "Settings at their defaults."
+    return Table(caption, ["Setting", "Value", "Default", "Meaning"], rows)
+
+
 def index(data: ReportData) -> Table:
     """Show recall and speed of the index per γ."""
     rows = [
@@ -215,7 +287,8 @@ def index(data: ReportData) -> Table:
         .sort("popularity_weight")
         .iter_rows()
     ]
-    return Table("The vector index against exact search.", ["γ", "Recall@k", "k", "Queries per second"], rows)
+    heads = ["γ", "Recall of exact search", "k", "Queries per second"]
+    return Table("The vector index against exact search.", heads, rows)
 
 
 def lineage(data: ReportData) -> Table:
@@ -263,8 +336,23 @@ def _best_first(column: Sequence[Measured], places: int) -> list[Cell]:
     ]
 
 
-def _by_row(names: Sequence[str], columns: Sequence[Sequence[Cell]]) -> list[tuple[str, Sequence[Cell]]]:
-    return _told([(name, [column[place] for column in columns]) for place, name in enumerate(names)])
+def _paired(data: ReportData) -> list[tuple[str, str, str, int]]:
+    """Head, metric, bucket and depth of what is compared user by user."""
+    k, wide = data.k, data.wide_k
+    buckets = [(f"Recall@{k}, {bucket_name(name).lower()}", "recall", name, k) for name in theme.RECALL_BUCKETS]
+    return [
+        (f"Recall@{k}", "recall", "all", k),
+        *buckets,
+        (f"NDCG@{k}", "ndcg", "all", k),
+        (f"Recall@{wide}", "recall", "all", wide),
+    ]
+
+
+def _points(found: Mapping[str, float | None]) -> Cell:
+    """Write a difference in percentage points with its interval."""
+    low, high = found["low"], found["high"]
+    note = "" if low is None or high is None else words.interval(100 * low, 100 * high, 1, sign=True)
+    return Cell(words.points(found["difference"]), note)
 
 
 def _told(rows: Sequence[tuple[str, Sequence[Cell]]]) -> list[tuple[str, Sequence[Cell]]]:

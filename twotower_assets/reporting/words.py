@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from twotower_assets.reporting.report_data import ReportData
+from twotower_assets.reporting.report_data import PREDECESSOR, ReportData, at_weight
 from twotower_assets.reporting.theme import model_name, weight_text
 
 ABSENT = "–"
@@ -39,12 +39,13 @@ def signed(value: float | None, places: int = 2) -> str:
     return decimal(abs(rounded), places) if rounded == 0 else f"{value:+,.{places}f}".replace("-", "−")
 
 
-def percent(share: float | None) -> str:
-    """Write a share in per cent: whole numbers, one decimal below 10 %, `–` where there is none."""
+def percent(share: float | None, places: int | None = None) -> str:
+    """Write a share in per cent: whole numbers, one decimal below 10 % or as many as asked; `–` where there is none."""
     if share is None or not math.isfinite(share):
         return ABSENT
     number = 100 * share
-    places = 0 if number == 0 or abs(number) >= 9.95 else 1
+    if places is None:
+        places = 0 if number == 0 or abs(number) >= 9.95 else 1
     return f"{number:.{places}f}{_NO_BREAK}%".replace("-", "−")
 
 
@@ -71,6 +72,11 @@ def bracketed(low: float | None, high: float | None, places: int = 2, *, sign: b
     return f"[{write(low, places)}, {write(high, places)}]"
 
 
+def points(share: float | None, places: int = 1) -> str:
+    """Write a difference of shares in percentage points with its sign, `–` where there is none."""
+    return ABSENT if share is None else signed(100 * share, places)
+
+
 def delta_sentence(delta: float | None, low: float | None = None, high: float | None = None) -> str | None:
     """Say what the missing popularity δ means; None where δ was not fitted.
 
@@ -93,10 +99,12 @@ def findings(data: ReportData) -> list[Finding]:
     """Give the summary, most important first; a finding whose numbers are missing is left out."""
     made = (
         _recall(data),
+        _predecessor(data),
         _beyond_the_head(data),
         _coverage(data),
         _head_exposure(data),
         _missing_popularity(data),
+        _other_weight(data),
     )
     return [finding for finding in made if finding is not None]
 
@@ -145,12 +153,76 @@ def gini_sentence(data: ReportData) -> str | None:
     ours = gini.pop("two_tower", None)
     if ours is None:
         return None
-    others = [f"{_named(model)} {decimal(value, 2)}" for model, value in gini.items() if value is not None]
+    others = [f"{named(model)} {decimal(value, 2)}" for model, value in gini.items() if value is not None]
     beside = f" ({', '.join(others)})" if others else ""
     return (
         f"The Gini coefficient of exposure is {decimal(ours, 2)}{beside}; 0 shows every item equally often, "
         "1 shows one item only."
     )
+
+
+def predecessor_sentence(data: ReportData) -> str:
+    """Say how the model does beside the version served before it, or why that cannot be said."""
+    if not data.predecessor_version:
+        return "No other version was served before this one, so there is nothing to compare it with."
+    if data.predecessor_note:
+        version = data.predecessor_version
+        return f"There is no comparison with {version}, the version served before: {data.predecessor_note}"
+    found = data.difference(PREDECESSOR, "recall")
+    if found["difference"] is None:
+        return f"The recall of {data.predecessor_version}, the version served before, was not measured."
+    return (
+        f"Recall@{data.k} beside {data.predecessor_version}, the version served before, on the same held-out clicks: "
+        f"{_more_or_less(found['difference'], found['low'], found['high'])}."
+    )
+
+
+def not_for(data: ReportData) -> list[str]:
+    """Say what the model must not be used for, as far as the measurements tell, and what offline numbers leave open."""
+    found = []
+    rows = data.served(data.popularity_diagnostics).drop_nulls(["delta", "delta_low", "delta_high"])
+    if not rows.is_empty():
+        delta, low, high = rows.select("delta", "delta_low", "delta_high").row(0)
+        if not low <= 0 <= high:
+            found.append(
+                f"Forecasting clicks: its scores are no click probabilities (δ{_NO_BREAK}={_NO_BREAK}{signed(delta)}, "
+                "not 0)."
+            )
+    cold = data.exposure.filter(bucket="cold")["catalogue_share"].drop_nulls()
+    if len(cold) and cold[0] > 0:
+        recall = data.metric("two_tower", "recall", bucket="cold")[0]
+        told = f", and finds {percent(recall)} of the clicks on them" if recall is not None else ""
+        found.append(
+            f"Launching items: {percent(cold[0])} of the catalogue has no training click; the model knows such items "
+            f"by category and features alone{told}."
+        )
+    return [
+        *found,
+        "People without an earlier click: it knows of them only what the table of users says.",
+        "Predicting what a change of the lists will do: these are logged clicks, and what was never shown could not be "
+        "clicked. A test on live traffic decides.",
+    ]
+
+
+def slope_sentences(data: ReportData) -> list[str]:
+    """Say what the slope on log q and the correlation with PMI tell of the model as served."""
+    rows = data.served(data.popularity_diagnostics)
+    if rows.is_empty():
+        return []
+    slope, correlation = rows.select("slope", "pmi_correlation").row(0)
+    at, said = f"At γ = {weight_text(data.served_popularity_weight)}", []
+    if slope is not None:
+        said.append(
+            f"{at}, where one item is clicked ten times as often as another, its score differs by "
+            f"{signed(slope * math.log(10))} on average (slope {signed(slope)} on log q; log q itself has 1, a "
+            "score that ignores popularity 0)."
+        )
+    if correlation is not None:
+        said.append(
+            f"{at}, mean scores correlate {signed(correlation)} with the PMI counted between user segments and items; "
+            "near 1 the score is affinity, near 0 popularity drowns it. The correlation falls as γ rises, by design."
+        )
+    return said
 
 
 def _recall(data: ReportData) -> Finding | None:
@@ -164,21 +236,50 @@ def _recall(data: ReportData) -> Finding | None:
     return Finding(percent(value), sentence + _compared(data, low, high))
 
 
+def _predecessor(data: ReportData) -> Finding | None:
+    found = data.difference(PREDECESSOR, "recall")
+    if found["difference"] is None:
+        return None
+    sentence = (
+        f"Recall beside the version served before it, on the same held-out clicks: "
+        f"{_more_or_less(found['difference'], found['low'], found['high'])}"
+    )
+    beyond = data.difference(PREDECESSOR, "recall", "beyond_head")
+    if beyond["difference"] is not None:
+        sentence += "; beyond the head, " + _more_or_less(beyond["difference"], beyond["low"], beyond["high"])
+    return Finding(f"{points(found['difference'])}{_NO_BREAK}pt", sentence + ".")
+
+
+def _more_or_less(difference: float, low: float | None, high: float | None) -> str:
+    """Put a difference of recalls into words, as clear as its interval is."""
+    if low is not None and high is not None and low <= 0 <= high:
+        return f"no clear difference: {points(difference)} points {bracketed(100 * low, 100 * high, 1, sign=True)}"
+    ends = sorted((abs(low), abs(high))) if low is not None and high is not None else (None, None)
+    places = 2 if ends[0] is not None and round(100 * ends[0], 1) == 0 else 1
+    bounds = "" if ends[0] is None or ends[1] is None else bracketed(100 * ends[0], 100 * ends[1], places)
+    size = f"{decimal(abs(100 * difference), places)} points {'more' if difference > 0 else 'less'}"
+    return f"{size} {bounds}".strip()
+
+
 def _compared(data: ReportData, low: float | None, high: float | None) -> str:
-    """Say whether the model's interval is clear of the best baseline's."""
+    """Say how far the model is from the best baseline: paired by user where that was measured, else by intervals."""
     rivals = [(data.metric(model, "recall"), model) for model in data.models if model in _BASELINES]
     measured = [(value, bounds, model) for (value, *bounds), model in rivals if value is not None]
-    if not measured or low is None or high is None:
+    if not measured:
         return ""
     _, (rival_low, rival_high), model = max(measured, key=lambda rival: rival[0])
-    if rival_low is None or rival_high is None:
+    paired = data.difference(model, "recall")
+    if paired["difference"] is not None:
+        more = _more_or_less(paired["difference"], paired["low"], paired["high"])
+        return f" Beside {named(model)}, user by user: {more}."
+    if low is None or high is None or rival_low is None or rival_high is None:
         return ""
     level = percent(data.interval_level)
     if low > rival_high:
-        return f" Its {level} interval lies clear above that of {_named(model)}."
+        return f" Its {level} interval lies clear above that of {named(model)}."
     if high < rival_low:
-        return f" Its {level} interval lies clear below that of {_named(model)}."
-    return f" Its {level} interval overlaps that of {_named(model)}: read the difference with care."
+        return f" Its {level} interval lies clear below that of {named(model)}."
+    return f" Its {level} interval overlaps that of {named(model)}: read the difference with care."
 
 
 def _beyond_the_head(data: ReportData) -> Finding | None:
@@ -223,19 +324,52 @@ def _missing_popularity(data: ReportData) -> Finding | None:
     sentence = delta_sentence(delta, low, high)
     if sentence is None:
         return None
+    if low is None or high is None or not low <= 0 <= high:
+        sentence += f" Popular items stand {'lower' if delta > 0 else 'higher'} in its lists than their clicks warrant."
     return Finding(f"δ{_NO_BREAK}{signed(delta)}", f"At γ = {weight_text(data.served_popularity_weight)}, {sentence}")
+
+
+def _other_weight(data: ReportData) -> Finding | None:
+    """Say which γ finds most beyond the head among those that do not recall clearly less than the served one."""
+    served = data.served_popularity_weight
+    ours = data.metrics.filter((pl.col("model") == "two_tower") & (pl.col("k") == data.k)).drop_nulls("value")
+    coverage = dict(ours.filter(metric="coverage").select("popularity_weight", "value").iter_rows())
+    gains = {}
+    for weight in ours["popularity_weight"].drop_nulls().unique().sort():
+        recall, beyond = (data.difference(at_weight(weight), "recall", bucket) for bucket in ("all", "beyond_head"))
+        if recall["low"] is not None and beyond["difference"] is not None and {weight, served} <= coverage.keys():
+            gains[weight] = recall, beyond
+    if not gains:
+        return None
+    better = {weight: pair for weight, pair in gains.items() if pair[0]["low"] <= 0 and pair[1]["high"] < 0}
+    if not better:
+        return Finding(
+            f"γ{_NO_BREAK}{weight_text(served)}",
+            "No other measured γ finds clearly more beyond the head without recalling clearly less overall.",
+        )
+    best = min(better, key=lambda weight: better[weight][1]["difference"])
+    recall, beyond = better[best]
+    sentence = (
+        f"With γ = {weight_text(best)} instead of {weight_text(served)} it would find "
+        f"{percent(beyond['other_value'])} beyond the head instead of {percent(beyond['value'])}, and show "
+        f"{percent(coverage[best])} of the catalogue instead of {percent(coverage[served])}, at a recall that is not "
+        f"clearly lower ({points(-recall['difference'])} points "
+        f"{bracketed(-100 * recall['high'], -100 * recall['low'], 1, sign=True)})."
+    )
+    return Finding(f"γ{_NO_BREAK}{weight_text(best)}", sentence)
 
 
 def _beside(data: ReportData, verb: str, metric: str, bucket: str) -> str:
     """Continue a sentence with the baselines' values."""
     values = [(model, data.metric(model, metric, bucket=bucket)[0]) for model in data.models if model in _BASELINES]
-    known = [(_named(model), percent(value)) for model, value in values if value is not None]
+    known = [(named(model), percent(value)) for model, value in values if value is not None]
     if not known:
         return ""
     (first, share), *rest = known
     return "; " + ", ".join([f"{first} {verb} {share}", *(" ".join(pair) for pair in rest)])
 
 
-def _named(model: str) -> str:
+def named(model: str) -> str:
+    """Give the name of a model within a sentence."""
     name = model_name(model)
     return name if name.isupper() else name.lower()

@@ -1,0 +1,23 @@
+-- No version that could be served, and is of the champion's day or a later one, was refused when it was judged last.
+WITH
+latest AS (
+    SELECT model_version, model_day, decision, reasons
+    FROM champion_decisions
+    QUALIFY row_number() OVER (PARTITION BY model_version ORDER BY decided_at DESC) = 1
+),
+refused AS (
+    SELECT latest.*
+    FROM latest
+    WHERE
+        decision = 'refused'
+        AND model_version NOT IN (SELECT model_version FROM champion)
+        AND model_version IN (SELECT model_version FROM ann_index_quality)
+        AND model_day >= coalesce((SELECT max(model_day) FROM champion), model_day)
+)
+SELECT
+    count(*) = 0 AS passed,
+    coalesce('refused: ' || string_agg(model_version, ', ' ORDER BY model_day DESC), 'no challenger refused')
+    || '; served: ' || coalesce((SELECT any_value(model_version) FROM champion), 'nothing') AS observed,
+    'every newer version passes the gates against the champion' AS wanted,
+    list(model_version || ' ' || reasons ORDER BY model_day DESC)[:5] AS sample
+FROM refused

@@ -1,0 +1,20 @@
+-- The challenger's recall@20 is not lower than the champion's by more than the allowed share of it, whichever users of
+-- the same kind had been asked: the whole paired interval lies above the margin.
+WITH compared AS (
+    SELECT value, other_value, difference, low, high, -$maximum_recall_loss * other_value AS margin
+    FROM staged_version_comparisons
+    WHERE metric = 'recall' AND k = 20 AND bucket = 'all'
+)
+SELECT
+    coalesce(bool_and(coalesce(isfinite(low) AND low >= margin, false)), true) AS passed,
+    coalesce(
+        'recall@20 of ' || any_value(round(value, 4)) || ', that is ' || any_value(printf('%+.4f', difference))
+        || coalesce(' [' || any_value(printf('%+.4f', low)) || ', ' || any_value(printf('%+.4f', high)) || ']', '')
+        || ' against the champion''s ' || any_value(round(other_value, 4)),
+        'no champion of another version to compare with'
+    ) AS observed,
+    'the whole interval'
+    || coalesce(' at least ' || any_value(printf('%+.4f', margin)), ' above the margin')
+    || printf(', %g %% of the champion''s recall', 100 * $maximum_recall_loss) AS wanted,
+    [] AS sample
+FROM compared

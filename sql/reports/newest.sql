@@ -1,0 +1,9 @@
+-- The newest report, of a version (its own or the model's) and a model's day where they are given.
+SELECT version
+FROM artifacts
+WHERE
+    asset = 'popularity_bias_report'
+    AND ($version::VARCHAR IS NULL OR $version IN (version, upstream ->> '$.artifacts[0].version'))
+    AND ($day::DATE IS NULL OR model_day = $day)
+ORDER BY created_at DESC, version
+LIMIT 1

@@ -1,0 +1,6 @@
+-- The index and the report that a version was served with last.
+SELECT index_version, report_version
+FROM champion_decisions
+WHERE model_version = $version AND decision != 'refused'
+ORDER BY decided_at DESC
+LIMIT 1

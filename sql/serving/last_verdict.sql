@@ -1,0 +1,9 @@
+-- The last judgement of a challenger against the champion of the moment.
+SELECT decision, reasons, index_version
+FROM champion_decisions
+WHERE
+    model_version = $model_version
+    AND champion_before IS NOT DISTINCT FROM $champion_before
+    AND decision IN ('promoted', 'refused')
+ORDER BY decided_at DESC
+LIMIT 1

@@ -1,0 +1,85 @@
+"""The application that every command is added to, and what commands share: options, errors, consoles.
+
+No command lives here.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+if TYPE_CHECKING:
+    from twotower_assets.platform import Platform
+
+app = typer.Typer(
+    help="Two-tower retrieval on Dagster: look into the lake, ask for recommendations, follow lineage.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+out, err = Console(soft_wrap=True), Console(stderr=True, soft_wrap=True)
+WIDE = 140
+"""Columns of a terminal in which no name of a recipe is cut off."""
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+Count = Annotated[int, typer.Option("-k", min=1, max=1000, help="How many items.")]
+
+
+def told_in_one_line(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Turn the errors that people can do something about into one message and exit code 1."""
+
+    @functools.wraps(command)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        import duckdb
+
+        try:
+            return command(*args, **kwargs)
+        except typer.Exit:  # a RuntimeError too, but no failure: it only carries the exit code
+            raise
+        except (RuntimeError, ValueError, LookupError, OSError, duckdb.Error) as error:
+            fail(str(error) or type(error).__name__)
+
+    return guarded
+
+
+def fail(message: str) -> NoReturn:
+    """Print an error and exit with 1."""
+    err.print(f"[bold red]error:[/] {escape(message)}", highlight=False)
+    raise typer.Exit(1)
+
+
+def open_home() -> Platform:
+    """The platform of the home folder."""
+    from twotower_assets.platform import open_platform
+    from twotower_assets.settings import load_settings
+
+    return open_platform(load_settings())
+
+
+def json_value(value: Any) -> Any:
+    """JSON has no NaN and no infinity; they become null."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def training_changes(changes: list[str]) -> dict[str, Any]:
+    """The training settings of `--set NAME=VALUE`. Raises `ValueError` for what is none."""
+    import yaml
+
+    pairs = [change.partition("=") for change in changes]
+    if wrong := [name for name, equals, _ in pairs if not equals]:
+        raise ValueError(f"--set takes NAME=VALUE, not '{wrong[0]}'")
+    try:
+        return {name: yaml.safe_load(value) for name, _, value in pairs}
+    except yaml.YAMLError as error:
+        raise ValueError(f"--set takes values as in YAML, such as 0.5, logq or [128, 64]: {error}") from error
+
+
+def terminal_width() -> int:
+    """Columns that a table may take."""
+    return max(out.width, 80)

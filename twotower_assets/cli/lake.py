@@ -1,0 +1,117 @@
+"""Commands that look into what is there: the lake in SQL, reports, lineage, what is installed and where."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Annotated
+
+import typer
+
+from twotower_assets.cli.app import AsJson, app, fail, json_value, open_home, out, terminal_width, told_in_one_line
+
+Snapshot = Annotated[
+    int | None, typer.Option("--snapshot", min=0, help="The lake as it stood at a snapshot. Default: as it stands.")
+]
+
+
+@app.command()
+@told_in_one_line
+def sql(
+    query: Annotated[str | None, typer.Argument(help="One statement; without it, a prompt opens.")] = None,
+    as_json: AsJson = False,
+    snapshot: Snapshot = None,
+) -> None:
+    """Query the lake, read-only: one statement, or an interactive prompt.
+
+    Views and macros that are there for you: `twotower sql "SELECT signature, description FROM macro_help"`
+
+    Examples: `twotower sql "FROM recommend('1', 5, 0.5)"`, `twotower sql --snapshot 17 "FROM items"`, `twotower sql`
+    """
+    from twotower_assets.prompt import run_prompt
+
+    platform = open_home()
+    with platform.lake.reader(snapshot, transaction=False) as con:
+        if query is None:
+            run_prompt(con)
+        elif as_json:
+            cursor = con.execute(query)
+            names = [column[0] for column in cursor.description or []]
+            rows = [dict(zip(names, map(json_value, row), strict=True)) for row in cursor.fetchall()]
+            print(json.dumps(rows, default=str, allow_nan=False))
+        else:
+            relation = con.sql(query)
+            if relation is not None:
+                relation.show(max_width=terminal_width(), max_rows=1000)
+
+
+@app.command()
+@told_in_one_line
+def attach(snapshot: Snapshot = None) -> None:
+    """Print the statements that attach the lake, read-only, in any DuckDB of the installed version.
+
+    Example: `duckdb -cmd "$(twotower attach)"` opens DuckDB's own prompt on the lake.
+    """
+    print(open_home().lake.attach_script(snapshot), end="")
+
+
+@app.command()
+@told_in_one_line
+def report(
+    version: Annotated[str | None, typer.Option("--version", help="Of a report's or a model's version.")] = None,
+    day: Annotated[datetime | None, typer.Option("--day", formats=["%Y-%m-%d"], help="Of a model's day.")] = None,
+    open_it: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+) -> None:
+    """Where the newest report is: the path of its page.
+
+    Examples: `twotower report --open`, `twotower report --day 2022-04-30`
+    """
+    import webbrowser
+
+    from twotower_assets.analysis import report_page
+
+    page = report_page(open_home(), version, day.date() if day else None)
+    print(page)
+    if open_it and not webbrowser.open(page.as_uri()):
+        fail("no browser was found; open the page above in one (the variable BROWSER names it)")
+
+
+@app.command()
+@told_in_one_line
+def lineage(
+    artifact: Annotated[str, typer.Argument(help="An asset (its newest version), a version, or asset/version.")],
+    as_json: AsJson = False,
+) -> None:
+    """What an artifact was made from, down to raw partitions and snapshots of the lake.
+
+    Examples: `twotower lineage ann_index`, `twotower lineage tower_checkpoint --json`
+    """
+    from twotower_assets.lineage import lineage as chain_of
+    from twotower_assets.lineage_tree import as_tree
+
+    node = chain_of(open_home(), artifact)
+    if as_json:
+        print(json.dumps(node.as_dict(), indent=2, default=str))
+    else:
+        out.print(as_tree(node))
+
+
+@app.command()
+@told_in_one_line
+def doctor(as_json: AsJson = False) -> None:
+    """What is installed, where state lives, what is wrong. Exit code 1 if anything is.
+
+    Example: `twotower doctor`
+    """
+    from twotower_assets.doctor import examine
+
+    findings = examine()
+    if as_json:
+        print(json.dumps([finding._asdict() for finding in findings], indent=2))
+    else:
+        for finding in findings:
+            sign = "[green]ok   [/]" if finding.ok else "[bold red]WRONG[/]"
+            out.print(f"{sign} [bold]{finding.name}[/]: ", end="")
+            out.print(finding.text, markup=False, highlight=False)
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)

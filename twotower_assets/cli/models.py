@@ -1,0 +1,188 @@
+"""Commands about models: recipes, versions side by side, and which of them is served."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table as RichTable
+
+from twotower_assets.cli.app import WIDE, AsJson, app, json_value, open_home, out, told_in_one_line, training_changes
+
+if TYPE_CHECKING:
+    from twotower_assets.assets.version_comparison import Compared
+
+Reason = Annotated[str | None, typer.Option("--reason", help="Why; kept with the decision.")]
+
+
+@app.command()
+@told_in_one_line
+def recipes(as_json: AsJson = False) -> None:
+    """Every recipe: how negatives are drawn and popularity is treated. Yours go into recipes.yaml in the home folder.
+
+    Example: `twotower recipes`
+    """
+    from twotower_assets.two_tower.recipes import load_recipes
+
+    found = load_recipes(open_home().settings.own_recipes)
+    if as_json:
+        print(json.dumps([recipe.model_dump() for recipe in found.values()], ensure_ascii=False))
+        return
+    table = RichTable()
+    for heading in ("recipe", "γ₀", "what it is"):
+        table.add_column(heading)
+    for recipe in found.values():
+        config = recipe.config()
+        known = f"{config.trained_popularity_weight:g}" if config.trained_weight_is_known else "unknown"
+        table.add_row(recipe.name, known, recipe.description)
+    out.print(table)
+
+
+@app.command()
+@told_in_one_line
+def compare(
+    version: Annotated[
+        str, typer.Argument(help="A version, the start of one, a day (its newest model) or 'champion'.")
+    ],
+    other: Annotated[str, typer.Argument(help="What it is compared with, named alike.")] = "champion",
+    as_json: AsJson = False,
+) -> None:
+    """Two versions of the model on the same users, those of the hold-out of the first: what differs, with intervals.
+
+    Recipes are compared with `twotower compare-recipes`. Examples: `twotower compare 1998-04-22`,
+    `twotower compare 2dee61 8b2444 --json`
+    """
+    from twotower_assets.assets.version_comparison import compared
+    from twotower_assets.versions import find_version
+
+    platform = open_home()
+    with platform.lake.reader() as con:
+        names = [find_version(con, name).model_version for name in (version, other)]
+    found = compared(platform, *names)
+    if as_json:
+        print(json.dumps(_as_json(found), default=str, allow_nan=False, ensure_ascii=False))
+        return
+    out.print(
+        f"A  {found.version}\nB  {found.other_version}\n{found.users} users of the hold-out of A, {found.hold_out_day} "
+        f"({found.hold_out}); γ = {found.popularity_weight:g}; 95 % intervals of A − B, paired by user.",
+        highlight=False,
+    )
+    out.print(_differences(found))
+    out.print(_movers(found))
+
+
+@app.command()
+@told_in_one_line
+def promote(
+    version: Annotated[str, typer.Argument(help="A version, the start of one, or a day (its newest model).")],
+    reason: Reason = None,
+) -> None:
+    """Serve a version from now on, whatever the gates say of it.
+
+    Example: `twotower promote 1998-04-22-2dee61a49b89 --reason "asked for by the editors"`
+    """
+    _choose({"version": version}, reason)
+
+
+@app.command("roll-back")
+@told_in_one_line
+def roll_back(
+    to: Annotated[
+        str | None, typer.Option("--to", help="A version that was served once; default: the last one.")
+    ] = None,
+    reason: Reason = None,
+) -> None:
+    """Serve again what was served before. What is served until then is not promoted again by itself.
+
+    Examples: `twotower roll-back --reason "lists of new users are odd"`, `twotower roll-back --to 1998-04-21`
+    """
+    _choose({"roll_back": True, **({"version": to} if to else {})}, reason)
+
+
+@app.command("compare-recipes")
+@told_in_one_line
+def compare_recipes(
+    chosen: Annotated[str, typer.Argument(help="Recipes, separated by commas; by default all.")] = "",
+    baseline: Annotated[str, typer.Option(help="The recipe that gains are measured against.")] = "logq",
+    seeds: Annotated[int, typer.Option(min=1, max=100, help="Trainings per recipe.")] = 3,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="A training setting for all recipes; may be repeated."),
+    ] = None,
+) -> None:
+    """Train recipes on the same pairs, as of the last day, and compare them. In the UI: a backfill over recipes.
+
+    Example: `twotower compare-recipes in_batch,logq,mixed --seeds 1 --set temperature=0.5`
+    """
+    from rich.markdown import Markdown
+
+    from twotower_assets.runs import compare_recipes as run_comparison
+    from twotower_assets.runs import dagster_instance
+
+    platform = open_home()
+    names = [name.strip() for name in chosen.split(",") if name.strip()]
+    with dagster_instance(platform) as instance:
+        compared = run_comparison(platform, instance, names, baseline, seeds, training_changes(changes or []))
+    wide = Console(soft_wrap=True, width=max(out.width, WIDE))
+    wide.print(Markdown(compared.table))
+    wide.print(Markdown(compared.popularity))
+    out.print(Markdown(compared.recommendation))
+
+
+def _choose(config: dict[str, Any], reason: str | None) -> None:
+    """Materialize the champion with a person's decision, and say what is served then."""
+    from twotower_assets.runs import choose_champion, dagster_instance
+    from twotower_assets.versions import champion_of
+
+    platform = open_home()
+    with platform.lake.reader() as con:
+        before = champion_of(con)
+    with dagster_instance(platform) as instance:
+        choose_champion(platform, instance, {**config, **({"reason": reason} if reason else {})})
+    with platform.lake.reader() as con:
+        now = champion_of(con)
+    print(f"Served: {now.model_version if now else 'nothing'}")
+    print(f"Before: {before.model_version if before else 'nothing'}")
+
+
+def _as_json(found: Compared) -> dict[str, Any]:
+    numbers = ("version", "other_version", "hold_out_day", "hold_out", "popularity_weight", "users")
+    of_pair = ("model_version", "other_version", "hold_out_day")
+    metrics = [{name: json_value(value) for name, value in row.items()} for row in found.rows.drop(of_pair).to_dicts()]
+    return {**{name: getattr(found, name) for name in numbers}, "metrics": metrics, "movers": found.movers.to_dicts()}
+
+
+def _differences(found: Compared) -> RichTable:
+    table = RichTable()
+    table.add_column("metric")
+    for heading in ("A", "B", "A − B", "interval", "users"):
+        table.add_column(heading, justify="right")
+    for row in found.rows.iter_rows(named=True):
+        name = f"{row['metric'].removeprefix('category_')}@{row['k']}"
+        name += "" if row["bucket"] == "all" else f", {row['bucket'].replace('_', ' ')}"
+        value, other, difference = (
+            "" if row[of] is None else f"{row[of]:{sign}.4f}"
+            for of, sign in (("value", ""), ("other_value", ""), ("difference", "+"))
+        )
+        interval, certain = "", False
+        if row["low"] is not None:
+            interval, certain = f"{row['low']:+.4f} to {row['high']:+.4f}", row["low"] > 0 or row["high"] < 0
+        style = "bold" if certain else None
+        table.add_row(escape(name), value, other, difference, interval, str(row["users"]), style=style)
+    table.caption = "bold: the interval leaves out 0"
+    return table
+
+
+def _movers(found: Compared) -> RichTable:
+    table = RichTable(title="Items that stand in more, or fewer, of the lists")
+    for heading in ("item", "title", "category", "bucket"):
+        table.add_column(heading)
+    for heading in ("A", "B", "A − B"):
+        table.add_column(heading, justify="right")
+    for row in found.movers.iter_rows(named=True):
+        texts = (escape(str(row[name] or "")) for name in ("item_id", "title", "category", "bucket"))
+        table.add_row(*texts, str(row["lists"]), str(row["other_lists"]), f"{row['change']:+d}")
+    return table

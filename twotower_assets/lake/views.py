@@ -1,0 +1,146 @@
+"""The analysts' views and table macros: `sql/analysts/` read, with the help that each file opens with, and defined in
+a lake. What they give is SQL; when they are defined is decided in `lake`, and by the champion, whose vectors fix a
+length.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+import duckdb
+
+from twotower_assets.lake.queries import SQL_FOLDER, QueryError, quoted, read_query, scalar
+from twotower_assets.lake.tables import TABLES
+
+FOLDER = SQL_FOLDER / "analysts"
+IDENTITY = "lake_identity"
+"""The table whose comment says which definitions the lake has."""
+_CREATE = re.compile(r"^CREATE OR REPLACE (VIEW|MACRO) lake\.main\.(\w+)(?:\((.*)\) AS TABLE| AS)$", re.MULTILINE)
+CURRENT = ("current_item_embeddings", "current_user_embeddings")
+_HEADINGS = ("arguments", "gives", "errors", "example")
+_NEEDED = {"view": {"gives", "example"}, "macro": set(_HEADINGS)}
+
+
+@dataclass(frozen=True)
+class Help:
+    """What a file of `sql/analysts/` says of the view or macro that it defines: a row of `macro_help`."""
+
+    name: str
+    kind: str
+    signature: str
+    description: str
+    arguments: str | None
+    gives: str
+    errors: str | None
+    example: str
+
+
+def read_help(file: Path) -> Help:
+    """The help in the comments that a file opens with. Raises `QueryError` where the file does not keep to the form."""
+    sql = read_query(file)
+    head, _, _ = sql.partition("CREATE OR REPLACE ")
+    created = _CREATE.search(sql)
+    if created is None or created[2] != file.stem:
+        raise QueryError(f"{file} must hold one `CREATE OR REPLACE VIEW lake.main.{file.stem} AS`, or a table macro")
+    kind = created[1].lower()
+    texts = {"description": ""}
+    part = "description"
+    for line in head.splitlines():
+        text = line.removeprefix("--").strip()
+        heading, colon, rest = text.partition(": ")
+        if colon and heading in _HEADINGS:
+            part, text = heading, rest
+        texts[part] = f"{texts.get(part, '')} {text}".strip()
+    wanted = _NEEDED[kind] | {"description"}
+    if wrong := sorted({name for name in wanted if not texts.get(name)} | (set(texts) - wanted)):
+        raise QueryError(f"{file}: its opening comment must have {', '.join(sorted(wanted))}; look at {wrong[0]}")
+    signature = file.stem if kind == "view" else f"{file.stem}({created[3]})"
+    return Help(
+        file.stem,
+        kind,
+        signature,
+        texts["description"],
+        texts.get("arguments"),
+        texts["gives"],
+        texts.get("errors"),
+        texts["example"],
+    )
+
+
+def analyst_files() -> list[Path]:
+    """The files of `sql/analysts/`, one a view or macro."""
+    return sorted(FOLDER.glob("*.sql"))
+
+
+def macro_help() -> list[Help]:
+    """The help of every view and macro, by name."""
+    return [read_help(file) for file in analyst_files()]
+
+
+def column_lineage() -> list[tuple[str, str, str, str]]:
+    """The declared columns that others are made from: table, column, from table, from column."""
+    return [
+        (table.name, column.name, *source.split(".", 1))  # type: ignore[misc]
+        for table in TABLES.values()
+        for column in table.columns
+        for source in column.derived_from
+    ]
+
+
+def are_outdated(comments: Mapping[str, str | None]) -> bool:
+    """Whether a lake whose tables have these comments has other views, or none. Reads no table."""
+    return _mark() not in (comments.get(IDENTITY) or "")
+
+
+def define_views(con: duckdb.DuckDBPyConnection) -> None:
+    """Define every view and macro in the lake and write their help, in the transaction of `con`."""
+    dimensions = scalar(con, "SELECT len(embedding) FROM lake.main.served_item_embeddings LIMIT 1")
+    for statement in current_views(dimensions or 1):
+        con.execute(statement)
+    for help_ in macro_help():
+        if help_.name in CURRENT:
+            continue
+        con.execute(read_query(f"analysts/{help_.name}.sql"))
+        if help_.kind == "view":
+            con.execute(_comment(help_))
+    _fill(con, "macro_help", [astuple(one) for one in macro_help()])
+    _fill(con, "column_lineage", column_lineage())
+    con.execute(f"COMMENT ON TABLE lake.main.{IDENTITY} IS 'Whose lake this is. {_mark()}'")
+
+
+def current_views(dimensions: int) -> list[str]:
+    """Statements that define, with comments, the views of what is served, whose vectors have `dimensions` numbers."""
+    return [
+        statement
+        for name in CURRENT
+        for statement in (
+            read_query(f"analysts/{name}.sql").format(dimensions=int(dimensions)),
+            _comment(read_help(FOLDER / f"{name}.sql")),
+        )
+    ]
+
+
+def _fill(con: duckdb.DuckDBPyConnection, table: str, rows: Sequence[tuple[str | None, ...]]) -> None:
+    """Replace all rows of a small table, in one statement and so in one file."""
+    columns = ", ".join(f"unnest($column_{place})" for place in range(len(TABLES[table].columns)))
+    values = {f"column_{place}": list(column) for place, column in enumerate(zip(*rows, strict=True))}
+    con.execute(f"DELETE FROM lake.main.{table}")
+    con.execute(f"INSERT INTO lake.main.{table} SELECT {columns}", values)
+
+
+def _comment(help_: Help) -> str:
+    text = f"{help_.description} Columns: {help_.gives}"
+    return f"COMMENT ON VIEW lake.main.{help_.name} IS '{quoted(text)}'"
+
+
+def _mark() -> str:
+    """Changes with the SQL of the views and with what is declared of columns."""
+    declared = (column_lineage(), TABLES["macro_help"].column_names)
+    digest = hashlib.sha256(repr(declared).encode())
+    for file in analyst_files():
+        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return f"Its views are those of {digest.hexdigest()[:16]}."
