@@ -30,7 +30,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -291,10 +291,10 @@ def fingerprint(con: duckdb.DuckDBPyConnection, source: str, columns: dict[str, 
     return row or ()
 
 
-def compare(folder: Path, memory_limit: str) -> None:
+def compare(folder: Path, memory_limit: str, features: Sequence[str]) -> None:
     """Stop with an error where Polars made other rows than the platform."""
     with lake_of(folder, memory_limit).reader() as con:
-        for feature in FEATURES:
+        for feature in features:
             columns = {column.name: column.type for column in TABLES[feature].columns}
             files = folder / "polars" / feature / "**" / "*.parquet"
             ours = fingerprint(con, feature, columns)
@@ -314,7 +314,7 @@ def measurements(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
         for repeat in range(arguments.repeats):
             for feature, engine in [
                 ("", "copy"),
-                *((one, made) for one in FEATURES for made in ("platform", "polars")),
+                *((one, made) for one in arguments.features for made in ("platform", "polars")),
             ]:
                 work = {"rows": rows, "engine": engine, "feature": feature, "repeat": repeat}
                 if key_of(work) not in kept:
@@ -325,7 +325,7 @@ def measurements(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
                             file.write(json.dumps(kept[key_of(work)]) + "\n")
                 yield kept[key_of(work)]
         if rows == min(arguments.rows):
-            compare(folder, arguments.memory_limit)
+            compare(folder, arguments.memory_limit, arguments.features)
 
 
 def key_of(one: dict[str, Any]) -> tuple[Any, ...]:
@@ -378,6 +378,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000_000, 100_000_000])
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--features", nargs="+", choices=FEATURES, default=FEATURES, metavar="FEATURE")
     parser.add_argument("--short", action="store_true", help="one million rows, once")
     parser.add_argument("--memory-limit", default="3GiB", help="of DuckDB; a process holds up to half a GiB besides")
     parser.add_argument("--out", type=Path, default=HERE.parent / ".twotower" / "bench_feature_sql")

@@ -8,7 +8,7 @@ from twotower_assets.assets.declaration import key_of
 from twotower_assets.settings import Settings
 
 FEATURES = dg.AssetSelection.groups("sources", "features")
-TRAINING = dg.AssetSelection.groups("training", "serving", "reports")
+TRAINING = dg.AssetSelection.groups("training", "serving", "reports", "promotion")
 
 
 def jobs() -> list[Any]:
@@ -23,6 +23,11 @@ def jobs() -> list[Any]:
             "training_job",
             TRAINING,
             description="Train as of a day, embed, index, report, and serve the newest version that passes the gates.",
+        ),
+        dg.define_asset_job(
+            "champion_job",
+            dg.AssetSelection.assets(key_of("champion")),
+            description="Judge the newest version against what is served; or promote a version by hand, or roll back.",
         ),
         dg.define_asset_job(
             "recipes_job",

@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 
 from twotower_assets.assets.champion import champion_asset
+from twotower_assets.assets.embedding_drift import embedding_drift_asset
 from twotower_assets.assets.features import feature_assets
 from twotower_assets.assets.negative_sampling import negative_sampling_assets
 from twotower_assets.assets.reports import report_assets
@@ -49,16 +50,18 @@ def build_definitions(
 def _definitions(platform: Platform, resources: Mapping[str, Any]) -> dg.Definitions:
     partitions = daily_partitions(*platform.days())
     every_job = jobs()
+    assets: list[dg.AssetsDefinition] = [
+        *source_assets(platform, partitions),
+        *feature_assets(platform, partitions),
+        *training_assets(platform, partitions, blocking_check_keys(TRAINING_INPUTS)),
+        *serving_assets(platform, partitions),
+        embedding_drift_asset(platform, partitions),
+        champion_asset(platform),
+        *report_assets(platform, partitions),
+        *negative_sampling_assets(platform, partitions, blocking_check_keys(TRAINING_INPUTS)),
+    ]
     return dg.Definitions(
-        assets=[
-            *source_assets(platform, partitions),
-            *feature_assets(platform, partitions),
-            *training_assets(platform, partitions, blocking_check_keys(TRAINING_INPUTS)),
-            *serving_assets(platform, partitions),
-            champion_asset(platform),
-            *report_assets(platform, partitions),
-            *negative_sampling_assets(platform, partitions, blocking_check_keys(TRAINING_INPUTS)),
-        ],
+        assets=dg.with_source_code_references(assets),
         asset_checks=table_checks(),
         jobs=every_job,
         schedules=[daily_schedule(platform.settings, partitions, every_job[-1])],

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import duckdb
 
 from twotower_assets.lake.artifacts import ArtifactError
-from twotower_assets.lake.lake import EXTENSIONS, LakeError, load_extension
+from twotower_assets.lake.errors import LakeError
+from twotower_assets.lake.extensions import EXTENSIONS, load_extension
 from twotower_assets.lake.sources import SourceError
 from twotower_assets.platform import Platform, open_platform
 from twotower_assets.settings import SettingsError, load_settings

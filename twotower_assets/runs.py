@@ -82,6 +82,13 @@ def run_job(
     return _execute(platform, instance, job, f"{first} to {last}", partition_key, config, tags, log_level)
 
 
+def choose_champion(
+    platform: Platform, instance: dg.DagsterInstance, config: Mapping[str, Any], log_level: str = "WARNING"
+) -> None:
+    """Materialize the champion, with what a person decides as its `ChampionConfig`. Raises `RunFailedError`."""
+    _execute(platform, instance, "champion_job", "the champion", None, {"champion": config}, {}, log_level)
+
+
 @dataclass(frozen=True)
 class ComparedRecipes:
     """What came out of a comparison, as Markdown."""

@@ -129,6 +129,29 @@ class Settings(BaseSettings):
         description="An index below this recall@100 against exact search is not served. An approximate one is searched "
         "no deeper than it takes.",
     )
+    maximum_recall_loss: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="Share of the champion's recall@20 that a challenger may lose: the whole 95 % interval of the "
+        "paired difference must lie above it.",
+    )
+    minimum_kept_of_champion: float = Field(
+        0.8,
+        ge=0,
+        le=1,
+        description="Share of the champion's coverage@20, and of its recall@20 beyond the head, that a challenger must "
+        "have.",
+    )
+    minimum_coverage: float = Field(
+        0.0, ge=0, le=1, description="A version with a coverage@20 below this is not served, whatever the champion has."
+    )
+    minimum_beyond_head_recall: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="A version with a recall@20 beyond the head below this is not served, whatever the champion has.",
+    )
 
     # Machine and schedule
     time_zone: str = Field("UTC", description="Time zone of the daily schedule. Partitions are UTC days.")

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from twotower_assets.assets.recipe_training import changed_settings
-from twotower_assets.assets.training import TowerTrainingConfig, split_config
+from twotower_assets.assets.training_config import TowerTrainingConfig, split_config
 from twotower_assets.settings import Settings
 from twotower_assets.two_tower.config import TrainingConfig
 from twotower_assets.two_tower.recipes import Recipe

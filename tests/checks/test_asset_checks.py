@@ -8,7 +8,8 @@ import dagster as dg
 import pytest
 
 from twotower_assets.assets.declaration import key_of
-from twotower_assets.checks.asset_checks import CHECKED_TABLES, blocking_check_keys, table_checks
+from twotower_assets.checks.asset_checks import CHECKED_TABLES, blocking_check_keys, sample_of, table_checks
+from twotower_assets.checks.expectations import Outcome
 from twotower_assets.lake.artifacts import ArtifactStore
 from twotower_assets.lake.lake import Lake
 from twotower_assets.lake.sources import Source
@@ -70,8 +71,24 @@ def test_a_verdict_says_what_was_observed_and_wanted_with_an_example(run_checks:
     metadata = {name: value.value for name, value in found["q_sums_to_one"].metadata.items()}
     assert metadata["observed"] == "furthest sum from 1: 1.4"
     assert "1e-6" in str(metadata["threshold"])
-    assert metadata["sample"] == ["2024-01-02: 1.4 and 1.4"]
+    assert [one.data for one in found["q_sums_to_one"].metadata["sample"].records] == [
+        {"found": "2024-01-02: 1.4 and 1.4"}
+    ]
     assert found["q_sums_to_one"].severity == dg.AssetCheckSeverity.ERROR
+
+
+def test_an_offending_row_is_told_by_what_identifies_it(run_checks: RunChecks) -> None:
+    found = run_checks(partition="2024-01-02")["rows_are_unique"]
+    assert [one.data for one in found.metadata["sample"].records] == [{"day": "2024-01-02", "item_id": "a"}] * 2
+
+
+def test_a_check_that_holds_has_no_sample(run_checks: RunChecks) -> None:
+    assert {found.metadata["sample"].value for found in run_checks(partition="2024-01-01").values()} == {"none"}
+
+
+def test_a_long_value_of_a_sample_is_cut() -> None:
+    (one,) = sample_of(Outcome(False, "observed", "wanted", rows=[{"user_id": "u" * 1000, "q": "7"}])).records
+    assert (len(one.data["user_id"]), one.data["q"]) == (80, "7")
 
 
 def test_checks_that_are_run_by_themselves_look_at_every_day(run_checks: RunChecks) -> None:

@@ -11,7 +11,7 @@ import duckdb
 import pytest
 
 from twotower_assets.checks.expectations import Outcome
-from twotower_assets.checks.gates import CHAMPION_GATES, GATES, judge
+from twotower_assets.checks.gates import CHALLENGER_GATES, CHAMPION_GATES, GATES, judge
 from twotower_assets.lake.tables import TABLES
 from twotower_assets.partitions import Days
 from twotower_assets.settings import Settings
@@ -336,3 +336,130 @@ def test_the_champion_passes_every_gate_on_what_is_served_and_how_it_was_measure
         "ann_index",
         "popularity_bias_report",
     }
+
+
+NO_CHAMPION = "no champion of another version"
+KEPT = {"coverage_is_kept": ("coverage", "all"), "beyond_head_is_kept": ("recall", "beyond_head")}
+
+
+@pytest.fixture
+def beside_the_champion(tables: duckdb.DuckDBPyConnection, insert: Insert) -> Callable[..., Outcome]:
+    """What a gate says of version `a`, beside `b`, or beside none where `other` is None."""
+    tables.execute("CREATE TEMP VIEW staged_version_comparisons AS FROM version_comparisons")
+
+    def run(name: str, value: float | None, other: float | None, low: float | None = None, **settings: Any) -> Outcome:
+        metric, bucket = KEPT.get(name, ("recall", "all"))
+        measured = {"metric": metric, "k": 20, "bucket": bucket, "value": value, "users": 9}
+        pair = {"model_version": "a", "other_version": "b", "hold_out_day": DAYS.first}
+        insert(
+            "model_metrics",
+            {"day": DAYS.first, "model_version": "a", "model": "two_tower", "popularity_weight": 0.5, **measured},
+        )
+        if other is not None:
+            difference = {"other_value": other, "difference": (value or 0) - other, "low": low, "high": 1}
+            insert("version_comparisons", {**pair, **measured, **difference})
+        (gate,) = (gate for gate in CHALLENGER_GATES if gate.name == name)
+        return judge(tables, gate, DAYS, Settings(popularity_weight=0.5, **settings), "a")
+
+    return run
+
+
+@pytest.mark.parametrize("low", [-0.01, 0.1])
+def test_a_challenger_passes_whose_interval_lies_above_the_margin(
+    beside_the_champion: Callable[..., Outcome], low: float
+) -> None:
+    outcome = beside_the_champion("recall_is_not_worse", 0.21, 0.2, low, maximum_recall_loss=0.05)
+    assert outcome.passed
+    assert "-0.0100, 5 % of the champion's" in outcome.wanted
+
+
+@pytest.mark.parametrize("low", [-0.0101, None, nan])
+def test_a_challenger_fails_whose_interval_reaches_below_the_margin_or_is_none(
+    beside_the_champion: Callable[..., Outcome], low: float | None
+) -> None:
+    outcome = beside_the_champion("recall_is_not_worse", 0.21, 0.2, low, maximum_recall_loss=0.05)
+    assert not outcome.passed
+    assert outcome.observed.startswith("recall@20 of 0.21, that is +0.0100")
+    assert outcome.observed.endswith("against the champion's 0.2")
+
+
+def test_without_a_champion_nothing_is_worse(beside_the_champion: Callable[..., Outcome]) -> None:
+    outcome = beside_the_champion("recall_is_not_worse", 0.21, None)
+    assert outcome.passed
+    assert outcome.observed.startswith(NO_CHAMPION)
+
+
+@pytest.mark.parametrize("gate", KEPT)
+@pytest.mark.parametrize(
+    ("value", "other", "settings", "passes"),
+    [
+        (0.4, 0.5, {"minimum_kept_of_champion": 0.8}, True),
+        (0.39, 0.5, {"minimum_kept_of_champion": 0.8}, False),
+        (0.39, None, {"minimum_kept_of_champion": 0.8}, True),
+        (0.39, None, {"minimum_coverage": 0.4, "minimum_beyond_head_recall": 0.4}, False),
+        (0.6, 0.5, {"minimum_coverage": 0.7, "minimum_beyond_head_recall": 0.7}, False),
+        (None, 0.5, {}, False),
+        (nan, 0.5, {}, False),
+        (None, None, {}, True),
+        (None, 0.5, {"minimum_kept_of_champion": 0}, True),
+    ],
+)
+def test_enough_of_the_catalogue_and_of_the_clicks_beyond_the_head_is_kept(
+    beside_the_champion: Callable[..., Outcome],
+    gate: str,
+    value: float | None,
+    other: float | None,
+    settings: dict[str, float],
+    passes: bool,
+) -> None:
+    outcome = beside_the_champion(gate, value, other, **settings)
+    assert outcome.passed is passes
+    assert "None" not in outcome.observed + outcome.wanted
+
+
+@pytest.fixture
+def decided(insert: Insert) -> Callable[..., None]:
+    """Put a decision on a version that could be served."""
+
+    def put(version: str, decision: str, hour: int, day: str = "2024-01-05") -> None:
+        keys = {"model_version": version, "model_day": day, "reasons": "failed: something", "run_id": "run"}
+        insert("champion_decisions", {**keys, "decision": decision, "decided_at": f"2024-01-06 {hour:02}:00"})
+        quality = {"day": day, "model_version": version, "index_version": version, "factory": "Flat", "k": 100}
+        insert(
+            "ann_index_quality",
+            {**quality, "popularity_weight": 1, "recall_at_k": 1, "queries_per_second": 1, "queries": 1},
+        )
+
+    return put
+
+
+@pytest.fixture
+def served_on(insert: Insert) -> Callable[..., None]:
+    """Make a version the champion."""
+
+    def put(version: str, day: str) -> None:
+        keys = {"index_version": version, "report_version": version, "promoted_at": "2024-01-06", "reason": "it passed"}
+        insert("champion", {"model_version": version, "model_day": day, **keys})
+
+    return put
+
+
+def test_a_newer_version_that_was_refused_last_is_named_with_its_reasons(
+    verdict: Verdict, decided: Callable[..., None], served_on: Callable[..., None]
+) -> None:
+    served_on("old", "2024-01-04")
+    decided("new", "promoted", 1)
+    decided("new", "refused", 2)
+    outcome = verdict("challenger_is_not_worse")
+    assert not outcome.passed
+    assert outcome.observed == "refused: new; served: old"
+    assert outcome.sample == ["new failed: something"]
+
+
+@pytest.mark.parametrize(("decision", "day"), [("rolled back", "2024-01-05"), ("refused", "2024-01-03")])
+def test_versions_that_were_rolled_back_or_are_older_are_no_refusals(
+    verdict: Verdict, decided: Callable[..., None], served_on: Callable[..., None], decision: str, day: str
+) -> None:
+    served_on("old", "2024-01-04")
+    decided("new", decision, 1, day)
+    assert verdict("challenger_is_not_worse").passed

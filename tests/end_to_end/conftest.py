@@ -30,7 +30,7 @@ def compared(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Compared
     changes = [text for name, value in COMPARED.items() for text in ("--set", f"{name}={value}")]
     for recipe in ("in_batch", "hard_exposure_1", "hard_category", "deep"):
         run_recipe(platform_in(home), recipe)
-    return Compared(home, twotower(home, "compare", "hard_mined", "--seeds", "2", *changes))
+    return Compared(home, twotower(home, "compare-recipes", "hard_mined", "--seeds", "2", *changes))
 
 
 @pytest.fixture

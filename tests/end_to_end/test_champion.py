@@ -6,6 +6,7 @@ import shutil
 from datetime import date, timedelta
 from typing import Any
 
+import dagster as dg
 import pytest
 
 from end_to_end.market import (
@@ -14,6 +15,7 @@ from end_to_end.market import (
     assert_scores_in_sql_are_those_of_the_index,
     materialize,
     metadata,
+    platform_in,
     rows,
     why,
 )
@@ -21,6 +23,7 @@ from twotower_assets.platform import Platform
 from twotower_assets.recommendations import recommend
 
 SERVED = "SELECT model_day, model_version FROM champion"
+DECISIONS = "SELECT model_version, decision, champion_before FROM champion_decisions WHERE decision != 'promoted'"
 RECALL = "metric = 'recall' AND k = 20 AND bucket = 'all'"
 FAULTS = {
     "item_embeddings_are_sound": "UPDATE item_embeddings SET embedding = [2.0] WHERE day = $day AND item_id = 'i7'",
@@ -74,19 +77,45 @@ def test_newer_versions_that_fail_a_gate_are_not_served(changeable: Platform) ->
     ]
     refused = promote(changeable)["refused"]
     for reason, version, gate in zip(refused, versions, FAULTS, strict=True):
-        assert reason.startswith(version)
-        assert f"({gate}: " in reason
+        assert reason.startswith(f"{version}: failed: {gate.replace('_', ' ')} (")
     assert rows(changeable, SERVED) == before
+    assert rows(changeable, f"{DECISIONS} ORDER BY model_version DESC") == [
+        (version, "refused", before[0][1]) for version in versions
+    ]
 
 
-def test_what_is_served_stays_where_no_version_passes(changeable: Platform) -> None:
-    before = rows(changeable, SERVED)
+def test_a_refusal_fails_a_check_with_its_reasons_and_not_the_run(changeable: Platform) -> None:
+    version = plant(changeable, LAST + timedelta(days=1), FAULTS["index_recall"])
+    result = materialize(changeable, "champion", checks=True)
+    (check,) = (one for one in result.get_asset_check_evaluations() if one.check_name == "challenger_is_not_worse")
+    assert not check.passed
+    assert check.severity == dg.AssetCheckSeverity.WARN
+    assert f"refused: {version}; served: " in str(metadata(check)["observed"])
+    assert "lowest recall@41: 0.5" in str(metadata(check)["sample"])
+
+
+def test_where_no_version_passes_and_none_is_served_the_run_fails_and_the_decision_is_kept(
+    changeable: Platform,
+) -> None:
     with changeable.lake.writer() as con:
+        con.execute("DELETE FROM champion")
+        con.execute("DELETE FROM champion_decisions")
         con.execute(f"UPDATE model_metrics SET value = 0.01 WHERE model = 'two_tower' AND {RECALL}")
     reason = why(materialize(changeable, "champion", succeeds=False))
-    assert "No version passes the gates; what is served stays as it is" in reason
-    assert before[0][1] in reason
-    assert rows(changeable, SERVED) == before
+    assert "No version passes the gates, and nothing is served. Refused: " in reason
+    assert "model beats most popular (recall@20 of 0.01" in reason
+    assert rows(changeable, SERVED) == []
+    assert [row[1:] for row in rows(changeable, DECISIONS)] == [("refused", None)]
+
+
+@pytest.mark.parametrize("floor", ["minimum_coverage", "minimum_beyond_head_recall"])
+def test_the_floors_hold_for_a_first_version_too(changeable: Platform, floor: str) -> None:
+    with changeable.lake.writer() as con:
+        con.execute("DELETE FROM champion")
+        con.execute("DELETE FROM champion_decisions")
+        con.execute("UPDATE model_metrics SET value = 0.5 WHERE metric = 'coverage' OR bucket = 'beyond_head'")
+    strict = platform_in(changeable.settings.home, **{floor: 0.6})
+    assert "wanted: at least 0.6, the floor" in why(materialize(strict, "champion", succeeds=False))
 
 
 def test_rebuilding_a_partition_does_not_change_what_is_served(changeable: Platform) -> None:

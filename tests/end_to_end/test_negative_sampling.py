@@ -253,7 +253,7 @@ def test_compare_prints_the_table_and_the_recommendation(compared: Compared) -> 
 def test_an_unknown_recipe_is_refused_before_anything_is_trained_with_those_there_are(
     compared: Compared, arguments: list[str]
 ) -> None:
-    said = twotower(compared.home, "compare", *arguments, exit_code=1)
+    said = twotower(compared.home, "compare-recipes", *arguments, exit_code=1)
     assert said.startswith("error: 'nothing_like_it' is no recipe; there are in_batch, ")
     assert said.rstrip().endswith("best, deep")
 

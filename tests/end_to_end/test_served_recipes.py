@@ -20,7 +20,7 @@ from end_to_end.market import (
     run_recipe,
     twotower,
 )
-from twotower_assets.lake.lake import _outstanding, _present
+from twotower_assets.lake.schema import outstanding, present
 from twotower_assets.lake.tables import RECIPES, TABLES
 from twotower_assets.platform import Platform
 from twotower_assets.recommendations import popularity_warning
@@ -140,7 +140,7 @@ def older(changeable: Platform) -> Platform:
             con.execute(f"ALTER TABLE {table} DROP COLUMN trained_weight_is_known")
         for name in ("negatives_per_positive", "masked_clicked", "masked_accidental_hits"):
             con.execute(f"ALTER TABLE training_curves DROP COLUMN {name}")
-        assert len(_outstanding(con, _present(con))) > 50
+        assert len(outstanding(con, present(con))) > 50
     return changeable
 
 
@@ -150,7 +150,7 @@ def test_a_lake_from_before_there_were_recipes_gets_what_it_lacks_and_keeps_its_
     assert rows(older, "SELECT count(*) FROM exposure_log WHERE request_id IS NULL") == [(rows_before,)]
     assert rows(older, "FROM negative_sampling_runs") == []
     with older.lake.reader() as con:
-        assert _outstanding(con, _present(con)) == []
+        assert outstanding(con, present(con)) == []
         comments = con.execute(
             "SELECT comment FROM duckdb_columns() WHERE table_name = 'exposure_log' AND column_name = 'request_id'"
         ).fetchall()

@@ -1,24 +1,41 @@
-"""The champion: the newest version that passes the gates, published to the served tables in one commit.
+"""The champion: the version that is served, published to the served tables in one commit, with the decisions on it.
 
-What a gate asks is SQL in `sql/checks/`.
+How versions are judged, and what is done where a person names one, lives in `promotion`.
 """
 
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 
 import dagster as dg
 import duckdb
+from pydantic import Field
 
+from twotower_assets.assets import promotion
 from twotower_assets.assets.declaration import asset_files, code_version, key_of, sql_files, table_spec
 from twotower_assets.assets.materialization import commit_tables, table_result
-from twotower_assets.assets.records import stage_rows
-from twotower_assets.checks.gates import CHAMPION_GATES, judge
-from twotower_assets.lake.artifacts import ArtifactError
-from twotower_assets.lake.lake import LakeError
-from twotower_assets.lake.queries import read_query, stage
-from twotower_assets.partitions import Days
+from twotower_assets.assets.promotion import Choice, Decision
+from twotower_assets.assets.records import stage_frame, stage_rows
+from twotower_assets.lake.queries import scalar
+from twotower_assets.lake.tables import TABLES
+from twotower_assets.lake.views import current_views
 from twotower_assets.platform import Platform
+from twotower_assets.versions import VECTOR_FILES, Version, champion_of, vector_file
 
-SERVED = ("served_item_embeddings", "served_user_embeddings")
+
+class ChampionConfig(dg.Config):
+    """What a person may decide; left as it is, the newest version that passes the gates is served."""
+
+    version: str | None = Field(
+        None,
+        min_length=1,
+        description="Serve this version, without asking the gates: a version of the model, the start of one, or a day. "
+        "Default: the newest that passes the gates.",
+    )
+    roll_back: bool = Field(
+        False,
+        description="Serve again what was served before, or `version` where it is named. What is served until then "
+        "is not promoted again by itself.",
+    )
+    reason: str | None = Field(None, min_length=1, description="Why; kept with the decision.")
 
 
 def champion_asset(platform: Platform) -> dg.AssetsDefinition:
@@ -34,88 +51,134 @@ def champion_asset(platform: Platform) -> dg.AssetsDefinition:
                 "`current_user_embeddings` serve.",
                 deps=[
                     dg.AssetDep(key_of(name))
-                    for name in ("item_embeddings", "user_embeddings", "ann_index", "popularity_bias_report")
+                    for name in (
+                        "item_embeddings",
+                        "user_embeddings",
+                        "ann_index",
+                        "embedding_drift",
+                        "popularity_bias_report",
+                    )
                 ],
                 kinds={"duckdb"},
                 version=code_version(
-                    [*sql_files("serving/*.sql", "checks/*.sql", "analysts/*.sql"), *asset_files("champion")]
+                    [
+                        *sql_files("serving/*.sql", "checks/*.sql", "analysts/*.sql"),
+                        *asset_files("champion", "promotion", "version_comparison"),
+                    ]
                 ),
-                note="The newest version that passes the gates. Its rows are published to `served_item_embeddings` and "
-                "`served_user_embeddings` in the same commit, so rebuilding a partition never changes what is served.",
+                note="A newer version becomes the champion when it passes the gates: sound vectors, index recall, "
+                "better than most popular, and, on the same users, not worse than the champion. Otherwise what is "
+                "served stays, and the check `challenger_is_not_worse` says why. Every decision is a row of "
+                "`champion_decisions`. Rows are published to `served_item_embeddings` and `served_user_embeddings` in "
+                "the same commit, so rebuilding a partition never changes what is served. The launchpad takes a "
+                "version to promote by hand, or a roll-back.",
             )
         ],
     )
-    def champion(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
-        return _promote(context, platform)
+    def champion(
+        context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform], config: ChampionConfig
+    ) -> dg.MaterializeResult:
+        return _decide(context, platform, config)
 
     return champion
 
 
-def _promote(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
-    refused: list[str] = []
+def _decide(context: dg.AssetExecutionContext, platform: Platform, config: ChampionConfig) -> dg.MaterializeResult:
     # One promotion at a time: whoever comes last looks at all candidates, and cannot bring back an older one.
     with platform.lake.exclusively("champion"), platform.lake.writer() as con:
-        for day, model_version, index_version, report_version in con.execute(
-            read_query("serving/candidates.sql")
-        ).fetchall():
-            if failed := _why_not(con, platform, day, model_version, index_version):
-                refused.append(f"{model_version} ({'; '.join(failed)})")
-                continue
-            row = {
-                "model_day": day,
-                "model_version": model_version,
-                "index_version": index_version,
-                "report_version": report_version,
-                "promoted_at": datetime.now(UTC).replace(tzinfo=None),
-                "reason": f"newest version that passes {', '.join(gate.name for gate in CHAMPION_GATES)}",
-            }
-            stage_rows(con, "champion", [row])
-            for name in SERVED:
-                rows = stage(
-                    con, f"staged_{name}", read_query(f"serving/{name}.sql"), {"day": day, "version": model_version}
-                )
-                if not rows:
-                    raise LakeError(f"the vectors of {model_version} were replaced meanwhile; run this again")
-            snapshot = commit_tables(context, platform, con, ["champion", *SERVED], None, views=_current_views(con))
-            return table_result(
-                context,
-                con,
-                "champion",
-                snapshot,
-                None,
-                model_version=model_version,
-                index_version=index_version,
-                model_day=str(day),
-                refused=refused,
+        reason = config.reason or "no reason given"
+        if config.roll_back:
+            choice = promotion.roll_back(con, platform, config.version, reason)
+        elif config.version:
+            choice = promotion.choose_by_hand(con, platform, config.version, reason)
+        else:
+            choice = promotion.choose(con, platform)
+        snapshot = _publish(context, platform, con, choice)
+        served = champion_of(con)
+        if served is None:
+            refused = " | ".join(f"{one.version.model_version} {one.reasons}" for one in choice.decisions)
+            raise dg.Failure(
+                "No version passes the gates, and nothing is served. "
+                + (f"Refused: {refused}" if refused else "There is no complete version yet."),
+                allow_retries=False,
             )
-    raise dg.Failure(
-        "No version passes the gates; what is served stays as it is. "
-        + (f"Refused: {' | '.join(refused)}" if refused else "There is no complete version yet."),
-        allow_retries=False,
-    )
+        stage_rows(con, "champion", _rows_of(con))
+        return table_result(
+            context,
+            con,
+            "champion",
+            snapshot,
+            None,
+            model_version=served.model_version,
+            index_version=served.index_version,
+            model_day=str(served.model_day),
+            decisions=dg.MetadataValue.md(_as_markdown(choice.decisions)),
+            refused=[
+                f"{one.version.model_version}: {one.reasons}"
+                for one in choice.decisions
+                if one.decision == promotion.REFUSED
+            ],
+        )
 
 
-def _why_not(
-    con: duckdb.DuckDBPyConnection, platform: Platform, day: date, model_version: str, index_version: str
-) -> list[str]:
-    """Why a candidate may not be served; empty if it may."""
-    from twotower_assets.retrieval.index import ItemIndexError
-    from twotower_assets.retrieval.storage import load_index
-    from twotower_assets.two_tower.checkpoint import CheckpointError, load_checkpoint
+def _publish(
+    context: dg.AssetExecutionContext, platform: Platform, con: duckdb.DuckDBPyConnection, choice: Choice
+) -> int:
+    """Write decisions, and the version to serve if another one was chosen, in one commit; give the snapshot."""
+    now = datetime.now(UTC).replace(tzinfo=None)
+    names: list[str] = []
+    if decisions := list(promotion.without_repeats(con, choice.decisions)):
+        stage_rows(con, "champion_decisions", [_decision_row(one, now, context.run.run_id) for one in decisions])
+        names.append("champion_decisions")
+    if compared := [row for one in decisions if one.comparison is not None for row in one.comparison.to_dicts()]:
+        stage_rows(con, "version_comparisons", compared)
+        names.append("version_comparisons")
+    served, views = choice.served, []
+    if served:
+        row = {"promoted_at": now, "reason": choice.decisions[-1].reasons}
+        stage_rows(con, "champion", [{**vars(served), **row}])
+        _stage_vectors(con, platform, served)
+        dimensions = scalar(con, "SELECT len(embedding) FROM staged_served_item_embeddings LIMIT 1")
+        views = current_views(dimensions)
+        names += ["champion", *VECTOR_FILES]
+    elif (champion := champion_of(con)) and (newest := promotion.with_newest_report(con, champion)) != champion:
+        stage_rows(con, "champion", [{**row, **vars(newest)} for row in _rows_of(con)])
+        names.append("champion")
+    return commit_tables(context, platform, con, names, None, views=views) if names else platform.lake.snapshot(con)
 
-    outcomes = {gate.name: judge(con, gate, Days(day, day), platform.settings) for gate in CHAMPION_GATES}
-    failed = [f"{name}: {outcome.observed}" for name, outcome in outcomes.items() if not outcome.passed]
-    try:
-        load_checkpoint(platform.artifacts.open("tower_checkpoint", model_version).folder)
-        load_index(platform.artifacts.open("ann_index", index_version).folder)
-    except (ArtifactError, CheckpointError, ItemIndexError) as error:
-        failed.append(str(error))
-    return failed
+
+def _stage_vectors(con: duckdb.DuckDBPyConnection, platform: Platform, version: Version) -> None:
+    """The vectors that the index of a version was built with, as they were."""
+    import pyarrow.parquet as pq
+
+    index = platform.artifacts.open("ann_index", str(version.index_version))
+    for name in VECTOR_FILES:
+        stage_frame(con, name, pq.read_table(vector_file(index, name)))
 
 
-def _current_views(con: duckdb.DuckDBPyConnection) -> list[str]:
-    row = con.execute("SELECT len(embedding) FROM staged_served_item_embeddings LIMIT 1").fetchone()
-    dimensions = int(row[0]) if row else 1
-    return [
-        read_query(f"analysts/current_{kind}_embeddings.sql").format(dimensions=dimensions) for kind in ("item", "user")
-    ]
+def _rows_of(con: duckdb.DuckDBPyConnection) -> list[dict[str, object]]:
+    names = TABLES["champion"].column_names
+    rows = con.execute(f"SELECT {', '.join(names)} FROM champion").fetchall()
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def _decision_row(one: Decision, now: datetime, run_id: str) -> dict[str, object]:
+    return {
+        "decided_at": now,
+        **vars(one.version),
+        "decision": one.decision,
+        "reasons": one.reasons,
+        "champion_before": one.champion_before,
+        "run_id": run_id,
+    }
+
+
+def _as_markdown(decisions: list[Decision]) -> str:
+    if not decisions:
+        return "No newer version: what is served stays."
+    lines = [f"| `{one.version.model_version}` | {one.decision} | {_cell(one.reasons)} |" for one in decisions]
+    return "\n".join(["| version | decision | reasons |", "| --- | --- | --- |", *lines])
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

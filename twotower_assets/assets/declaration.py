@@ -16,16 +16,28 @@ from twotower_assets.lake.tables import TABLES, Table
 from twotower_assets.platform import Platform
 
 OWNERS = ["team:recommendations"]
-REPOSITORY = "https://github.com/twotower-assets/twotower_assets/blob/main"
 PACKAGE = Path(__file__).resolve().parents[1]
 GROUPS = {
     "sources": tables.names(tables.SOURCES),
     "features": tables.names(tables.FEATURES),
     "training": ["tower_checkpoint", *tables.names(tables.TRAINING)],
-    "serving": ["item_embeddings", "user_embeddings", "ann_index", "champion"],
+    "serving": ["item_embeddings", "user_embeddings", "ann_index", "embedding_drift", "champion"],
     "reports": ["popularity_bias_report"],
     "recipes": ["negative_sampling_runs", "negative_sampling_comparison"],
 }
+WRITTEN_WITH = {
+    "ann_index_quality": "ann_index",
+    "ann_index_depths": "ann_index",
+    "served_item_embeddings": "champion",
+    "served_user_embeddings": "champion",
+    "champion_decisions": "champion",
+    "version_comparisons": "champion",
+    **dict.fromkeys(tables.names(tables.REPORTS), "popularity_bias_report"),
+    **{name: "negative_sampling_runs" for name in tables.names(tables.RECIPES) if name not in GROUPS["recipes"]},
+}
+"""Tables that an asset of another name writes: their columns are shown at it, and their checks are its."""
+SHOWN_APART = {"champion": "promotion"}
+"""Assets that the graph shows in a group of their own: what is decided from the report comes to the right of it."""
 
 
 def group_of(name: str) -> str:
@@ -110,18 +122,31 @@ def table_spec(
     kinds: set[str],
     version: str,
     note: str = "",
-    sql: str | None = None,
+    sql: str | Sequence[Path] = (),
+    made_from: str = "",
     partitions_def: dg.PartitionsDefinition | None = None,
 ) -> dg.AssetSpec:
-    """The spec of an asset that is a table of the lake."""
+    """The spec of an asset that is a table of the lake.
+
+    Args:
+        name: of the table, and of the asset.
+        platform: whose lake it is in.
+        used_for: a phrase that ends with a full stop.
+        deps: the assets it is made from; where there are none, `made_from` says what it is made from.
+        kinds: what it is made with.
+        version: from `code_version`.
+        note: what else there is to know.
+        sql: the files that make it, or a pattern below `sql/`.
+        made_from: a phrase that ends with a full stop.
+        partitions_def: as Dagster has it.
+    """
     table = TABLES[name]
     metadata: dict[str, Any] = {
         "dagster/column_schema": column_schema(table),
         "dagster/table_name": f"lake.main.{name}",
         "dagster/uri": f"{platform.lake.uri}#{name}",
+        **code_references(sql_files(sql) if isinstance(sql, str) else sql),
     }
-    if sql:
-        metadata["SQL"] = dg.MetadataValue.url(f"{REPOSITORY}/sql/{sql}")
     if lineage := column_lineage(table):
         metadata["dagster/column_lineage"] = lineage
     return asset_spec(
@@ -131,8 +156,23 @@ def table_spec(
         kinds=kinds,
         version=version,
         metadata=metadata,
+        made_from=made_from,
         partitions_def=partitions_def,
     )
+
+
+def code_references(files: Sequence[Path]) -> dict[str, Any]:
+    """Metadata that links files, which the UI opens in an editor; `definitions` adds the function of the asset."""
+    links = [
+        dg.LocalFileCodeReference(file_path=str(file), line_number=1, label=f"{file.parent.name}/{file.stem}")
+        for file in files
+    ]
+    return {"dagster/code_references": dg.CodeReferencesMetadataValue(code_references=list(links))} if links else {}
+
+
+def folder_of(name: str, platform: Platform) -> dict[str, Any]:
+    """Metadata that says where the versions of an artifact lie."""
+    return {"dagster/uri": (platform.settings.artifacts_folder / name).as_uri()}
 
 
 def asset_spec(
@@ -143,18 +183,26 @@ def asset_spec(
     kinds: set[str],
     version: str,
     metadata: dict[str, Any] | None = None,
+    made_from: str = "",
     partitions_def: dg.PartitionsDefinition | None = None,
 ) -> dg.AssetSpec:
     """The spec of any asset, with the owners, tags and key that every asset here has."""
+    inputs = [dg.AssetDep.from_coercible(dep).asset_key.path[-1] for dep in deps]
+    made_from = made_from or f"{', '.join(f'`{one}`' for one in inputs)}."
+    schemas = {
+        f"columns of {table}": dg.MetadataValue.table_schema(column_schema(TABLES[table]))
+        for table, asset in WRITTEN_WITH.items()
+        if asset == name
+    }
     return dg.AssetSpec(
         key_of(name),
-        description=description,
+        description=f"{description}\n\n**Made from:** {made_from}",
         deps=list(deps),
-        group_name=group_of(name),
+        group_name=SHOWN_APART.get(name, group_of(name)),
         owners=OWNERS,
         kinds=kinds,
         tags={"layer": group_of(name)},
         code_version=version,
-        metadata=metadata or {},
+        metadata={**(metadata or {}), **schemas},
         partitions_def=partitions_def,
     )

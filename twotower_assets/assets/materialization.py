@@ -17,6 +17,9 @@ from twotower_assets.lake.tables import ARTIFACTS, TABLES
 from twotower_assets.partitions import Days
 from twotower_assets.platform import Platform
 
+ADDED_TO = (ARTIFACTS.name, "champion_decisions", "version_comparisons")
+"""Tables whose rows stay, but for those of the same grain."""
+
 
 def commit_tables(
     context: dg.AssetExecutionContext,
@@ -29,15 +32,15 @@ def commit_tables(
 ) -> int:
     """Replace the tables `names` by `staged_<name>`, those with a `day` within `days`; give the snapshot.
 
-    With `of`, a column and a value, only the rows that have this value are replaced. Rows of `artifacts` are added to
-    those there. `views` are statements that define views, part of the same commit.
+    With `of`, a column and a value, only the rows that have this value are replaced. Rows of the tables
+    `ADDED_TO` are added to those there. `views` are statements that define views, part of the same commit.
     """
     replacements = [
         Replacement(
             name,
             f"staged_{name}",
             days=days if TABLES[name].daily else None,
-            matching=TABLES[name].grain if name == ARTIFACTS.name else (),
+            matching=TABLES[name].grain if name in ADDED_TO else (),
             of=of,
         )
         for name in names

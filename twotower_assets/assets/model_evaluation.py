@@ -5,7 +5,8 @@ The metrics themselves live in `evaluation`; here they are asked for, model by m
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from twotower_assets.assets.hold_out import HoldOut, HoldOutError, UsersView
@@ -40,6 +41,7 @@ class Judged:
     checkpoint: Checkpoint
     hold_out: HoldOut
     view: UsersView
+    item_vectors: np.ndarray
     scores: ScoreBlock
     counts: np.ndarray
     log_q: np.ndarray
@@ -72,13 +74,15 @@ def judge_checkpoint(
             "Materialize the features of those days, or choose another partition"
         )
     users = checkpoint.embed_users(view.user_ids, view.histories, hold_out.users)
+    item_vectors = checkpoint.embed_items(hold_out.items)
     return Judged(
         checkpoint=checkpoint,
         hold_out=hold_out,
         view=view,
+        item_vectors=item_vectors,
         scores=inner_products(
             users,
-            checkpoint.embed_items(hold_out.items),
+            item_vectors,
             checkpoint.inverse_temperature,
             checkpoint.item_bias(hold_out.items),
         ),
@@ -136,6 +140,30 @@ def metric_rows(judged: Judged, lists: list[Lists]) -> list[dict[str, Any]]:
             one.lists, judged.view.relevant, judged.view.seen, judged.counts, ks=(K, WIDE_K), seed=SEED
         )
     ]
+
+
+def paired_rows(judged: Judged, own: Lists, others: Mapping[str, Lists]) -> pl.DataFrame:
+    """Some lists less each of the others, paired by user: rows of `reporting.frames.DIFFERENCES`."""
+    import polars as pl
+
+    from twotower_assets.evaluation.comparison import paired_difference
+    from twotower_assets.evaluation.summary import user_values
+
+    def of_users(one: Lists) -> dict[tuple[str, int, str], np.ndarray]:
+        view, ks = judged.view, (K, WIDE_K)
+        measured = user_values(one.lists, view.relevant, view.seen, judged.counts, ks)
+        return {(metric, k, bucket): values for metric, k, bucket, values in measured if metric in {"recall", "ndcg"}}
+
+    ours, theirs = of_users(own), {name: of_users(one) for name, one in others.items()}
+    return pl.DataFrame(
+        [
+            {"other": other, "metric": metric, "k": k, "bucket": bucket}
+            | asdict(paired_difference(values, its[metric, k, bucket], seed=SEED))
+            for other, its in theirs.items()
+            for (metric, k, bucket), values in ours.items()
+        ],
+        infer_schema_length=None,
+    )
 
 
 def exposure_rows(judged: Judged, lists: list[Lists]) -> list[dict[str, Any]]:

@@ -6,7 +6,9 @@ A backfill over the recipes is the ablation. How a recipe trains lives in `two_t
 
 import hashlib
 import json
+from collections.abc import Mapping
 from datetime import date
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -21,6 +23,7 @@ from twotower_assets.assets.declaration import (
     table_spec,
 )
 from twotower_assets.assets.hold_out import HoldOutRule, read_hold_out
+from twotower_assets.assets.launchpad import checked_at_launch
 from twotower_assets.assets.materialization import commit_tables, table_result
 from twotower_assets.assets.recipe_evaluation import (
     Measured,
@@ -33,18 +36,15 @@ from twotower_assets.assets.recipe_evaluation import (
 from twotower_assets.assets.recipe_training import Training, train_recipe
 from twotower_assets.assets.records import stage_frame, stage_rows
 from twotower_assets.assets.refusals import refuse_failed_inputs
-from twotower_assets.assets.training import (
-    changes_for,
-    judged_by_of,
-    logged_epochs,
-    window_for,
-)
+from twotower_assets.assets.training import judged_by_of, logged_epochs
+from twotower_assets.assets.training_config import changes_for, window_for
 from twotower_assets.assets.windows import require_whole_window
 from twotower_assets.lake.lake import LakeError
 from twotower_assets.lake.tables import RECIPES, names
 from twotower_assets.partitions import Days, window
 from twotower_assets.platform import Platform
-from twotower_assets.two_tower.recipes import load_recipes, recipe_named
+from twotower_assets.settings import Settings
+from twotower_assets.two_tower.recipes import Recipe, load_recipes, recipe_named
 
 BASELINE = "logq"
 RUN_TABLES = [name for name in names(RECIPES) if name != "negative_sampling_comparison"]
@@ -134,7 +134,28 @@ def negative_sampling_assets(
     ) -> dg.MaterializeResult:
         return _compare(context, platform, config)
 
-    return [negative_sampling_runs, negative_sampling_comparison]
+    recipes = load_recipes(platform.settings.own_recipes)
+    comparable = partial(_require_comparable, platform.settings, recipes, partitions)
+    return [
+        checked_at_launch(negative_sampling_runs, NegativeSamplingConfig, comparable),
+        checked_at_launch(negative_sampling_comparison, ComparisonConfig, choices={"baseline": list(recipes)}),
+    ]
+
+
+def _require_comparable(
+    settings: Settings,
+    recipes: Mapping[str, Recipe],
+    partitions: dg.DailyPartitionsDefinition,
+    asked: Mapping[str, Any],
+) -> None:
+    """Raises `ValueError` where a run that is asked for with these settings could train no recipe.
+
+    What a single recipe cannot have is its own; it is told when that recipe is trained.
+    """
+    if asked["model_day"]:
+        _model_day(asked["model_day"], partitions)
+    window_for(asked["window_days"], settings)
+    recipe_named(recipes, BASELINE).config(**asked["training"])
 
 
 def _run(

@@ -11,22 +11,34 @@ from typing import Any
 import dagster as dg
 import duckdb
 
-from twotower_assets.assets.declaration import asset_files, asset_spec, code_files, code_version, key_of
+from twotower_assets.assets.declaration import (
+    asset_files,
+    asset_spec,
+    code_files,
+    code_version,
+    folder_of,
+    key_of,
+    sql_files,
+)
 from twotower_assets.assets.hold_out import HoldOutRule, read_hold_out
 from twotower_assets.assets.materialization import commit_tables
 from twotower_assets.assets.records import artifact_rows, stage_rows
 from twotower_assets.assets.serving import checkpoint_of
 from twotower_assets.lake.artifacts import Artifact, ArtifactInput, Provenance, TableInput
+from twotower_assets.lake.queries import read_query
 from twotower_assets.lake.tables import REPORTS, names
 from twotower_assets.partitions import Days, day_of, trailing_window
 from twotower_assets.platform import Platform
 
 REPORT_FILE = "report.html"
+READ = ("predecessor", "training_curves", "index_quality")
+"""The queries of `sql/reports/` that the page is made from."""
 CHARTS = {
     "recall_by_bucket": "recall@20 by popularity bucket",
     "exposure_share": "Exposure and clicks by bucket",
     "lorenz_curve": "Lorenz curve of the exposure",
     "popularity_tradeoff": "What the popularity weight γ trades",
+    "paired_differences": "recall@20 beside the version served before",
 }
 """The charts of the page that Dagster shows too, with what stands for them in text."""
 DATA_NOTES = {
@@ -55,16 +67,21 @@ def report_assets(platform: Platform, partitions: dg.DailyPartitionsDefinition) 
                 "popularity_bias_report",
                 description=(
                     "How well a day's model finds held-out clicks, for popular and for long-tail items, beside "
-                    "most-popular and EASE, at several popularity weights γ; how much popularity its scores miss (δ). "
+                    "most-popular, EASE and the version that is served, at several popularity weights γ; how much "
+                    "popularity its scores miss (δ). "
                     f"One HTML page a day, and the tables {', '.join(f'`{name}`' for name in names(REPORTS))}.\n\n"
                     "**Used for:** deciding whether a model may be served, and at which γ."
                 ),
                 deps=[dg.AssetDep(key_of("training_pairs"), partition_mapping=window), *map(dg.AssetDep, keys)],
                 kinds={"duckdb", "html"},
+                metadata=folder_of("popularity_bias_report", platform),
                 version=code_version(
                     [
                         *code_files("evaluation", "reporting"),
-                        *asset_files("hold_out", "model_evaluation", "samples", "reports"),
+                        *asset_files(
+                            "hold_out", "model_evaluation", "version_comparison", "predecessor", "samples", "reports"
+                        ),
+                        *sql_files(*(f"reports/{name}.sql" for name in READ)),
                     ]
                 ),
             )
@@ -103,7 +120,7 @@ def _report(context: dg.AssetExecutionContext, platform: Platform) -> dg.Materia
     keys = {"day": day, "model_version": artifact.version}
     with platform.lake.writer() as con:
         frames = {name: stage_rows(con, name, [{**keys, **row} for row in rows[name]]) for name in rows}
-        data = _report_data(con, platform, artifact, judged, served, frames, rule)
+        data = _report_data(con, platform, artifact, judged, lists, frames)
         drawn = draw_charts(data)
         page = render_report(data, drawn)
         published = platform.artifacts.publish(
@@ -132,29 +149,38 @@ def _report_data(
     platform: Platform,
     artifact: Artifact,
     judged: Any,
-    served: list[Any],
+    lists: list[Any],
     frames: dict[str, Any],
-    rule: HoldOutRule,
 ) -> Any:
     import polars as pl
 
     from twotower_assets.assets import model_evaluation as evaluation
-    from twotower_assets.assets.samples import sample_users
-    from twotower_assets.reporting.report_data import LineageEntry, ReportData
+    from twotower_assets.assets.predecessor import predecessor_of
+    from twotower_assets.assets.samples import RULE, sample_users
+    from twotower_assets.reporting.frames import DIFFERENCES
+    from twotower_assets.reporting.report_data import ReportData, at_weight
 
-    day = date.fromisoformat(artifact.manifest["model_day"])
-    dataset = platform.source.dataset
+    dataset, rule = platform.source.dataset, HoldOutRule(**artifact.manifest["details"])
     curves, quality = (
-        pl.DataFrame(pl.from_arrow(con.execute(f"FROM {table} WHERE day = $day", {"day": day}).to_arrow_table()))
-        for table in ("training_curves", "ann_index_quality")
+        pl.DataFrame(pl.from_arrow(con.execute(read_query(file), {"version": artifact.version}).to_arrow_table()))
+        for file in ("reports/training_curves.sql", "reports/index_quality.sql")
     )
-    pairs = judged.hold_out.pairs
+    predecessor = predecessor_of(con, platform, artifact.version)
+    weight = platform.settings.popularity_weight
+    served = [one for one in lists if one.popularity_weight in (None, weight)]
+    others = {
+        one.model if one.popularity_weight is None else at_weight(one.popularity_weight): one
+        for one in lists
+        if one.popularity_weight != weight
+    }
+    paired = evaluation.paired_rows(judged, served[0], others)
+    first, last = (date.fromisoformat(one) for one in _window(artifact))
     return ReportData(
-        title="Popularity and long-tail coverage",
+        title="How well the model recommends, and how far into the long tail",
         dataset=dataset,
-        as_of=day,
+        as_of=date.fromisoformat(artifact.manifest["model_day"]),
         model_version=artifact.version,
-        served_popularity_weight=platform.settings.popularity_weight,
+        served_popularity_weight=weight,
         hold_out=rule.description,
         data_notes=DATA_NOTES.get(dataset, []),
         metrics=frames["model_metrics"],
@@ -162,33 +188,68 @@ def _report_data(
         lorenz=evaluation.lorenz_points(judged, served),
         categories=frames["category_coverage"],
         popularity_diagnostics=frames["popularity_diagnostics"],
-        curves=curves.sort("epoch"),
-        index_quality=quality.sort("popularity_weight"),
+        curves=curves,
+        index_quality=quality,
+        differences=pl.concat([DIFFERENCES.conform(one) for one in (paired, predecessor.differences)]),
+        predecessor_version=predecessor.version,
+        predecessor_note=predecessor.note,
         samples=sample_users(judged),
-        lineage=[
-            LineageEntry("tower_checkpoint", artifact.version, None, f"code {artifact.manifest['code_version']}"),
-            *(
-                LineageEntry(
-                    one["table"],
-                    None,
-                    one["snapshot"],
-                    f"{one['first_day']} to {one['last_day']}" if one["first_day"] else "",
-                )
-                for one in artifact.manifest["tables"]
-            ),
-            LineageEntry("Dagster run of the training", artifact.manifest["run_id"], None, ""),
-        ],
+        samples_rule=RULE,
+        settings=_settings(judged.checkpoint.config),
+        window=(first, last),
+        lineage=_lineage(artifact),
         recipe=artifact.manifest["recipe"] or "",
         trained_popularity_weight=judged.checkpoint.trained_popularity_weight,
         trained_weight_is_known=judged.checkpoint.trained_weight_is_known,
         counts={
-            "users": len(judged.view),
+            "training_clicks": int(judged.counts.sum()),
+            "held_out_clicks": len(judged.view.relevant.values),
+            "users_judged": len(judged.view),
             "items": judged.hold_out.items.num_rows,
-            "training_pairs": len(pairs.filter(pl.col("part") == "train")),
-            "test_clicks": len(judged.view.relevant.values),
-            "days": rule.window_days,
         },
     )
+
+
+def _settings(config: Any) -> list[Any]:
+    """Every setting of the training with its default and its meaning."""
+    from twotower_assets.reporting.report_data import Setting
+
+    return [
+        Setting(name, _as_text(getattr(config, name)), _as_text(field.get_default()), field.description or "")
+        for name, field in type(config).model_fields.items()
+    ]
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_as_text, value)) or "none"
+    if hasattr(value, "source"):
+        options = (f"{name}={_as_text(one)}" for name, one in value if name != "source")
+        return " ".join([value.source, *options])
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _lineage(checkpoint: Artifact) -> list[Any]:
+    """What the page was made from: the checkpoint, its code and run, and the tables at the snapshot that it read."""
+    from twotower_assets.reporting.report_data import LineageEntry
+
+    manifest = checkpoint.manifest
+    return [
+        LineageEntry("tower_checkpoint", checkpoint.version, None, f"SHA-256 {manifest['content_hash']}"),
+        *(
+            LineageEntry(
+                one["table"],
+                None,
+                one["snapshot"],
+                f"{one['first_day']} to {one['last_day']}" if one["first_day"] else "",
+            )
+            for one in manifest["tables"]
+        ),
+        LineageEntry(
+            "Code of the training", manifest["code_version"], None, f"recipe {manifest['recipe'] or 'unnamed'}"
+        ),
+        LineageEntry("Dagster run of the training", manifest["run_id"], None, f"made {manifest['created_at']} UTC"),
+    ]
 
 
 def _write(folder: Path, page: str) -> None:
@@ -201,6 +262,7 @@ def _window(artifact: Artifact) -> tuple[str, str]:
 
 
 def _headline(data: Any) -> dict[str, Any]:
+    from twotower_assets.reporting.report_data import PREDECESSOR
     from twotower_assets.reporting.words import summary_sentences
 
     places = {
@@ -219,6 +281,7 @@ def _headline(data: Any) -> dict[str, Any]:
     }
     delta = data.served(data.popularity_diagnostics)["delta"].to_list()
     numbers["delta"] = delta[0] if delta else None
+    numbers["recall_at_20_gained"] = data.difference(PREDECESSOR, "recall")["difference"]
     measured = {name: value for name, value in numbers.items() if value is not None}
     return {"summary": dg.MetadataValue.md("\n\n".join(summary_sentences(data))), **measured}
 

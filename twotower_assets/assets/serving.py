@@ -5,6 +5,7 @@ How vectors are made lives in `two_tower`, how they are searched in `retrieval`;
 
 from collections.abc import Callable
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -15,6 +16,7 @@ from twotower_assets.assets.declaration import (
     asset_spec,
     code_files,
     code_version,
+    folder_of,
     key_of,
     sql_files,
     table_spec,
@@ -28,6 +30,7 @@ from twotower_assets.lake.lake import LakeError
 from twotower_assets.lake.queries import bound, read_query
 from twotower_assets.partitions import Days, day_of, trailing_window
 from twotower_assets.platform import Platform
+from twotower_assets.versions import VECTOR_FILES
 
 
 def serving_assets(platform: Platform, partitions: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
@@ -35,7 +38,7 @@ def serving_assets(platform: Platform, partitions: dg.DailyPartitionsDefinition)
     return [
         _item_embeddings(platform, partitions),
         _user_embeddings(platform, partitions),
-        _ann_index(partitions),
+        _ann_index(platform, partitions),
     ]
 
 
@@ -57,6 +60,7 @@ def _item_embeddings(platform: Platform, partitions: dg.DailyPartitionsDefinitio
                 "item_embeddings",
                 platform,
                 used_for="the index, and joining items with anything else in SQL.",
+                sql="training/catalogue.sql",
                 deps=[
                     dg.AssetDep(key_of("tower_checkpoint")),
                     dg.AssetDep(key_of("items")),
@@ -91,6 +95,7 @@ def _user_embeddings(platform: Platform, partitions: dg.DailyPartitionsDefinitio
                 "user_embeddings",
                 platform,
                 used_for="recommendations, measuring the index, and joining users with anything else in SQL.",
+                sql="serving/user_histories.sql",
                 deps=[
                     dg.AssetDep(key_of("tower_checkpoint")),
                     dg.AssetDep(key_of("training_pairs"), partition_mapping=window),
@@ -218,7 +223,7 @@ def as_matrix(column: Any) -> Any:
     return column.combine_chunks().flatten().to_numpy().reshape(len(column), -1)
 
 
-def _ann_index(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
+def _ann_index(platform: Platform, partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name="ann_index",
         specs=[
@@ -234,6 +239,7 @@ def _ann_index(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
                 deps=[dg.AssetDep(key_of("item_embeddings")), dg.AssetDep(key_of("user_embeddings"))],
                 kinds={"faiss"},
                 version=code_version([*code_files("retrieval"), *asset_files("index_depth")]),
+                metadata=folder_of("ann_index", platform),
             )
         ],
         partitions_def=partitions,
@@ -245,8 +251,6 @@ def _ann_index(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
 
 
 def _build_index(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
-    from twotower_assets.retrieval.storage import save_index
-
     day = day_of(context)
     with platform.lake.reader() as con:
         snapshot = platform.lake.snapshot(con)
@@ -256,7 +260,7 @@ def _build_index(context: dg.AssetExecutionContext, platform: Platform) -> dg.Ma
     index, curve = measured_index(items, **vectors, settings=platform.settings)
     artifact = platform.artifacts.publish(
         "ann_index",
-        lambda folder: save_index(index, folder),
+        lambda folder: _save_with_vectors(folder, index, items, users),
         Provenance(
             model_day=day,
             lake_snapshot=snapshot,
@@ -289,6 +293,17 @@ def _build_index(context: dg.AssetExecutionContext, platform: Platform) -> dg.Ma
             **index_metadata(rows, served),
         },
     )
+
+
+def _save_with_vectors(folder: Path, index: Any, items: Any, users: Any) -> None:
+    """The index, and the vectors it was built with: with these, what was served can be served again."""
+    import pyarrow.parquet as pq
+
+    from twotower_assets.retrieval.storage import save_index
+
+    save_index(index, folder)
+    for name, rows in (("served_item_embeddings", items), ("served_user_embeddings", users)):
+        pq.write_table(rows.drop_columns(["day"]), folder / VECTOR_FILES[name])
 
 
 def _one_model(items: Any, users: Any, day: date) -> str:

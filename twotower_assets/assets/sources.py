@@ -4,6 +4,7 @@ What a raw row looks like is known to `sql/sources/`, what a clean one is to `sq
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import dagster as dg
 import duckdb
@@ -23,7 +24,7 @@ def source_assets(platform: Platform, partitions: dg.DailyPartitionsDefinition) 
     """The four source assets."""
     version = code_version([*sql_files("cleaning/*.sql"), *sorted(platform.source.sql_folder.glob("*.sql"))])
     note = MOVIELENS_NOTE if platform.source.dataset == "movielens" else ""
-    folder = f"sources/{platform.source.dataset}"
+    raw = f"the raw files of the data set '{platform.source.dataset}', read by its SQL and cleaned."
 
     @dg.multi_asset(
         name="impressions",
@@ -35,7 +36,8 @@ def source_assets(platform: Platform, partitions: dg.DailyPartitionsDefinition) 
                 kinds={"duckdb", "sql"},
                 version=version,
                 note=note,
-                sql=folder,
+                sql=_sql_of(platform, "impressions"),
+                made_from=raw,
             ),
             table_spec(
                 "rejected_impressions",
@@ -43,7 +45,8 @@ def source_assets(platform: Platform, partitions: dg.DailyPartitionsDefinition) 
                 used_for="seeing what was wrong with the raw log; nothing is made from it.",
                 kinds={"duckdb", "sql"},
                 version=version,
-                sql="cleaning/checked_impressions.sql",
+                sql=_sql_of(platform, "impressions", "rejected_impressions"),
+                made_from=raw,
             ),
         ],
         partitions_def=partitions,
@@ -80,7 +83,8 @@ def source_assets(platform: Platform, partitions: dg.DailyPartitionsDefinition) 
                 used_for="the category map, the item tower, titles in lists and reports.",
                 kinds={"duckdb", "sql"},
                 version=version,
-                sql=folder,
+                sql=_sql_of(platform, "items"),
+                made_from=raw,
             )
         ],
     )
@@ -97,7 +101,8 @@ def source_assets(platform: Platform, partitions: dg.DailyPartitionsDefinition) 
                 kinds={"duckdb", "sql"},
                 version=version,
                 note="A data set without `users.sql`, or without the files that it names, has no row here.",
-                sql=folder,
+                sql=_sql_of(platform, "users"),
+                made_from=raw,
             )
         ],
     )
@@ -105,6 +110,12 @@ def source_assets(platform: Platform, partitions: dg.DailyPartitionsDefinition) 
         return _catalogue(context, platform, "users")
 
     return [impressions, items, users]
+
+
+def _sql_of(platform: Platform, raw: str, cleaned: str = "") -> list[Path]:
+    """The SQL that reads and cleans a raw table; that of the formats it may come in, where there are several."""
+    read = sorted(platform.source.sql_folder.glob(f"{raw}*.sql"))
+    return [*read, *sql_files(f"cleaning/checked_{raw}.sql", f"cleaning/{cleaned or raw}.sql")]
 
 
 def _catalogue(context: dg.AssetExecutionContext, platform: Platform, table: str) -> dg.MaterializeResult:

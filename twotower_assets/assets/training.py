@@ -8,87 +8,34 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from typing import Any, Literal, Optional, get_args, get_origin
+from functools import partial
+from typing import Any
 
 import dagster as dg
-from pydantic import Field, create_model
 
 from twotower_assets.assets.declaration import (
     asset_files,
     asset_spec,
     code_files,
+    code_references,
     code_version,
+    folder_of,
     key_of,
     sql_files,
     table_spec,
 )
 from twotower_assets.assets.hold_out import HoldOut, HoldOutRule, read_hold_out
+from twotower_assets.assets.launchpad import checked_at_launch
 from twotower_assets.assets.materialization import commit_tables, table_result
 from twotower_assets.assets.records import artifact_rows, stage_rows
 from twotower_assets.assets.refusals import refuse_failed_inputs
+from twotower_assets.assets.training_config import TowerTrainingConfig, require_trainable, split_config
 from twotower_assets.assets.windows import require_whole_window
 from twotower_assets.lake.artifacts import Provenance, TableInput
 from twotower_assets.partitions import Days, day_of, trailing_window, window
 from twotower_assets.platform import Platform
 from twotower_assets.settings import Settings
-from twotower_assets.two_tower.config import TrainingConfig
-from twotower_assets.two_tower.recipes import Recipe, load_recipes, recipe_named
-
-NOT_IN_LAUNCHPAD = ("negatives",)
-"""Fields of `TrainingConfig` that only a recipe can set."""
-
-
-def _limits(field: Any) -> dict[str, Any]:
-    return {
-        name: getattr(one, name) for one in field.metadata for name in ("ge", "gt", "le", "lt") if hasattr(one, name)
-    }
-
-
-def _with_range(description: str, limits: dict[str, Any]) -> str:
-    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
-    shown = ", ".join(f"{signs[name]} {value:g}" for name, value in limits.items())
-    return f"{description} ({shown})" if shown else description
-
-
-def _without_literals(annotation: Any) -> tuple[Any, list[str]]:
-    """A type that Dagster can make optional, and the values it may take; it knows no optional `Literal`."""
-    if get_origin(annotation) is Literal:
-        return str, list(get_args(annotation))
-    if get_origin(annotation) is list and get_origin(get_args(annotation)[0]) is Literal:
-        return list[str], list(get_args(get_args(annotation)[0]))
-    return annotation, []
-
-
-def _as_dagster_config() -> type[dg.Config]:
-    """A recipe and what may be changed of it, as Dagster shows it in the launchpad, ranges in the descriptions."""
-    fields: dict[str, Any] = {
-        "recipe": (
-            str | None,
-            Field(None, description="Recipe to train; the settings below change it. Default: TWOTOWER_RECIPE."),
-        )
-    }
-    for name, field in TrainingConfig.model_fields.items():
-        if name in NOT_IN_LAUNCHPAD:
-            continue
-        annotation, choices = _without_literals(field.annotation)
-        limits = _limits(field)
-        pattern = f"^({'|'.join(choices)})$" if choices and annotation is str else None
-        description = f"{_with_range(field.description or '', limits)} Default: the recipe's, else {field.default!r}."
-        shown = Field(None, description=description, pattern=pattern, **limits)
-        fields[name] = (Optional[annotation], shown)  # noqa: UP045 - a union of a type known only here
-    fields["window_days"] = (
-        int | None,
-        Field(
-            None,
-            ge=1,
-            description="Days of pairs to train on, this day included; at most, and by default, the platform's "
-            "TWOTOWER_WINDOW_DAYS.",
-        ),
-    )
-    return create_model("TowerTrainingConfig", __base__=dg.Config, **fields)
-
-
-TowerTrainingConfig = _as_dagster_config()
+from twotower_assets.two_tower.recipes import load_recipes, recipe_named
 
 
 def training_assets(
@@ -99,7 +46,7 @@ def training_assets(
     version = code_version(
         [
             *code_files("two_tower"),
-            *asset_files("hold_out", "training", "recipe_training"),
+            *asset_files("hold_out", "training", "training_config", "recipe_training"),
             *sql_files("training/*.sql"),
         ]
     )
@@ -123,6 +70,10 @@ def training_assets(
                 deps=deps,
                 kinds={"pytorch"},
                 version=version,
+                metadata={
+                    **folder_of("tower_checkpoint", platform),
+                    **code_references(sql_files("training/hold_out_*.sql")),
+                },
             ),
             table_spec(
                 "training_curves",
@@ -142,7 +93,9 @@ def training_assets(
     ) -> Iterator[dg.MaterializeResult]:
         yield from _train(context, platform, config, blocking_checks)
 
-    return [tower_checkpoint]
+    recipes = load_recipes(platform.settings.own_recipes)
+    trainable = partial(require_trainable, platform.settings, recipes)
+    return [checked_at_launch(tower_checkpoint, TowerTrainingConfig, trainable, {"recipe": list(recipes)})]
 
 
 def _train(
@@ -166,6 +119,7 @@ def _train(
     with platform.lake.reader() as con:
         snapshot = platform.lake.snapshot(con)
         hold_out = read_hold_out(con, rule, day, snapshot, exposures=exposures)
+    context.log.info(f"recipe {recipe.name} as of {day}, on {window_days} days with {len(hold_out.pairs):,} clicks")
     judged_by = judged_by_of(rule, settings, hold_out)
     scratch = f"{day}-{hashlib.sha256((config.model_dump_json() + judged_by).encode()).hexdigest()[:12]}"
     training = Training(
@@ -233,7 +187,6 @@ def _train(
             ),
             "loss_curve": dg.MetadataValue.md(as_markdown_image(loss_curve(curves), "Loss and recall by epoch")),
             "model_version": artifact.version,
-            "path": dg.MetadataValue.path(str(artifact.folder)),
             "recipe": made.recipe,
             "trained_popularity_weight": config.trained_popularity_weight,
             "trained_weight_is_known": config.trained_weight_is_known,
@@ -269,42 +222,6 @@ def left_and_masked(report: Any) -> dict[str, float]:
         "masked_same_request": masked["same_request"],
         "masked_positive_aware": masked["positive_aware"],
     }
-
-
-def split_config(
-    run_config: Any, recipe: Recipe, settings: Settings, log: logging.Logger
-) -> tuple[dict[str, Any], int]:
-    """What a run changes of a recipe, and the window in days. Raises `ValueError` beyond the window.
-
-    A longer history than the training pairs keep is cut to theirs, so that training and serving see the same.
-    """
-    names = [name for name in TrainingConfig.model_fields if name not in NOT_IN_LAUNCHPAD]
-    asked = {name: getattr(run_config, name) for name in names}
-    return changes_for({name: value for name, value in asked.items() if value is not None}, recipe, settings, log), (
-        window_for(run_config.window_days, settings)
-    )
-
-
-def changes_for(changes: dict[str, Any], recipe: Recipe, settings: Settings, log: logging.Logger) -> dict[str, Any]:
-    """The changes of a recipe, with its history cut to what training pairs keep."""
-    wanted = recipe.config(**changes).history_length
-    if wanted > settings.history_length:
-        log.info(
-            f"history_length is {settings.history_length}, not {wanted}: training pairs keep no more "
-            "(TWOTOWER_HISTORY_LENGTH)"
-        )
-        return {**changes, "history_length": settings.history_length}
-    return changes
-
-
-def window_for(window_days: int | None, settings: Settings) -> int:
-    """The days to train on. Raises `ValueError` beyond what the features look back."""
-    if window_days and window_days > settings.window_days:
-        raise ValueError(
-            f"window_days is {window_days}, but the platform's features look back {settings.window_days} days; raise "
-            "TWOTOWER_WINDOW_DAYS and materialize them again, or train on fewer days"
-        )
-    return window_days or settings.window_days
 
 
 def logged_epochs(log: logging.Logger, epochs: int) -> Callable[[Any], None]:

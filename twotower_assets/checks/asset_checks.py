@@ -13,25 +13,15 @@ from typing import Any
 import dagster as dg
 import duckdb
 
-from twotower_assets.assets.declaration import GROUPS, key_of
+from twotower_assets.assets.declaration import GROUPS, WRITTEN_WITH, key_of
 from twotower_assets.checks.expectations import Expectation, Outcome, suite, validate
 from twotower_assets.checks.gates import GATES, judge
-from twotower_assets.lake.tables import RECIPES, REPORTS, TABLES, Table, names
+from twotower_assets.lake.tables import TABLES, Table
 from twotower_assets.partitions import Days, days_of
 from twotower_assets.platform import Platform
 
-WRITTEN_WITH = {
-    "ann_index_quality": "ann_index",
-    "served_item_embeddings": "champion",
-    "served_user_embeddings": "champion",
-    **dict.fromkeys(names(REPORTS), "popularity_bias_report"),
-    **{
-        name: "negative_sampling_runs"
-        for name in names(RECIPES)
-        if name not in ("negative_sampling_runs", "negative_sampling_comparison")
-    },
-}
-"""Tables that an asset of another name writes; their checks are that asset's, and carry the table's name."""
+CELL = 80
+"""Characters of a value that are shown."""
 
 CHECKED_TABLES = [
     *(name for members in GROUPS.values() for name in members if name in TABLES),
@@ -54,7 +44,7 @@ def blocking_check_keys(assets: list[str]) -> list[dg.AssetCheckKey]:
     ]
     return [
         *of_tables,
-        *(dg.AssetCheckKey(key_of(gate.asset), gate.name) for gate in GATES if gate.asset in assets),
+        *(dg.AssetCheckKey(key_of(gate.asset), gate.name) for gate in GATES if gate.asset in assets and gate.blocking),
     ]
 
 
@@ -71,7 +61,7 @@ def _checks_of(asset: str, tables: list[Table]) -> dg.AssetChecksDefinition:
                 for name, one in named.items()
             ),
             *(
-                dg.AssetCheckSpec(name, asset=key_of(asset), description=gate.description, blocking=True)
+                dg.AssetCheckSpec(name, asset=key_of(asset), description=gate.description, blocking=gate.blocking)
                 for name, gate in gates.items()
             ),
         ],
@@ -89,7 +79,8 @@ def _checks_of(asset: str, tables: list[Table]) -> dg.AssetChecksDefinition:
                     yield _result(asset, name, outcome, days, error=named[name].error)
             for name in [name for name in gates if name in chosen]:
                 days = _checked_days(context, platform)
-                yield _result(asset, name, judge(con, gates[name], days, platform.settings), days, error=True)
+                outcome = judge(con, gates[name], days, platform.settings)
+                yield _result(asset, name, outcome, days, error=gates[name].blocking)
 
     return checks
 
@@ -104,7 +95,7 @@ def _outcomes(
     """What the expectations of a table find on some days; its rows are read only where any is asked for."""
     if expectations:
         asked = list(expectations.values())
-        yield from zip(expectations, validate(_frame(con, table, asked, days), asked), strict=True)
+        yield from zip(expectations, validate(_frame(con, table, asked, days), asked, table.grain), strict=True)
 
 
 def _checked_days(context: dg.AssetCheckExecutionContext, platform: Platform) -> Days:
@@ -117,7 +108,7 @@ def _checked_days(context: dg.AssetCheckExecutionContext, platform: Platform) ->
 
 
 def _frame(con: duckdb.DuckDBPyConnection, table: Table, expectations: list[Expectation], days: Days | None) -> Any:
-    columns = sorted({name for one in expectations for name in one.columns}) or [table.column_names[0]]
+    columns = sorted({*table.grain, *(name for one in expectations for name in one.columns)}) or table.column_names[:1]
     sql = f"SELECT {', '.join(columns)} FROM {table.name}"
     if days:
         frame = con.execute(f"{sql} WHERE day BETWEEN $first AND $last", days._asdict()).df()
@@ -137,8 +128,20 @@ def _result(asset: str, name: str, outcome: Outcome, days: Days | None, *, error
         description=f"{outcome.wanted} — {verdict}: {outcome.observed}",
         metadata={
             "observed": outcome.observed,
-            "threshold": outcome.wanted,
-            "sample": outcome.sample,
+            "threshold": outcome.wanted.replace("`", ""),
+            "sample": sample_of(outcome),
             **({"first_day": str(days.first), "last_day": str(days.last)} if days else {}),
         },
     )
+
+
+def sample_of(outcome: Outcome) -> dg.TableMetadataValue | dg.TextMetadataValue:
+    """Offending rows as a table, which Dagster shows without a click; "none" without any."""
+    rows = outcome.rows or [{"found": value} for value in outcome.sample]
+    if not rows:
+        return dg.MetadataValue.text("none")
+    return dg.MetadataValue.table([dg.TableRecord({name: _cell(text) for name, text in row.items()}) for row in rows])
+
+
+def _cell(text: str) -> str:
+    return text if len(text) <= CELL else text[: CELL - 1] + "…"

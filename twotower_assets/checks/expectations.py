@@ -7,6 +7,7 @@ several rows, days or tables is a gate.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,9 @@ MAY_BE_EMPTY = {
     "users",
     "rejected_impressions",
     "exposure_log",
+    # as long as nothing was judged
+    "champion_decisions",
+    "version_comparisons",
     # as long as no recipe is applicable
     "negative_sampling_metrics",
     "negative_sampling_user_metrics",
@@ -48,12 +52,16 @@ class Expectation:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an expectation found: passed or not, what was observed, what was wanted, offending values."""
+    """What an expectation found: passed or not, what was observed, what was wanted, offending values.
+
+    `rows` are the rows of these values, as the columns that identify a row and the value, where that is known.
+    """
 
     passed: bool
     observed: str
     wanted: str
     sample: list[str] = field(default_factory=list)
+    rows: list[dict[str, str]] = field(default_factory=list)
 
 
 EXTRA = {
@@ -105,8 +113,11 @@ def suite(table: Table) -> list[Expectation]:
     return [*expectations, *EXTRA.get(table.name, ())]
 
 
-def validate(frame: pd.DataFrame, expectations: list[Expectation]) -> list[Outcome]:
-    """Run the expectations on a pandas frame that has their columns; one outcome each, in order."""
+def validate(frame: pd.DataFrame, expectations: list[Expectation], identified_by: Sequence[str] = ()) -> list[Outcome]:
+    """Run the expectations on a pandas frame that has their columns; one outcome each, in order.
+
+    Offending rows are told by the columns `identified_by`, which the frame has too.
+    """
     import great_expectations as gx
 
     context = gx.get_context(mode="ephemeral")
@@ -118,11 +129,12 @@ def validate(frame: pd.DataFrame, expectations: list[Expectation]) -> list[Outco
     )
     classes = [getattr(gx.expectations, one.type)(**one.arguments) for one in expectations]
     found = batch.get_batch(batch_parameters={"dataframe": frame}).validate(
-        gx.ExpectationSuite("suite", expectations=classes)
+        gx.ExpectationSuite("suite", expectations=classes),
+        result_format={"result_format": "SUMMARY", "unexpected_index_column_names": list(identified_by)},
     )
     by_config = {_identity(result.expectation_config): result for result in found.results}
     return [
-        _outcome(one, by_config[_identity(expected.configuration)])
+        _outcome(one, by_config[_identity(expected.configuration)], identified_by)
         for one, expected in zip(expectations, classes, strict=True)
     ]
 
@@ -165,14 +177,20 @@ def _identity(configuration: Any) -> tuple[str, str]:
     return configuration.type, repr(sorted(arguments.items()))
 
 
-def _outcome(expectation: Expectation, result: Any) -> Outcome:
+def _outcome(expectation: Expectation, result: Any, identified_by: Sequence[str]) -> Outcome:
     details = result.result or {}
     if error := _error(result.exception_info or {}):
         return Outcome(False, f"could not be evaluated: {error}", expectation.description)
     if "unexpected_count" in details:
-        rows, wrong = details["element_count"], details["unexpected_count"]
+        told = f"{details['unexpected_count']} of {details['element_count']} rows are otherwise"
         sample = [str(value) for value in details.get("partial_unexpected_list", [])[:SAMPLE]]
-        return Outcome(bool(result.success), f"{wrong} of {rows} rows are otherwise", expectation.description, sample)
+        names = dict.fromkeys([*identified_by, *expectation.columns])
+        rows = [
+            {name: str(row[name]).removesuffix(" 00:00:00") for name in names if name in row}
+            for row in details.get("partial_unexpected_index_list", [])[:SAMPLE]
+            if isinstance(row, dict)
+        ]
+        return Outcome(bool(result.success), told, expectation.description, sample, rows)
     observed = details.get("observed_value")
     if observed is None:
         return Outcome(bool(result.success), "no value to look at", expectation.description)

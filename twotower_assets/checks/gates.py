@@ -1,6 +1,7 @@
 """The gates: what must hold across rows, days and tables, each a SQL file under `sql/checks/`.
 
-The same gates run as asset checks after a materialization, and again when a champion is chosen.
+`GATES` run as asset checks after a materialization; some of them again when a champion is chosen, with those that set
+a challenger beside it.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from twotower_assets.settings import Settings
 
 @dataclass(frozen=True)
 class Gate:
-    """One gate: its SQL file's name, the asset that it judges, what it means."""
+    """One gate: its SQL file's name, the asset that it judges, what it means, whether it stops what is downstream."""
 
     name: str
     asset: str
     description: str
+    blocking: bool = True
 
 
 GATES = (
@@ -42,16 +44,31 @@ GATES = (
         "popularity_bias_report",
         "The model recalls more than recommending the most popular items does.",
     ),
+    Gate(
+        "challenger_is_not_worse",
+        "champion",
+        "No newer version was refused; what is served stays where one was.",
+        blocking=False,
+    ),
 )
 CHAMPION_GATES = tuple(
     gate
     for gate in GATES
     if gate.asset in ("item_embeddings", "user_embeddings", "ann_index", "popularity_bias_report")
 )
+"""Gates of one version that it must pass, again, to be served."""
+CHALLENGER_GATES = (
+    Gate("recall_is_not_worse", "champion", "Recall@20 is not below the champion's by more than is allowed."),
+    Gate("coverage_is_kept", "champion", "The lists reach enough of the catalogue."),
+    Gate("beyond_head_is_kept", "champion", "Enough of the clicks beyond the head are found."),
+)
+"""Gates that set a version beside the champion, in the rows of `staged_version_comparisons`."""
 
 
-def judge(con: duckdb.DuckDBPyConnection, gate: Gate, days: Days, settings: Settings) -> Outcome:
-    """What the gate finds on some days."""
+def judge(
+    con: duckdb.DuckDBPyConnection, gate: Gate, days: Days, settings: Settings, version: str | None = None
+) -> Outcome:
+    """What the gate finds on some days, or of a version of the model."""
     sql = read_query(f"checks/{gate.name}.sql")
     parameters: dict[str, Any] = {
         "first_day": days.first,
@@ -59,6 +76,11 @@ def judge(con: duckdb.DuckDBPyConnection, gate: Gate, days: Days, settings: Sett
         "window_days": settings.window_days,
         "popularity_weight": settings.popularity_weight,
         "minimum_index_recall": settings.minimum_index_recall,
+        "maximum_recall_loss": settings.maximum_recall_loss,
+        "minimum_kept_of_champion": settings.minimum_kept_of_champion,
+        "minimum_coverage": settings.minimum_coverage,
+        "minimum_beyond_head_recall": settings.minimum_beyond_head_recall,
+        "version": version,
     }
     try:
         row = con.execute(sql, bound(con, sql, parameters)).fetchone()

@@ -68,8 +68,8 @@ my_mix:
       - {source: category, per_positive: 2, minimum_items: 50}
 ```
 
-Reload the code location (or just run `twotower compare-recipes my_mix`): `my_mix` is a partition beside the shipped ones.
-What stands under `training` are [training settings](assets.md#training-settings) in which it differs from the
+Reload the code location (or just run `twotower compare-recipes my_mix`): `my_mix` is a partition beside the shipped
+ones. What stands under `training` are [training settings](assets.md#training-settings) in which it differs from the
 defaults. A name that is taken, a setting out of range, a source that does not exist: one message that says which
 recipe and what is wrong.
 

@@ -1,0 +1,145 @@
+"""A program: an analyst who reads the lake again and again until a file appears, and writes down what was seen.
+
+`analyst.py FOLDER NAME WAY`: FOLDER holds `states.json`, the two states that the tables are known to have; WAY is one
+of the documented ways to attach. Every reading is one transaction: a fingerprint of each day of each table, then of the
+list that a macro gives, then of the first table again.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+TABLES = (
+    "impressions",
+    "rejected_impressions",
+    "item_frequency_daily",
+    "item_frequency",
+    "exposure_log",
+    "training_pairs",
+)
+WAYS = ("session", "new session", "reader", "twotower sql", "duckdb")
+COMPANIONS = ("rejected_impressions", "recommend")
+"""What is of the same state as `impressions`: committed together with it, and a list that leaves out what it has."""
+OF_A_TABLE = (
+    "SELECT day::VARCHAR AS day, count(*) AS rows, bit_xor(hash(read))::VARCHAR AS content "
+    "FROM {table} AS read GROUP BY ALL ORDER BY ALL"
+)
+OF_A_MACRO = "SELECT rank, item_id, score::VARCHAR AS score FROM recommend('u3', 10, 0.5) ORDER BY rank"
+PAUSE = 0.05
+Reading = dict[str, Any]
+
+
+def statements() -> dict[str, str]:
+    """What is read in one transaction, by name, in this order."""
+    return {
+        **{table: OF_A_TABLE.format(table=table) for table in TABLES},
+        "recommend": OF_A_MACRO,
+        "impressions again": OF_A_TABLE.format(table="impressions"),
+    }
+
+
+def in_one_statement() -> str:
+    """The same as one statement, which gives one column per name."""
+    columns = (
+        f'(SELECT list(row ORDER BY row) FROM ({query}) AS row) AS "{name}"' for name, query in statements().items()
+    )
+    return f"SELECT {', '.join(columns)}"
+
+
+def read_in_one_transaction(con: duckdb.DuckDBPyConnection) -> Reading:
+    """A fingerprint of everything, seen in one transaction of a connection that is in none."""
+    con.execute("BEGIN TRANSACTION")
+    try:
+        return {name: [list(row) for row in con.execute(query).fetchall()] for name, query in statements().items()}
+    finally:
+        con.execute("COMMIT")
+
+
+def read_by_command(*command: str) -> Reading:
+    """The same through a command that prints JSON. Raises `RuntimeError` with what it said where it fails."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr or done.stdout)
+    (row,) = json.loads(done.stdout)
+    return {name: [list(fields.values()) for fields in value or []] for name, value in row.items()}
+
+
+def ways() -> dict[str, Callable[[], Reading]]:
+    """How each way reads once."""
+    import twotower_assets
+    from twotower_assets.platform import open_platform
+    from twotower_assets.settings import load_settings
+
+    kept: list[duckdb.DuckDBPyConnection] = []
+
+    def session() -> Reading:
+        if not kept:
+            kept.append(twotower_assets.connect())
+        return read_in_one_transaction(kept[0])
+
+    def new_session() -> Reading:
+        with twotower_assets.connect() as con:
+            return read_in_one_transaction(con)
+
+    def reader() -> Reading:
+        with open_platform(load_settings()).lake.reader(transaction=False) as con:
+            return read_in_one_transaction(con)
+
+    def command(name: str) -> str:
+        return str(Path(sys.executable).with_name(name))
+
+    def sql() -> Reading:
+        return read_by_command(command("twotower"), "sql", "--json", in_one_statement())
+
+    @functools.cache
+    def attach() -> str:
+        return subprocess.run([command("twotower"), "attach"], capture_output=True, text=True, check=True).stdout
+
+    def command_line() -> Reading:
+        return read_by_command(command("duckdb"), "-json", "-cmd", attach(), "-c", in_one_statement())
+
+    return dict(zip(WAYS, (session, new_session, reader, sql, command_line), strict=True))
+
+
+def wrong_with(reading: Reading, states: list[Reading]) -> list[str]:
+    """What in a reading is of neither state, or of another than its companion."""
+    wrong = [f"{name}: torn: {read}" for name, read in reading.items() if read not in [one[name] for one in states]]
+    if reading["impressions"] != reading["impressions again"]:
+        wrong.append("impressions changed within a transaction")
+    for name in COMPANIONS:
+        if not any(one["impressions"] == reading["impressions"] and one[name] == reading[name] for one in states):
+            wrong.append(f"impressions and {name} are of two states in one transaction")
+    return wrong
+
+
+def main(folder: Path, name: str, way: str) -> None:
+    os.nice(10)  # so that a writer that is slower has waited, and not only shared the processor
+    states = json.loads((folder / "states.json").read_text())
+    read = ways()[way]
+    readings, wrong, seen = 0, [], set()
+    while not (folder / "stop").exists():
+        try:
+            reading = json.loads(json.dumps(read()))
+            wrong += wrong_with(reading, states)
+            seen |= {place for place, one in enumerate(states) if reading["impressions"] == one["impressions"]}
+        except Exception as error:
+            wrong.append(f"{type(error).__name__}: {error}")
+        readings += 1
+        (folder / f"{name}.started").touch()
+        time.sleep(PAUSE)
+    told = {"way": way, "readings": readings, "seen": sorted(seen), "wrong": wrong}
+    (folder / f"{name}.json").write_text(json.dumps(told))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), *sys.argv[2:])

@@ -1,0 +1,151 @@
+"""Ten analysts read, each in a process of its own, while a backfill rewrites what they read.
+
+The log has two versions that differ on every day. The backfill writes them in turns; whatever an analyst reads is
+wholly the one or wholly the other.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from end_to_end.analyst import WAYS, Reading, read_in_one_transaction, wrong_with
+from end_to_end.market import FIRST, LAST, log_of_the_market, only_home, platform_in, twotower, write_raw
+from twotower_assets.platform import Platform
+
+PROGRAM = Path(__file__).with_name("analyst.py")
+ANALYSTS, REWRITES = 10, 3
+SLOWER = 5.0
+"""A rewrite beside the readers may take this many times as long as one alone. Readers are polite (nice 10)."""
+PATIENCE = 60.0
+
+
+@dataclass
+class Backfill:
+    """What was seen while the tables were rewritten."""
+
+    seconds_alone: list[float]
+    seconds_beside_readers: list[float]
+    warnings: list[str]
+    told: list[dict[str, Any]]
+
+
+def other_log() -> pl.DataFrame:
+    """The log with every click on it the other way round, and one more row without a user on each day."""
+    log = log_of_the_market().with_columns(clicked=~pl.col("clicked"))
+    nobody = log.filter(pl.col("shown_at").dt.date().is_first_distinct()).with_columns(user_id=pl.lit(None, pl.String))
+    return pl.concat([log, nobody])
+
+
+def rewrite(platform: Platform, log: pl.DataFrame) -> float:
+    """All days of all sources and features from a log, as one run; gives the seconds."""
+    raw = platform.source.path
+    write_raw(raw, log)
+    started = time.perf_counter()
+    twotower(platform.settings.home, "materialize", "features_job", "--days", f"{FIRST}..{LAST}")
+    return time.perf_counter() - started
+
+
+def state_of(platform: Platform) -> Reading:
+    with platform.lake.reader(transaction=False) as con:
+        return json.loads(json.dumps(read_in_one_transaction(con)))
+
+
+@contextmanager
+def analysts(home: Path, folder: Path) -> Iterator[list[dict[str, Any]]]:
+    """Ten analysts at work; what they tell is in the list once they have gone home."""
+    told: list[dict[str, Any]] = []
+    names = [f"analyst-{place}" for place in range(ANALYSTS)]
+    with only_home(home):
+        readers = [
+            subprocess.Popen([sys.executable, PROGRAM, folder, name, way], stderr=subprocess.PIPE, text=True)
+            for name, way in zip(names, islice(cycle(WAYS), ANALYSTS), strict=True)
+        ]
+    try:
+        wait_for([folder / f"{name}.started" for name in names], readers)
+        yield told
+        (folder / "stop").touch()
+        for reader in readers:
+            _, said = reader.communicate(timeout=PATIENCE)
+            assert reader.returncode == 0, said
+        told += [json.loads((folder / f"{name}.json").read_text()) for name in names]
+    finally:
+        for reader in readers:
+            reader.kill()
+            reader.wait()
+
+
+def wait_for(files: list[Path], readers: list[subprocess.Popen[str]]) -> None:
+    until = time.monotonic() + PATIENCE
+    while not all(file.exists() for file in files):
+        assert all(reader.poll() is None for reader in readers), "an analyst has gone before the start"
+        assert time.monotonic() < until, f"not every analyst has read once within {PATIENCE:g} s"
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def two_logs() -> list[pl.DataFrame]:
+    return [log_of_the_market(), other_log()]
+
+
+@pytest.fixture
+def backfill(
+    changeable: Platform, two_logs: list[pl.DataFrame], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> Backfill:
+    """Rewrites alone, which give the two states; then rewrites beside ten analysts."""
+    raw = tmp_path / "raw"
+    write_raw(raw, two_logs[0])
+    settings = changeable.settings.home / "twotower.env"
+    settings.write_text(
+        settings.read_text().replace(f"SOURCE_PATH={changeable.source.path}", f"SOURCE_PATH={raw}"), encoding="utf-8"
+    )
+    platform = platform_in(changeable.settings.home)
+    alone, states = [], []
+    for log in two_logs:
+        alone.append(rewrite(platform, log))
+        states.append(state_of(platform))
+    (tmp_path / "states.json").write_text(json.dumps(states))
+    with caplog.at_level(logging.WARNING), analysts(platform.settings.home, tmp_path) as told:
+        beside = [rewrite(platform, log) for log in islice(cycle(two_logs), REWRITES)]
+    warnings = [record.getMessage() for record in caplog.records if record.name.startswith("twotower_assets")]
+    return Backfill(alone, beside, warnings, told)
+
+
+def test_ten_analysts_read_whole_states_while_a_backfill_rewrites_them_and_hold_up_nobody(backfill: Backfill) -> None:
+    assert [one["wrong"][:3] for one in backfill.told if one["wrong"]] == []
+    assert len(backfill.told) == ANALYSTS
+    assert {one["way"] for one in backfill.told} == set(WAYS)
+    assert all(one["readings"] >= REWRITES // 2 for one in backfill.told), backfill.told
+    assert {state for one in backfill.told for state in one["seen"]} == {0, 1}
+    assert backfill.warnings == []
+    assert max(backfill.seconds_beside_readers) <= SLOWER * max(backfill.seconds_alone)
+
+
+def test_the_two_logs_differ_on_every_day(two_logs: list[pl.DataFrame]) -> None:
+    """Else a torn reading could look whole."""
+    days = [
+        log.group_by(pl.col("shown_at").dt.date()).agg(pl.col("clicked").sum()).sort("shown_at") for log in two_logs
+    ]
+    assert days[0]["shown_at"].to_list() == days[1]["shown_at"].to_list()
+    assert not any(one == other for one, other in zip(*(day["clicked"] for day in days), strict=True))
+
+
+@pytest.mark.parametrize("torn", ["impressions", "rejected_impressions", "impressions again", "recommend"])
+def test_a_reading_of_half_a_state_is_seen(torn: str) -> None:
+    contents = {"impressions": "i", "rejected_impressions": "r", "impressions again": "i", "recommend": "l"}
+    states = [{name: [["2024-01-01", 1, text + state]] for name, text in contents.items()} for state in "ab"]
+    assert wrong_with(states[0], states) == []
+    assert wrong_with({**states[0], torn: []}, states)
+    assert wrong_with({**states[0], torn: states[1][torn]}, states)

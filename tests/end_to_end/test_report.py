@@ -1,0 +1,69 @@
+"""The report of a trained model: what it says of the model itself, and of the version that was served before it."""
+
+from __future__ import annotations
+
+import re
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+from end_to_end.market import LAST, materialize, metadata, rows
+from twotower_assets.platform import Platform
+from twotower_assets.reporting.frames import BUCKETS
+
+SERVED = "SELECT model_version FROM champion"
+
+
+def page_of(platform: Platform, day: date = LAST) -> str:
+    """The page that is written when the report of a day is materialized, as text."""
+    return page_and_metadata(platform, day)[0]
+
+
+def page_and_metadata(platform: Platform, day: date = LAST) -> tuple[str, dict[str, Any]]:
+    """The page as text, and what Dagster is told beside it."""
+    (event,) = materialize(platform, "popularity_bias_report", day=day).asset_materializations_for_node(
+        "popularity_bias_report"
+    )
+    told = metadata(event)
+    html = Path(told["path"]).read_text(encoding="utf-8")
+    return " ".join(re.sub(r"<style>.*?</style>|<svg.*?</svg>|<[^>]+>", " ", html, flags=re.DOTALL).split()), told
+
+
+def test_the_report_shows_settings_lists_and_lineage_of_the_model(changeable: Platform) -> None:
+    page = page_of(changeable)
+    assert "No other version was served before this one" in page
+    assert re.search(r"dimensions 8 64 Length of the user and item vectors", page)
+    assert re.search(r"User u\d+ : the most clicks", page)
+    assert re.search(rf"Item \d+ (✓ clicked later )?like Item \d+ ; Item \d+ ({'|'.join(BUCKETS)})", page)
+    ((version, snapshot, run),) = rows(
+        changeable, "SELECT version, lake_snapshot, run_id FROM artifacts WHERE asset = 'tower_checkpoint'"
+    )
+    lineage = page.split("What this page was made from.")[1]
+    assert version in lineage
+    assert f"training_pairs – {snapshot} 2024-01-01 to 2024-01-06" in lineage
+    assert run in lineage
+
+
+def test_another_model_is_set_beside_the_one_that_is_served(changeable: Platform) -> None:
+    ((served,),) = rows(changeable, SERVED)
+    materialize(changeable, "tower_checkpoint", epochs=1, temperature=2.0)
+    page, told = page_and_metadata(changeable)
+    assert isinstance(told["recall_at_20_gained"], float)
+    assert "data:image/svg+xml" in told["paired_differences"]
+    assert f"Recall@20 beside {served}, the version served before, on the same held-out clicks: " in page
+    assert "This version and the one served before, on the same users" in page
+
+
+def test_the_index_of_another_model_is_not_shown(changeable: Platform) -> None:
+    assert "The vector index Recall and speed" in page_of(changeable)
+    materialize(changeable, "tower_checkpoint", epochs=1)
+    assert "The vector index Not measured for this version." in page_of(changeable)
+
+
+def test_a_served_model_that_was_trained_on_the_held_out_clicks_is_told_and_not_compared(changeable: Platform) -> None:
+    ((served,),) = rows(changeable, SERVED)
+    earlier = LAST - timedelta(days=1)
+    materialize(changeable, "tower_checkpoint", day=earlier)
+    page = page_of(changeable, earlier)
+    assert f"There is no comparison with {served}, the version served before: {served} was trained on" in page
+    assert "This version and the one served before" not in page
