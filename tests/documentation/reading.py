@@ -1,0 +1,216 @@
+"""Reading a page as somebody would who does all that it says: its blocks run one after another, in one session.
+
+The session has a home of its own: a fresh `~`, in which the raw files lie that the pages speak of, and a copy of the
+finished demo. A block that is asked for runs after all those above it, so that any test can be run alone.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import yaml
+
+from documentation.blocks import SHELL, Block
+from documentation.outputs import VERSION, compared
+from documentation.shell import Command, Shell, commands_of
+
+COLUMNS = 120
+"""Width of the terminal that the pages show."""
+PYTHON = Path(__file__).with_name("notebook.py")
+
+
+@dataclass(frozen=True)
+class Demo:
+    """The home of the finished demo, and what `twotower demo` printed."""
+
+    home: Path
+    printed: str
+
+
+@dataclass
+class Reading:
+    """A page being read; `outcomes` says for each block that was run what was wrong with it, or nothing."""
+
+    page: Path
+    blocks: list[Block]
+    demo: Demo
+    person: Path
+    raw: dict[str, Callable[[Path], str | None]]
+    outcomes: dict[int, str | None] = field(default_factory=dict)
+    skipped: dict[int, str] = field(default_factory=dict)
+    _shell: Shell | None = None
+    _versions: dict[str, str] = field(default_factory=dict)
+    _printed: dict[int, str] = field(default_factory=dict)
+
+    def outcome(self, block: Block) -> str | None:
+        """What is wrong with a block, or nothing; skips the test where it cannot be run here."""
+        for earlier in self.blocks:
+            if earlier.line <= block.line and earlier.line not in self.outcomes:
+                self.outcomes[earlier.line] = self._read(earlier)
+        if block.line in self.skipped:
+            pytest.skip(self.skipped[block.line])
+        return self.outcomes[block.line]
+
+    def _read(self, block: Block) -> str | None:
+        told = block.directives
+        if "needs" in told:
+            missing = self.raw[told["needs"]](self.person)
+            if missing:
+                self.skipped[block.line] = missing
+                return None
+        if "no-test" in told:
+            return None
+        if "file" in told:
+            return self._write(block, told["file"])
+        if "part of" in told:
+            return self._part_of(block, told["part of"])
+        if "output of" in told:
+            assert told["output of"] == "twotower demo", f"{block.name}: output of an unknown command"
+            return compared(block.text, self.demo.printed).difference
+        if block.language in SHELL:
+            return self._run(block)
+        if block.language == "sql":
+            return self._statements(block)
+        if block.language == "python":
+            return self._notebook(block)
+        if block.output and block.follows:
+            return self._compare(block, block.text, self._printed.get(block.follows.line, ""))
+        return None
+
+    def _run(self, block: Block) -> str | None:
+        wrong = []
+        for command in commands_of(self._current(block.text)):
+            code, printed = self.shell.run(_quick(command, block.directives.get("quick", "")))
+            if bool(code) != command.fails:
+                wrong.append(f"$ {command.typed}\nended with {code}:\n{printed}")
+            elif command.shown and (difference := self._compare(block, command.shown, printed)):
+                wrong.append(f"$ {command.typed}\n{difference}")
+        return "\n\n".join(wrong) or None
+
+    def _statements(self, block: Block) -> str | None:
+        return self._python(block, "sql", self._current(block.text))
+
+    def _notebook(self, block: Block) -> str | None:
+        earlier = [one.text for one in self.blocks if one.language == "python" and one.line < block.line and _runs(one)]
+        return self._python(block, "python", *(self._current(text) for text in [*earlier, block.text]))
+
+    def _python(self, block: Block, language: str, *cells: str) -> str | None:
+        files = []
+        for place, cell in enumerate(cells):
+            files.append(self.person / f".cell-{place}")
+            files[-1].write_text(cell, encoding="utf-8")
+        typed = " ".join(f"'{part}'" for part in (sys.executable, PYTHON, language, *files))
+        code, printed = self.shell.run(Command(typed))
+        if code:
+            return printed
+        self._printed[block.line] = printed
+        return None
+
+    def _compare(self, block: Block, shown: str, printed: str) -> str | None:
+        tolerance = block.directives.get("tolerance") or (block.follows or block).directives.get("tolerance", "")
+        found = compared(shown, printed, tolerance)
+        for wanted, got in found.pairs:
+            here = VERSION.findall(wanted), VERSION.findall(got)
+            if len(here[0]) == len(here[1]):
+                self._versions.update(zip(*here, strict=True))
+        return found.difference
+
+    def _current(self, text: str) -> str:
+        """A text with the versions that the page shows replaced by those that were printed in their places."""
+        return VERSION.sub(lambda match: self._versions.get(match[0], match[0]), text)
+
+    def _write(self, block: Block, file: str) -> str | None:
+        path = self._path(file)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(block.text, encoding="utf-8")
+        return None
+
+    def _part_of(self, block: Block, file: str) -> str | None:
+        """Its text may stand above the block with the whole file."""
+        whole = "".join(one.text for one in self.blocks if one.directives.get("file") == file)
+        wanted, there = " ".join(block.text.split()), " ".join(whole.split())
+        return None if wanted and wanted in there else f"this is no part of {file}:\n{block.text}\nwhich is:\n{whole}"
+
+    def _path(self, file: str) -> Path:
+        assert file.startswith("~/"), f"a file of a block lies in the person's home, ~/, not in {file}"
+        return self.person / file.removeprefix("~/")
+
+    @property
+    def shell(self) -> Shell:
+        """The session; its home folders are made for the first block that runs."""
+        if self._shell is None:
+            home = shutil.copytree(self.demo.home, self.person / "twotower-home")
+            (self.person / "checkout").mkdir()
+            (self.person / "checkout" / ".venv").symlink_to(sys.prefix)
+            for prepare in self.raw.values():
+                prepare(self.person)
+            self._shell = Shell(
+                person_environment(self.person, Path(home)), self.person / "checkout", self.person / ".session"
+            )
+        return self._shell
+
+
+def person_environment(person: Path, home: Path) -> dict[str, str]:
+    """The environment of somebody who has made the demo and activated `.venv`, at a terminal of `COLUMNS` columns."""
+    kept = {name: os.environ[name] for name in ("LANG", "SSL_CERT_FILE", "TMPDIR") if name in os.environ}
+    pip = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
+    return {
+        **kept,
+        **pip,
+        "HOME": str(person),
+        "PATH": f"{Path(sys.prefix) / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        "TWOTOWER_HOME": str(home),
+        "COLUMNS": str(COLUMNS),
+        "LC_ALL": "C.UTF-8",
+        "NO_COLOR": "1",
+        "TERM": "dumb",
+        "PYTHONUNBUFFERED": "1",  # both outputs in the order of a terminal
+        "BROWSER": "true",  # what is to be opened is not
+    }
+
+
+def load_yaml(text: str, scratch: Path) -> None:
+    """Read a block of YAML as what it is: recipes, training settings of one, what the launchpad
+    takes for the champion, or a part of `dagster.yaml`.
+
+    Raises what reading it raises.
+    """
+    from dagster import Shape
+    from dagster._config import validate_config
+    from dagster._core.instance.config import dagster_instance_config_schema
+
+    from twotower_assets.assets.champion import ChampionConfig
+    from twotower_assets.two_tower.config import TrainingConfig
+    from twotower_assets.two_tower.recipes import load_recipes
+
+    content = yaml.safe_load(text)
+    assert isinstance(content, dict), f"a block of YAML is a mapping, not {content!r}"
+    if all(isinstance(value, dict) and "training" in value for value in content.values()):
+        file = scratch / "recipes.yaml"
+        file.write_text(text, encoding="utf-8")
+        assert set(content) <= set(load_recipes(file))
+    elif set(content) == {"ops"}:
+        assert set(content["ops"]) == {"champion"}
+        ChampionConfig(**content["ops"]["champion"]["config"])
+    elif set(content) <= set(dagster_instance_config_schema()):
+        found = validate_config(Shape(dagster_instance_config_schema()), content)
+        assert found.success, found.errors
+    else:
+        TrainingConfig(**content)
+
+
+def _runs(block: Block) -> bool:
+    return not {"no-test", "file", "part of"} & set(block.directives)
+
+
+def _quick(command: Command, arguments: str) -> Command:
+    if not arguments or not command.typed.startswith(("twotower compare", "twotower materialize training_job")):
+        return command
+    typed, _, comment = command.typed.partition("  #")
+    return Command(f"{typed} {arguments} # {comment}", command.shown, command.entered)
