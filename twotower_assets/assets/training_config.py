@@ -28,7 +28,7 @@ def _limits(field: Any) -> dict[str, Any]:
 
 def _with_range(description: str, limits: dict[str, Any]) -> str:
     signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
-    shown = ", ".join(f"{signs[name]} {value:,}" for name, value in limits.items())
+    shown = ", ".join(f"{signs[name]} {value:.10g}" for name, value in limits.items())
     return f"{description} ({shown})" if shown else description
 
 

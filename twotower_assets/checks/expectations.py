@@ -21,8 +21,9 @@ MAY_BE_EMPTY = {
     "users",
     "rejected_impressions",
     "exposure_log",
-    # as long as nothing was judged
+    # as long as there is one version, or none was judged
     "champion_decisions",
+    "embedding_drift",
     "version_comparisons",
     # as long as no recipe is applicable
     "negative_sampling_metrics",

@@ -1,0 +1,70 @@
+"""What an engineer does in the Dagster UI, in a real browser: materialize an asset, see its charts, make a mistake."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from end_to_end.market import LAST, instance_of, rows
+
+from ui.conftest import Served
+
+LAUNCHPAD = "/locations/twotower_assets.definitions/jobs/training_job/playground"
+
+
+def newest_checkpoints(ui: Served) -> int:
+    (count,) = rows(ui.platform, "SELECT count(*) FROM artifacts WHERE asset = 'tower_checkpoint'")[0]
+    return int(count)
+
+
+def test_an_asset_is_materialized_from_its_page_and_shows_its_charts(page: Any, ui: Served) -> None:
+    before = newest_checkpoints(ui)
+    page.goto("/assets/training/tower_checkpoint")
+    page.get_by_role("button", name="Materialize").first.click()
+    page.get_by_role("button", name="Confirm").click()  # training_curves is made by the same step
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("button", name="Latest", exact=True).click()
+    dialog.get_by_role("button", name="Launch 1 run").click()
+    page.get_by_role("link", name="View", exact=True).first.click()
+    page.wait_for_url("**/runs/*")
+    page.get_by_text(re.compile("^(Success|Failure|Canceled)$")).first.wait_for(timeout=60_000)
+    assert page.get_by_text("Success", exact=True).count(), page.inner_text("body")
+    assert newest_checkpoints(ui) == before + 1
+
+    page.goto("/assets/training/tower_checkpoint?view=overview")
+    page.get_by_text("Latest materialization").wait_for()
+    assert page.get_by_text(str(LAST)).first.is_visible()
+    assert drawn(page, "Loss by epoch")
+    page.get_by_role("row", name="loss_curve").get_by_text("[Show Markdown]").click()
+    assert drawn(page, "Loss and recall by epoch")
+
+
+def drawn(page: Any, words: str) -> bool:
+    """Whether the browser could draw a chart: its picture has a size."""
+    picture = page.get_by_role("img", name=words)
+    picture.wait_for()
+    return bool(picture.evaluate("picture => picture.decode().then(() => picture.naturalWidth > 50)"))
+
+
+def test_a_mistake_in_the_launchpad_is_told_and_no_run_starts(page: Any, ui: Served) -> None:
+    with instance_of(ui.platform) as instance:
+        before = instance.get_runs_count()
+    page.goto(LAUNCHPAD)
+    page.get_by_placeholder("Partition").fill(str(LAST))
+    page.keyboard.press("Enter")
+    page.keyboard.press("Escape")
+    page.get_by_text(f"partition: {LAST}").wait_for()  # until then the editor is filled anew
+    write(page, "recipe: nope")
+    page.get_by_text("not in enum type recipe got nope").first.wait_for()
+    write(page, "temperature: 50.0")
+    page.get_by_text("No errors").wait_for()
+    page.get_by_role("button", name="Launch Run").click()
+    page.get_by_text("temperature: Input should be less than or equal to 10 (found: 50.0)").first.wait_for()
+    with instance_of(ui.platform) as instance:
+        assert instance.get_runs_count() == before
+
+
+def write(page: Any, setting: str) -> None:
+    """Put a setting of the training into the editor."""
+    text = f"ops:\n  tower_checkpoint:\n    config:\n      {setting}\n"
+    page.locator(".CodeMirror").first.evaluate("(editor, text) => editor.CodeMirror.setValue(text)", text)
