@@ -3,8 +3,9 @@
     python benchmarks/training_throughput.py [--short] [--json PATH]
 
 The step is all of it: drawing the batch, look-up, towers, masks, correction, loss, gradients, update, moving average;
-the next batch is drawn meanwhile. Towers are those of the peers: an id vector of 64 and an MLP of 64 hidden units on
-each side. The peers correct and mask nothing. The limit is the three matrix products of a dense step, in float32.
+the next batch is drawn meanwhile where a processor is free. Towers are those of the peers: an id vector of 64 and an
+MLP of 64 hidden units on each side. The peers correct and mask nothing. The limit is the three matrix products of a
+dense step, in float32.
 Everything is measured in turn, in one process (TensorFlow in its own), and compared round by round.
 """
 

@@ -91,6 +91,22 @@ def test_a_comparison_is_refused_as_a_training_is(
         launch(definitions, job, step, config)
 
 
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"version": ""}, "version: .* at least 1 character"),
+        ({"reason": "it is the newest"}, "name a version to serve, or set roll_back"),
+    ],
+)
+def test_a_decision_by_hand_that_names_nothing_is_refused(
+    definitions: dg.Definitions, config: dict[str, Any], said: str
+) -> None:
+    launch(definitions, "champion_job", "champion", {"version": "2024-01-06", "reason": "to see its lists"})
+    launch(definitions, "champion_job", "champion", {"roll_back": True, "reason": "bad lists"})
+    with pytest.raises(RefusedConfigurationError, match=f"champion cannot be run .*{said}"):
+        launch(definitions, "champion_job", "champion", config)
+
+
 def test_an_unknown_baseline_is_refused(definitions: dg.Definitions) -> None:
     with pytest.raises(dg.DagsterInvalidConfigError, match="baseline"):
         launch(definitions, "comparison_job", "negative_sampling_comparison", {"baseline": "nope"})

@@ -3,8 +3,15 @@ from __future__ import annotations
 import threading
 
 import pytest
+import torch
 
+from twotower_assets.two_tower import prefetch
 from twotower_assets.two_tower.prefetch import prefetched
+
+
+@pytest.fixture(autouse=True)
+def a_processor_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prefetch, "processors", lambda: torch.get_num_threads() + 1)
 
 
 def test_values_come_in_order_from_another_thread_one_ahead() -> None:
@@ -38,3 +45,18 @@ def test_leaving_early_ends_the_thread() -> None:
         if value == 3:
             break
     assert threading.active_count() == before
+
+
+def test_where_no_processor_is_free_values_are_made_when_they_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prefetch, "processors", torch.get_num_threads)
+    made: list[int] = []
+
+    def values():
+        for value in range(3):
+            made.append(value)
+            yield value, threading.get_ident()
+
+    for value, thread in prefetched(values()):
+        assert thread == threading.get_ident()
+        assert len(made) == value + 1
+    assert made == [0, 1, 2]

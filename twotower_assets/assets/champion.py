@@ -3,7 +3,9 @@
 How versions are judged, and what is done where a person names one, lives in `promotion`.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 import dagster as dg
 import duckdb
@@ -11,6 +13,7 @@ from pydantic import Field
 
 from twotower_assets.assets import promotion
 from twotower_assets.assets.declaration import asset_files, code_version, key_of, sql_files, table_spec
+from twotower_assets.assets.launchpad import checked_at_launch
 from twotower_assets.assets.materialization import commit_tables, table_result
 from twotower_assets.assets.promotion import Choice, Decision
 from twotower_assets.assets.records import stage_frame, stage_rows
@@ -80,7 +83,12 @@ def champion_asset(platform: Platform) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult:
         return _decide(context, platform, config)
 
-    return champion
+    return checked_at_launch(champion, ChampionConfig, _about_something)
+
+
+def _about_something(config: Mapping[str, Any]) -> None:
+    if config.get("reason") and not (config.get("version") or config.get("roll_back")):
+        raise ValueError("reason is kept with a decision by hand; name a version to serve, or set roll_back.")
 
 
 def _decide(context: dg.AssetExecutionContext, platform: Platform, config: ChampionConfig) -> dg.MaterializeResult:
