@@ -23,7 +23,7 @@ from end_to_end.market import (
 from twotower_assets.lake.schema import outstanding, present
 from twotower_assets.lake.tables import RECIPES, TABLES
 from twotower_assets.platform import Platform
-from twotower_assets.recommendations import popularity_warning
+from twotower_assets.recommendations import serving
 from twotower_assets.retrieval.storage import load_index
 
 SERVED = ("tower_checkpoint", "item_embeddings", "user_embeddings", "ann_index", "popularity_bias_report", "champion")
@@ -89,10 +89,11 @@ def test_the_note_says_what_was_measured_at_the_weight_that_is_asked_for(changea
                 "UPDATE popularity_diagnostics SET delta = 0.4, delta_low = 0.3, delta_high = 0.5 "
                 "WHERE popularity_weight = 0.5"
             )
-        told = str(popularity_warning(changeable, 0.5))
-        assert "δ = +0.40 [+0.30, +0.50]" in told
-        assert told.endswith("raise γ.")
-        assert "δ is not known at γ = 0.3" in str(popularity_warning(changeable, 0.3))
+        with serving(changeable) as served:
+            told = str(served.popularity_warning(0.5))
+            assert "δ = +0.40 [+0.30, +0.50]" in told
+            assert told.endswith("raise γ.")
+            assert "δ is not known at γ = 0.3" in str(served.popularity_warning(0.3))
 
 
 def test_a_learned_bias_and_temperature_are_served_as_the_formula_says_with_log_q_of_impressions(
