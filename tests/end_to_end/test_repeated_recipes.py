@@ -119,7 +119,6 @@ def test_what_was_trained_otherwise_than_the_baseline_is_left_out_with_the_reaso
     [
         ("mixed", {}, "the baseline recipe 'mixed' was not trained; materialize recipes/negative_sampling_runs"),
         ("hard_mined", {}, "the baseline recipe 'hard_mined' was not trained"),
-        ("nothing_like_it", {}, "'nothing_like_it' is no recipe; there are in_batch, "),
         ("logq", {"popularity_weight": 0.5}, "was judged at γ = 1 of clicks, but γ = 0.5 of clicks is served"),
         ("logq", {"popularity_from": "impressions"}, "but γ = 1 of impressions is served"),
     ],

@@ -70,8 +70,9 @@ def compare(
         f"({found.hold_out}); γ = {found.popularity_weight:g}; 95 % intervals of A − B, paired by user.",
         highlight=False,
     )
-    out.print(_differences(found))
-    out.print(_movers(found))
+    wide = _wide()
+    wide.print(_differences(found))
+    wide.print(_movers(found))
 
 
 @app.command()
@@ -126,10 +127,15 @@ def compare_recipes(
     names = [name.strip() for name in chosen.split(",") if name.strip()]
     with dagster_instance(platform) as instance:
         compared = run_comparison(platform, instance, names, baseline, seeds, training_changes(changes or []))
-    wide = Console(soft_wrap=True, width=max(out.width, WIDE))
+    wide = _wide()
     wide.print(Markdown(compared.table))
     wide.print(Markdown(compared.popularity))
     out.print(Markdown(compared.recommendation))
+
+
+def _wide() -> Console:
+    """A console in which no name is cut off, however narrow the terminal."""
+    return Console(soft_wrap=True, width=max(out.width, WIDE))
 
 
 def _choose(config: dict[str, Any], reason: str | None) -> None:
