@@ -198,6 +198,16 @@ def test_a_version_that_has_seen_the_held_out_clicks_is_refused(changeable: Plat
     assert compare_versions(changeable, version, earlier).height > 0
 
 
+def test_history_keeps_what_was_measured_of_a_version_whose_day_has_a_later_model(of_two: Platform) -> None:
+    champion, worse = champion_and_worse(of_two)
+    measured = dict(rows(of_two, "SELECT model_version, recall_at_20 FROM model_history"))
+    compared = compare_versions(of_two, worse, champion).filter(metric="recall", k=20, bucket="all")
+    assert measured[worse] == pytest.approx(compared["value"].item())
+    assert measured[champion] == pytest.approx(compared["other_value"].item())
+    assert rows(of_two, "SELECT count(DISTINCT model_version) FROM model_metrics") == [(1,)]
+    assert rows(of_two, "SELECT count(*) FROM model_history WHERE delta IS NULL OR coverage_at_20 IS NULL") == [(0,)]
+
+
 def test_compare_shows_metrics_buckets_categories_and_movers(of_two: Platform) -> None:
     champion, worse = champion_and_worse(of_two)
     found = json.loads(twotower(of_two.settings.home, "compare", worse, "--json"))

@@ -58,5 +58,6 @@ def artifact_rows(artifact: Artifact, platform: Platform) -> list[dict[str, Any]
             "recipe": manifest["recipe"],
             "seed": manifest["seed"],
             "upstream": json.dumps({"tables": manifest["tables"], "artifacts": manifest["artifacts"]}),
+            "details": json.dumps(manifest["details"]),
         }
     ]

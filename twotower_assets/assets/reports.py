@@ -133,6 +133,7 @@ def _report(context: dg.AssetExecutionContext, platform: Platform) -> dg.Materia
                 run_id=context.run.run_id,
                 tables=(TableInput("training_pairs", snapshot, *_window(artifact)),),
                 artifacts=(ArtifactInput("tower_checkpoint", artifact.version),),
+                details=_measured(con),
             ),
         )
         stage_rows(con, "artifacts", artifact_rows(published, platform))
@@ -142,6 +143,13 @@ def _report(context: dg.AssetExecutionContext, platform: Platform) -> dg.Materia
         data_version=dg.DataVersion(published.content_hash),
         metadata={**_charts(drawn), **_headline(data), **_where(published, artifact, written)},
     )
+
+
+def _measured(con: duckdb.DuckDBPyConnection) -> dict[str, float | None]:
+    """The headline metrics of the staged report, which stay with it when a later model of the day takes its rows."""
+    cursor = con.execute(read_query("reports/measured.sql"))
+    names = [column[0] for column in cursor.description or []]
+    return dict(zip(names, cursor.fetchall()[0], strict=True))
 
 
 def _report_data(

@@ -776,6 +776,12 @@ ARTIFACTS = Table(
         Column("recipe", "VARCHAR", "Training recipe.", nullable=True),
         Column("seed", "BIGINT", "Training seed.", nullable=True),
         Column("upstream", "JSON", "What it was made from: tables with days, artifacts with versions."),
+        Column(
+            "details",
+            "JSON",
+            "What else belongs to it: a checkpoint's hold-out, an index's kind, what a report measured.",
+            nullable=True,
+        ),
     ),
     ("asset", "version"),
 )
