@@ -203,4 +203,5 @@ def _said(error: SerializableErrorInfo) -> str:
     """The message without the name of its class, which Dagster puts before it, and without Pydantic's links."""
     name, _, message = error.message.strip().partition(": ")
     said = message if error.cls_name and name.endswith(error.cls_name) else error.message
-    return "\n".join(line for line in said.strip().splitlines() if "errors.pydantic.dev" not in line)
+    told = "\n".join(line for line in said.strip().splitlines() if "errors.pydantic.dev" not in line)
+    return told or f"ended by {error.cls_name}"  # an interruption says nothing
