@@ -194,7 +194,7 @@ def reported(home: Path) -> Path:
             (folder / "report.html").write_text("<html>", encoding="utf-8")
             con.execute(
                 "INSERT INTO artifacts VALUES ('popularity_bias_report', $version, $day, '', '', $at, 1, '', '', NULL, "
-                "NULL, $upstream)",
+                "NULL, $upstream, NULL)",
                 {
                     "version": f"r{day}",
                     "day": date(2024, 1, day),
