@@ -34,7 +34,8 @@ asked AS (
         END AS found
     FROM newest
 ),
-edges AS (
+-- Materialized, as a DISTINCT that each step of a recursion computes anew loses rows under several threads.
+edges AS MATERIALIZED (
     SELECT
         asset AS to_name,
         version AS to_version,

@@ -108,6 +108,15 @@ def test_lineage_in_sql_is_that_of_the_manifests(trained: Platform, artifact: st
         assert rows(trained, f"SELECT count(*) FROM lineage_of('{named}') WHERE kind = 'table'") == [(len(in_sql),)]
 
 
+def test_lineage_in_sql_is_the_same_under_any_number_of_threads(trained: Platform) -> None:
+    found = set()
+    with trained.lake.reader(transaction=False) as con:
+        for threads in (1, *[4] * 30):
+            con.execute(f"SET threads = {threads}")
+            found.add(tuple(con.execute("FROM lineage_of('tower_checkpoint')").fetchall()))
+    assert len(found) == 1
+
+
 def test_lineage_in_sql_of_a_day_that_was_rewritten_names_both_commits(changeable: Platform) -> None:
     before = rows(changeable, "SELECT * FROM lineage_of('tower_checkpoint')")
     materialize(changeable, "training_pairs", day=LAST)
