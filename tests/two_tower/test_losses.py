@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from twotower_assets.two_tower import losses as losses_module
-from twotower_assets.two_tower.losses import sampled_softmax
+from twotower_assets.two_tower.losses import paired_products, sampled_softmax
 
 from .plain_softmax import plain_softmax
 
@@ -300,3 +300,29 @@ def test_what_goes_wrong_in_a_tile_is_raised() -> None:
     inputs, weights = inputs_of(4, 5, 0, torch.float32)
     with pytest.raises(ValueError, match="no such row"):
         sampled_softmax(*inputs, weights=weights, edit=edit)
+
+
+@pytest.mark.parametrize("broken", [math.nan, math.inf])
+@pytest.mark.parametrize("place", [0, 1, 3, 4])
+def test_a_number_that_is_none_makes_the_loss_one_too(broken: float, place: int) -> None:
+    inputs, weights = inputs_of(40, 90, 2, torch.float32)
+    with torch.no_grad():
+        inputs[place][7 if place != 1 else 70] = broken
+    assert not sampled_softmax(*inputs, weights=weights).isfinite()
+
+
+@pytest.mark.parametrize("own", [0, 1, 3])
+def test_products_of_pairs_and_their_gradients_are_those_of_the_plain_form(own: int) -> None:
+    generator = torch.Generator().manual_seed(own)
+    queries, vectors = (
+        torch.randn(rows, 8, generator=generator, dtype=torch.float64, requires_grad=True) for rows in (20, 6)
+    )
+    places = torch.randint(6, (20, own), generator=generator)  # most vectors several times
+    found = paired_products(queries, vectors, places.numpy())
+    plain = torch.einsum("bd,bkd->bk", queries, vectors[places])
+    assert found.shape == plain.shape == (20, own)
+    assert torch.allclose(found, plain, rtol=0, atol=1e-12)
+    pull = torch.randn(20, own, generator=generator, dtype=torch.float64)
+    gradients = (torch.autograd.grad((one * pull).sum(), [queries, vectors]) for one in (found, plain))
+    for ours, expected in zip(*gradients, strict=True):
+        assert torch.allclose(ours, expected, rtol=0, atol=1e-12)

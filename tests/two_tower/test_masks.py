@@ -5,7 +5,6 @@ import pyarrow as pa
 import pytest
 import torch
 
-from twotower_assets.two_tower import masks as masks_module
 from twotower_assets.two_tower.config import TrainingConfig
 from twotower_assets.two_tower.dataset import TrainingSet, build_training_set
 from twotower_assets.two_tower.masks import FalseNegatives, MaskCounts, SharedMask, leave_out_own
@@ -39,7 +38,7 @@ class Masks:
     def of(self, batch: Batch, candidates: Candidates) -> SharedMask:
         """The mask of candidates of all rows."""
         known = FalseNegatives.of(self.config.masks, batch, candidates)
-        return SharedMask(self.config, self.counts, known, candidates)
+        return SharedMask(self.config, self.counts, known)
 
     def shared(
         self, batch: Batch, items: np.ndarray, in_batch: int = 0, counts: list[int] | None = None
@@ -151,14 +150,39 @@ def test_negatives_nearer_than_a_share_of_the_positive_are_left_out_where_that_i
         assert one.counts.left == 12 - sum(map(sum, expected))
 
 
-def test_more_false_negatives_than_there_is_room_for_at_first_are_found_all_the_same(
-    data: TrainingSet, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    expected = Masks("clicked", "same_request"), Masks("clicked", "same_request")
-    found = expected[0].shared(Batch(data, ROWS), data.item, in_batch=5)
-    monkeypatch.setattr(masks_module, "MEAN_LEFT_OUT", 1)
-    assert expected[1].shared(Batch(data, ROWS), data.item, in_batch=5) == found
-    assert expected[1].counts == expected[0].counts
+@pytest.mark.parametrize("masks", [(), ("clicked",), ("same_request",), ("clicked", "same_request")])
+def test_what_is_left_out_of_many_columns_is_what_the_definitions_name(masks: tuple[str, ...]) -> None:
+    random = np.random.default_rng(5)
+    pairs = pa.table(
+        {
+            "user_id": random.integers(12, size=400).astype(str),
+            "item_id": random.integers(60, size=400).astype(str),
+            "request_id": random.integers(90, size=400).astype(str),
+            "history": pa.array([[]] * 400, pa.list_(pa.string())),
+        }
+    )
+    data = build_training_set(pairs, pa.table({"item_id": ["0"]}), NO_USERS, TrainingConfig())
+    batch = Batch(data, random.choice(400, 50, replace=False))
+    items = np.concatenate([batch.item, random.integers(len(data.item_counts), size=70)])  # some twice, some nothing
+    request = np.concatenate([data.request[batch.rows], np.full(70, -1)])
+    count = random.integers(1, 4, size=len(items))
+    candidates = Candidates(items, count, np.where(request >= 0, count, 0), request)
+    scores = torch.randn(20, len(items))
+    left, masked = FalseNegatives.of(masks, batch, candidates).leave_out(30, scores)
+    expected = np.zeros(3, np.int64)
+    for row in range(20):
+        user, item = batch.user[30 + row], batch.item[30 + row]
+        hit = (items == item) | (items == 0)
+        clicked = np.isin(items, data.item[data.user == user]) & ("clicked" in masks)
+        together = (request == data.request[batch.rows[30 + row]]) & ("same_request" in masks)
+        assert ((scores[row] == -torch.inf).numpy() == (hit | clicked | together)).all()
+        assert left[row] == count[~(hit | clicked | together)].sum()
+        expected += (
+            count[items == item].sum() - 1,  # its own pair is no accident
+            count[clicked & ~hit].sum(),
+            count[together & ~clicked & ~hit].sum(),
+        )
+    assert masked.tolist() == expected.tolist()
 
 
 def test_a_batch_of_one_has_nothing_left(data: TrainingSet) -> None:

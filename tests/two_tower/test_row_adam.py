@@ -45,24 +45,33 @@ def test_what_is_dense_is_updated_as_by_torchs_adamw_and_scalars_do_not_decay(we
     found = []
     for ours in (True, False):
         torch.manual_seed(4)
-        matrix, vector, scalar, unused = (torch.nn.Parameter(torch.randn(shape)) for shape in ((4, 3), (5,), (), (2,)))
+        matrix, vector, scalar = (torch.nn.Parameter(torch.randn(shape)) for shape in ((4, 3), (5,), ()))
         if ours:
-            optimizer = RowAdam([], [matrix, vector, scalar, unused], lr=0.05, weight_decay=weight_decay)
+            optimizer = RowAdam([], [matrix, vector, scalar], lr=0.05, weight_decay=weight_decay)
         else:
             groups = [
-                {"params": [matrix, vector, unused], "weight_decay": weight_decay},
+                {"params": [matrix, vector], "weight_decay": weight_decay},
                 {"params": [scalar], "weight_decay": 0.0},
             ]
             optimizer = torch.optim.AdamW(groups, lr=0.05)
         for step in range(20):
-            for one in (matrix, vector, scalar, unused):
+            for one in (matrix, vector, scalar):
                 one.grad = None
             pull = torch.randn(4, 3, generator=torch.Generator().manual_seed(step))
             ((matrix * pull).sum() * scalar + (vector**2).sum() * (step % 2)).backward()
             optimizer.step()
-        found.append([one.detach().clone() for one in (matrix, vector, scalar, unused)])
+        found.append([one.detach().clone() for one in (matrix, vector, scalar)])
     for one, expected in zip(*found, strict=True):
         assert (one - expected).abs().max() < 1e-5
+
+
+def test_a_dense_parameter_without_a_gradient_is_refused() -> None:
+    one, other = torch.nn.Parameter(torch.ones(2)), torch.nn.Parameter(torch.ones(3, 4))
+    optimizer = RowAdam([], [one, other], lr=0.1)
+    one.sum().backward()
+    with pytest.raises(ValueError, match=r"shape \[3, 4\] has no gradient"):
+        optimizer.step()
+    assert torch.equal(one.detach(), torch.ones(2))
 
 
 def test_a_state_goes_on_where_it_was() -> None:

@@ -7,6 +7,7 @@ corrected or none is, what masking the positive's own item costs: about -log(1 -
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -16,9 +17,9 @@ import torch
 
 from twotower_assets.evaluation.missing_popularity import missing_popularity
 from twotower_assets.evaluation.ranking import Ragged
-from twotower_assets.two_tower import masks as masks_module
 from twotower_assets.two_tower import objective as objective_module
 from twotower_assets.two_tower import sources as sources_module
+from twotower_assets.two_tower.masks import FalseNegatives
 from twotower_assets.two_tower.negatives import Grouped, InBatch, Weighted
 from twotower_assets.two_tower.objective import Objective
 from twotower_assets.two_tower.sources import Sources
@@ -207,12 +208,13 @@ def own_source_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def accidental_hits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Accidental hits are not masked."""
-    find = masks_module._find
+    find = FalseNegatives.of
 
-    def all_but_hits(count, in_batch, item, *others):
-        return find(count, in_batch, np.zeros_like(item), *others)
+    def all_but_hits(*arguments):
+        known = find(*arguments)
+        return replace(known, item=np.zeros_like(known.item))
 
-    monkeypatch.setattr(masks_module, "_find", all_but_hits)
+    monkeypatch.setattr(FalseNegatives, "of", all_but_hits)
 
 
 def no_log_n(monkeypatch: pytest.MonkeyPatch) -> None:

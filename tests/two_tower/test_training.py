@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 
+import numba
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -374,18 +376,19 @@ def test_one_user_trains_without_a_single_negative(make_pairs, market) -> None:
     assert all(tensor.isfinite().all() for tensor in weights(result).values())
 
 
-def test_the_number_of_threads_is_given_back_after_training(market) -> None:
-    before = torch.get_num_threads()
+@pytest.mark.parametrize("more", [0, 1])
+def test_the_number_of_threads_is_given_back_after_training(market, more: int) -> None:
+    before, loops = torch.get_num_threads(), numba.get_num_threads()
     seen = []
     market = market.configured(epochs=1)
     train(
         market.training_set(),
         market.config,
-        on_epoch=lambda _: seen.append(torch.get_num_threads()),
-        threads=before + 1,
+        on_epoch=lambda _: seen.append((torch.get_num_threads(), numba.get_num_threads())),
+        threads=1 + more,
     )
-    assert set(seen) == {before + 1}
-    assert torch.get_num_threads() == before
+    assert set(seen) == {(1 + more, min(1 + more, os.cpu_count() or 1))}
+    assert (torch.get_num_threads(), numba.get_num_threads()) == (before, loops)
 
 
 def test_every_item_gives_equally_many_pairs_to_the_unknown_id() -> None:

@@ -6,16 +6,26 @@ Here: loss and gradients, tile by tile. Not here: which candidates there are (`n
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
+import numba
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from twotower_assets.two_tower.compiled import compiled, compiled_parallel, compiled_without_nan
+from twotower_assets.two_tower.exponential import exponential
+from twotower_assets.two_tower.item_sets import Int64s
+
 TILE = 2**19
 """Scores per tile: 2 MiB in float32, which the caches of one or two cores hold."""
 SMALLEST_TILE_ROWS = 32
+
+Floats = npt.NDArray[np.floating]
 
 Edit = Callable[[int, Tensor], Tensor | None]
 """Told the number of the first row of a tile and its scores [t, S], which it may change in place, -∞ leaving a
@@ -63,6 +73,32 @@ def sampled_softmax(
     return loss
 
 
+def paired_products(queries: Tensor, vectors: Tensor, places: Int64s) -> Tensor:
+    """Inner products queries[i]·vectors[places[i, k]]: float [B, d], float [D, d] and int64 [B, K] to float [B, K]."""
+    products: Tensor = _PairedProducts.apply(queries, vectors, places)  # type: ignore[no-untyped-call]
+    return products
+
+
+class _PairedProducts(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, queries: Tensor, vectors: Tensor, places: Int64s) -> Tensor:
+        ctx.save_for_backward(queries, vectors)
+        ctx.places = places
+        products = queries.new_empty(places.shape)
+        _multiply_pairs(queries.numpy(), vectors.numpy(), places, products.numpy())
+        return products
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        queries, vectors = ctx.saved_tensors
+        of_queries, of_vectors = torch.zeros_like(queries), torch.zeros_like(vectors)
+        _add_pairs(
+            queries.numpy(), vectors.numpy(), ctx.places, gradient.numpy(), of_queries.numpy(), of_vectors.numpy()
+        )
+        return of_queries, of_vectors, None
+
+
 class _SampledSoftmax(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -77,38 +113,38 @@ class _SampledSoftmax(torch.autograd.Function):
         bfloat16: bool,
     ) -> Tensor:
         share = weights / weights.sum().clamp_min(torch.finfo(weights.dtype).tiny)  # (B,)
+        rest = torch.cat([positive[:, None], own], dim=1)  # (B, 1 + K)
         product = torch.bfloat16 if bfloat16 else queries.dtype
         left, right = queries.to(product), shared.to(product)
-        weighted = (queries * share[:, None]).to(product)
-        rows, candidates, others = len(queries), len(shared), 1 + own.shape[1]
+        rows, candidates = len(queries), len(shared)
         per_tile = min(rows, max(SMALLEST_TILE_ROWS, TILE // max(1, candidates)))
-        of_queries, of_rest = torch.empty_like(queries), queries.new_empty(rows, others)
-        of_shared, of_offsets = torch.zeros_like(shared), torch.zeros_like(offsets)
-        scores, softmax = (queries.new_empty(per_tile, candidates + others) for _ in range(2))
-        loss = queries.new_zeros(())
+        of_queries, of_shared = torch.empty_like(queries), torch.zeros_like(shared)
+        of_offsets = torch.zeros_like(offsets)
+        scores = queries.new_empty(per_tile, candidates)
+        loss = 0.0
         for first in range(0, rows, max(1, per_tile)):
             tile = slice(first, min(first + per_tile, rows))
-            logits = scores[: tile.stop - first]
-            block, rest = logits[:, :candidates], logits[:, candidates:]
-            block.copy_(torch.mm(left[tile], right.T))  # 1
-            added = edit(first, block) if edit is not None else None  # 2
-            block += offsets
-            rest[:, 0] = positive[tile] if added is None else positive[tile] + added
-            rest[:, 1:] = own[tile]
-            probabilities = torch.softmax(logits, dim=1, out=softmax[: len(logits)])  # 3
-            log_sum = logits.amax(dim=1) - probabilities.amax(dim=1).log()
-            loss += torch.dot(log_sum - rest[:, 0], share[tile])
-            torch.mul(probabilities[:, candidates:], share[tile, None], out=of_rest[tile])
-            pulls = probabilities[:, :candidates]
+            pulls = scores[: tile.stop - first]
+            if bfloat16:  # 1
+                pulls.copy_(torch.mm(left[tile], right.T))
+            else:
+                torch.mm(left[tile], right.T, out=pulls)
+            added = edit(first, pulls) if edit is not None else None  # 2
+            if added is not None:
+                rest[tile, 0] += added
+            loss += _soften(pulls.numpy(), offsets.numpy(), rest[tile].numpy(), share[tile].numpy())  # 3
             if ctx.needs_input_grad[2]:
-                of_offsets += torch.mv(pulls.T, share[tile])
-            pulls = pulls.to(product)
-            of_queries[tile] = torch.mm(pulls, right)  # 4
-            of_shared += torch.mm(pulls.T, weighted[tile])
-        of_queries *= share[:, None]
-        of_rest[:, 0] -= share
-        ctx.save_for_backward(of_queries, of_shared, of_offsets, of_rest)
-        return loss
+                of_offsets += pulls.sum(dim=0)
+            if bfloat16:  # 4
+                rounded = pulls.to(product)
+                of_queries[tile] = torch.mm(rounded, right)
+                of_shared += torch.mm(rounded.T, left[tile])
+            else:
+                torch.mm(pulls, right, out=of_queries[tile])
+                of_shared.addmm_(pulls.T, left[tile])
+        rest[:, 0] -= share
+        ctx.save_for_backward(of_queries, of_shared, of_offsets, rest)
+        return queries.new_tensor(loss)
 
     @staticmethod
     @once_differentiable
@@ -125,3 +161,69 @@ class _SampledSoftmax(torch.autograd.Function):
             None,
             None,
         )
+
+
+@compiled_parallel
+def _soften(scores: Floats, offsets: Floats, rest: Floats, share: Floats) -> float:
+    """Turns scores into the gradients of the loss by them, as far as they are candidates; gives the loss of the rows.
+
+    Args:
+        scores: [t, S], to which `offsets` [S] come.
+        rest: [t, 1 + K], the scores of the positives, then of what the rows have for themselves.
+        share: [t], of the rows in the loss.
+    """
+    loss = 0.0
+    for row in numba.prange(len(scores)):
+        of_row, of_rest = scores[row], rest[row]
+        highest = _add(of_row, offsets)
+        for column in range(len(of_rest)):
+            highest = max(highest, of_rest[column])
+        positive = of_rest[0] - highest
+        total = 0 * highest
+        for column in range(len(of_rest)):
+            of_rest[column] = exponential(of_rest[column] - highest)
+            total += of_rest[column]
+        for column in range(len(of_row)):
+            of_row[column] = exponential(of_row[column] - highest)
+            total += of_row[column]
+        loss += share[row] * (math.log(total) - positive)
+        factor = share[row] / total
+        for column in range(len(of_rest)):
+            of_rest[column] *= factor
+        for column in range(len(of_row)):
+            of_row[column] *= factor
+    return loss
+
+
+@compiled_without_nan
+def _add(scores: Floats, offsets: Floats) -> np.floating:
+    """Adds `offsets`; gives the highest score, -∞ where there is none."""
+    highest = scores.dtype.type(-np.inf)
+    for column in range(len(scores)):
+        scores[column] += offsets[column]
+        highest = max(highest, scores[column])
+    return highest
+
+
+@compiled_parallel
+def _multiply_pairs(queries: Floats, vectors: Floats, places: Int64s, products: Floats) -> None:
+    for row in numba.prange(len(queries)):
+        query = queries[row]
+        for k in range(places.shape[1]):
+            vector, total = vectors[places[row, k]], 0 * query[0]
+            for column in range(len(query)):
+                total += query[column] * vector[column]
+            products[row, k] = total
+
+
+@compiled
+def _add_pairs(
+    queries: Floats, vectors: Floats, places: Int64s, gradient: Floats, of_queries: Floats, of_vectors: Floats
+) -> None:
+    for row in range(len(queries)):
+        query, of_query = queries[row], of_queries[row]
+        for k in range(places.shape[1]):
+            vector, of_vector, pull = vectors[places[row, k]], of_vectors[places[row, k]], gradient[row, k]
+            for column in range(len(query)):
+                of_query[column] += pull * vector[column]
+                of_vector[column] += pull * query[column]

@@ -8,22 +8,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numba
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from twotower_assets.two_tower.compiled import compiled
+from twotower_assets.two_tower.compiled import compiled, compiled_parallel
 from twotower_assets.two_tower.config import TrainingConfig
 from twotower_assets.two_tower.dataset import TrainingSet
 from twotower_assets.two_tower.item_sets import Int32s, Int64s, Places
 from twotower_assets.two_tower.negatives import Batch, Candidates
 
 Bools = npt.NDArray[np.bool_]
-Float32s = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.floating]
+ONE = np.int32(1)
 REASONS = ("accidental_hit", "clicked", "same_request", "positive_aware")
-MEAN_LEFT_OUT = 128
-"""Columns that a row is first given room for, on average; more are found in a second pass."""
 
 
 @dataclass
@@ -49,61 +49,64 @@ class MaskCounts:
 class FalseNegatives:
     """Which of the candidates that all rows of a batch share are no negatives of a row; scores play no part in it.
 
-    Row r leaves out the columns `columns[starts[r]:starts[r + 1]]`, int32, `starts` int64 [B + 1]. `left` int64 [B]
-    counts the candidates that it keeps, without its own positive; `masked` int64 [4] what each of `REASONS` took.
+    They are found by walking what a row must leave out, and looking up where that stands among the candidates: its item
+    `item` int64 [B], what is no item, what its user `user` int64 [B] clicked, and what its request `request` int64 [B],
+    -1 for none, holds. A user's clicks are the items `members[starts[user]:starts[user + 1]]`.
     """
 
-    starts: Int64s
-    columns: Int32s
-    left: Int64s
-    masked: Int64s
+    candidates: Candidates
+    places: Places
+    item: Int64s
+    user: Int64s
+    starts: Int32s
+    members: Int32s
+    request: Int64s
+    of_request: Places
 
     @classmethod
     def of(cls, masks: Sequence[str], batch: Batch, candidates: Candidates) -> FalseNegatives:
         """The row's own pair, what is no item (0), the positive's item again, and what `masks` name."""
-        clicked = batch.data.clicked.members
-        request, of_request = _same_request(batch, candidates, masked="same_request" in masks)
-        item = batch.item
         places = Places.of(candidates.item, len(batch.data.item_counts))
-        starts, left = np.zeros(len(batch) + 1, np.int64), np.empty(len(batch), np.int64)
-        masked = np.zeros(len(REASONS), np.int64)
-        columns = np.empty(MEAN_LEFT_OUT * len(batch), np.int32)
-        while _find(
-            candidates.count,
-            int(candidates.of_batch.any()),
-            item,
-            places.first,
-            places.following,
-            "clicked" in masks,
-            batch.user,
-            clicked.indptr,
-            clicked.indices,
-            request,
-            of_request.first,
-            of_request.following,
-            starts,
-            columns,
+        clicked = batch.data.clicked.members
+        starts, members = (clicked.indptr, clicked.indices) if "clicked" in masks else _nothing(clicked.shape[0])
+        request, of_request = _same_request(batch, candidates, masked="same_request" in masks)
+        return cls(candidates, places, batch.item, batch.user, starts, members, request, of_request)
+
+    def leave_out(self, first: int, scores: Tensor) -> tuple[Int64s, Int64s]:
+        """Set the scores float [t, S] of the rows from `first` on to -∞ in the columns that they leave out.
+
+        Returns:
+            How many candidates each row keeps, without its own positive, int64 [t]; and how many each of the first
+            three of `REASONS` took, int64 [3].
+        """
+        tile = slice(first, first + len(scores))
+        left, masked = np.empty(len(scores), np.int64), np.empty((len(scores), 3), np.int64)
+        _leave_out(
+            scores.numpy(),
+            self.candidates.count,
+            self.item[tile],
+            self.places.first,
+            self.places.following,
+            self.user[tile],
+            self.starts,
+            self.members,
+            self.request[tile],
+            self.of_request.first,
+            self.of_request.following,
             left,
             masked,
-        ):
-            columns, masked[:] = np.empty(starts[-1], np.int32), 0
-        return cls(starts, columns[: starts[-1]], left, masked)
-
-    def leave_out(self, first: int, scores: Tensor) -> None:
-        """Set the scores float [t, S] of the rows from `first` on to -∞ in the columns that they leave out."""
-        _set(scores.numpy(), self.starts[first : first + len(scores) + 1], self.columns)
+        )
+        taken = masked.sum(axis=0)
+        taken[0] -= len(scores) * int(self.candidates.of_batch.any())  # a row's own pair is no accident
+        return left, taken
 
 
 class SharedMask:
     """Leaves out, among the candidates that all rows of a batch share, those that are no negatives of a row."""
 
-    def __init__(
-        self, config: TrainingConfig, counts: MaskCounts, false_negatives: FalseNegatives, candidates: Candidates
-    ) -> None:
+    def __init__(self, config: TrainingConfig, counts: MaskCounts, false_negatives: FalseNegatives) -> None:
         """What is masked and left is added to `counts`."""
-        self._share, self._counts = config.positive_aware_share, counts
-        self._known, self._candidates = false_negatives, candidates
-        _count(counts, false_negatives.masked, rows=0, left=0)
+        self._share, self._counts, self._known = config.positive_aware_share, counts, false_negatives
 
     def leave_out(self, first: int, scores: Tensor, positive: Tensor) -> Int64s:
         """Set the scores float [t, S] of the rows from `first` on to -∞ where a candidate is no negative.
@@ -118,17 +121,20 @@ class SharedMask:
         Returns:
             How many candidates each row has left, its own positive not among them, int64 [t].
         """
-        self._known.leave_out(first, scores)
-        left = self._known.left[first : first + len(scores)]
-        masked = np.zeros(len(REASONS), np.int64)
+        left, known = self._known.leave_out(first, scores)
+        masked = np.append(known, 0)
         if self._share is not None:
             close = (scores > self._share * positive[:, None]) & (positive > 0)[:, None]
             scores.masked_fill_(close, float("-inf"))
-            taken = close.numpy() @ self._candidates.count
-            masked[REASONS.index("positive_aware")] += taken.sum()
+            taken = close.numpy() @ self._known.candidates.count
+            masked[REASONS.index("positive_aware")] = taken.sum()
             left = left - taken
         _count(self._counts, masked, rows=len(left), left=int(left.sum()))
         return left
+
+
+def _nothing(users: int) -> tuple[Int32s, Int32s]:
+    return np.zeros(users + 1, np.int32), np.zeros(0, np.int32)
 
 
 def _same_request(batch: Batch, candidates: Candidates, *, masked: bool) -> tuple[Int64s, Places]:
@@ -180,70 +186,57 @@ def _count(counts: MaskCounts, masked: Int64s, *, rows: int, left: int) -> None:
         counts.masked[reason] += more
 
 
-@compiled
-def _find(
+@compiled_parallel
+def _leave_out(
+    scores: Floats,
     count: Int64s,
-    in_batch: int,
     item: Int64s,
     first: Int32s,
     following: Int32s,
-    mask_clicked: bool,
     user: Int64s,
     clicked_starts: Int32s,
     clicked: Int32s,
     request: Int64s,
     first_of_request: Int32s,
     following_of_request: Int32s,
-    starts: Int64s,
-    columns: Int32s,
     left: Int64s,
     masked: Int64s,
-) -> bool:
-    """Fills `starts`, `left` and `masked`, and of `columns` as much as there is room for; whether it was too little."""
-    candidates, end = count.sum(), 0
-    row_of = np.full(len(count), -1, np.int32)  # the last row that leaves a column out
-    for row in range(len(item)):
-        end, nothing = _take(row, count, first[0], following, row_of, columns, end)
-        end, hits = _take(row, count, first[item[row]], following, row_of, columns, end)
-        left[row] = candidates - nothing - hits
-        masked[0] += hits - in_batch
-        if mask_clicked:
-            for member in range(clicked_starts[user[row]], clicked_starts[user[row] + 1]):
-                if first[clicked[member]] >= 0:
-                    end, taken = _take(row, count, first[clicked[member]], following, row_of, columns, end)
-                    masked[1] += taken
-                    left[row] -= taken
+) -> None:
+    candidates, columns = count.sum(), len(count)
+    narrow, followed = count.astype(np.int32), np.flatnonzero(following >= 0)
+    for row in numba.prange(len(scores)):
+        out = np.zeros(columns + 1, np.int32)  # 1 where it is left out; the last place is for what is no candidate
+        nothing = _take(out, narrow, first[0], following)
+        hits = _take(out, narrow, first[item[row]], following)
+        for member in range(clicked_starts[user[row]], clicked_starts[user[row] + 1]):
+            place = first[clicked[member]]
+            out[place if place >= 0 else columns] = ONE  # no branch, which would be foretold wrongly half of the time
+        for place in followed:
+            out[following[place]] |= out[place]
+        taken, of_row = np.int32(0), scores[row]
+        for column in range(columns):
+            taken += narrow[column] * out[column]
+        for column in range(columns):
+            of_row[column] = -np.inf if out[column] != 0 else of_row[column]
+        masked[row, 0], masked[row, 1], masked[row, 2] = hits, taken - nothing - hits, 0
         if request[row] >= 0:
-            of_request = first_of_request[request[row]]
-            end, taken = _take(row, count, of_request, following_of_request, row_of, columns, end)
-            masked[2] += taken
-            left[row] -= taken
-        starts[row + 1] = end
-    return end > len(columns)
+            place = first_of_request[request[row]]
+            masked[row, 2] = _take(out, narrow, place, following_of_request)
+            while place >= 0:
+                of_row[place] = -np.inf
+                place = following_of_request[place]
+        left[row] = candidates - taken - masked[row, 2]
 
 
 @compiled
-def _take(
-    row: int, count: Int64s, place: int, following: Int32s, row_of: Int32s, columns: Int32s, end: int
-) -> tuple[int, int]:
-    taken = 0
+def _take(out: Int32s, count: Int32s, place: int, following: Int32s) -> int:
+    """Mark a place and those that follow it; gives the count of those that had not been marked."""
+    taken = np.int32(0)
     while place >= 0:
-        if row_of[place] != row:
-            row_of[place] = row
-            taken += count[place]
-            if end < len(columns):
-                columns[end] = place
-            end += 1
+        taken += count[place] * (ONE - out[place])
+        out[place] = ONE
         place = following[place]
-    return end, taken
-
-
-@compiled
-def _set(scores: Float32s, starts: Int64s, columns: Int32s) -> None:
-    for row in range(len(scores)):
-        of_row = scores[row]
-        for place in range(starts[row], starts[row + 1]):
-            of_row[columns[place]] = -np.inf
+    return int(taken)
 
 
 def log_unmasked_share(data: TrainingSet, config: TrainingConfig) -> npt.NDArray[np.float64]:

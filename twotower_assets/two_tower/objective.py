@@ -16,13 +16,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from twotower_assets.two_tower.config import TrainingConfig
 from twotower_assets.two_tower.dataset import TrainingSet
 from twotower_assets.two_tower.embedding import history_tensors, side_tensors
 from twotower_assets.two_tower.item_sets import ItemSets
-from twotower_assets.two_tower.losses import Edit, sampled_softmax
+from twotower_assets.two_tower.losses import Edit, paired_products, sampled_softmax
 from twotower_assets.two_tower.masks import FalseNegatives, MaskCounts, SharedMask, leave_out_own, log_unmasked_share
 from twotower_assets.two_tower.negatives import Batch, Candidates
 from twotower_assets.two_tower.processor import multiplies_bfloat16
@@ -40,11 +39,6 @@ class Embedded:
 
     vectors: Tensor
     bias: Tensor
-
-    def at(self, places: Int64s) -> Embedded:
-        """Those at the places int64 of any shape."""
-        chosen = torch.from_numpy(places)
-        return Embedded(functional.embedding(chosen, self.vectors), self.bias[chosen])
 
 
 class Objective:
@@ -72,10 +66,11 @@ class Objective:
         """The loss, a scalar, of what was drawn; to be asked for once per batch."""
         batch, queue = drawn.batch, self.sources.queue
         queries, items, queued_bias = self._embed(towers, drawn)
-        pairs = items.at(drawn.pair_places)
-        cosine = (queries * pairs.vectors).sum(dim=1)  # (B,), times 1/τ
+        places = torch.from_numpy(drawn.pair_places)
+        bias = items.bias[places]
+        cosine = paired_products(queries, items.vectors, drawn.pair_places[:, None])[:, 0]  # (B,), times 1/τ
         candidates, shared = self._shared(drawn, items, queued_bias)
-        positive, own = cosine + pairs.bias, self._own_scores(drawn, queries, items, cosine.detach())
+        positive, own = cosine + bias, self._own_scores(drawn, queries, items, cosine.detach())
         offsets = shared.bias + _log(candidates.count) - self._log_unmasked[torch.from_numpy(candidates.item)]
         if self.config.correction != "none":
             offsets = offsets - _log(self.sources.expected_of_every_row(batch, candidates.item))
@@ -94,10 +89,10 @@ class Objective:
         )
         if self.config.item_bias:
             start = self._starting_bias[torch.from_numpy(self.data.item_inputs.ids[batch.item])]
-            loss = loss + self.config.item_bias_penalty * (pairs.bias - start).square().mean()
+            loss = loss + self.config.item_bias_penalty * (bias - start).square().mean()
         self.proposal.update(batch.item)
         if queue is not None:
-            queue.push(batch.item, pairs.vectors)
+            queue.push(batch.item, items.vectors.detach()[places])
         return loss
 
     def take_counts(self) -> MaskCounts:
@@ -164,18 +159,18 @@ class Objective:
         """Scores float [B, K] of what the rows have for themselves, -∞ where a candidate is none."""
         if not drawn.own.shape[1]:
             return queries.new_empty(drawn.own.shape)
-        own = items.at(drawn.own_places)
-        scores = torch.einsum("bd,bkd->bk", queries, own.vectors)
+        scores = paired_products(queries, items.vectors, drawn.own_places)
         out = leave_out_own(self.config, self.counts, drawn.batch, drawn.own, scores.detach(), cosine)
         weights = torch.from_numpy(self.sources.own_log_weights)
-        scores = scores + own.bias + weights - self._log_unmasked[torch.from_numpy(drawn.own)]
+        scores = scores + items.bias[torch.from_numpy(drawn.own_places)] + weights
+        scores = scores - self._log_unmasked[torch.from_numpy(drawn.own)]
         return scores.masked_fill(out, float("-inf"))
 
     def _edit(self, drawn: Drawn, candidates: Candidates, cosine: Tensor) -> Edit:
         """What is done to the scores of the candidates that all rows share; `cosine` float [B], times 1/τ."""
         batch, items = drawn.batch, candidates.item
         known = drawn.false_negatives or FalseNegatives.of(self.config.masks, batch, candidates)
-        mask = SharedMask(self.config, self.counts, known, candidates)
+        mask = SharedMask(self.config, self.counts, known)
         excluded = self.config.correction == "logq_positive_excluded"
         expected_left = self.sources.expected_left(batch) if excluded else None
         differ = self.config.correction != "none" and bool(self.sources.differ_by_row)

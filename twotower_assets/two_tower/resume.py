@@ -24,7 +24,7 @@ from twotower_assets.two_tower.trainer import Trainer
 
 logger = logging.getLogger(__name__)
 
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 FILE_NAME = "training_state.safetensors"
 
 

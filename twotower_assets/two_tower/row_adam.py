@@ -10,12 +10,13 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from twotower_assets.two_tower.compiled import compiled
+from twotower_assets.two_tower.compiled import compiled_parallel
 from twotower_assets.two_tower.item_sets import Int64s
 from twotower_assets.two_tower.tables import distinct_rows
 
@@ -24,29 +25,24 @@ Float32s = npt.NDArray[np.float32]
 
 @dataclass
 class Moments:
-    """A parameter, the moving means of its gradient and of the gradient's square, and the steps it was in.
+    """The moving means of a gradient and of its square, float32 [rows, d], and the steps that they are of."""
 
-    A table [rows, d] has sparse gradients; `decay` is the share of itself that a dense parameter loses in a step.
-    """
-
-    parameter: nn.Parameter
-    mean: Tensor
-    square: Tensor
-    is_table: bool
-    decay: float
+    mean: Float32s
+    square: Float32s
     steps: int = 0
 
-    def __post_init__(self) -> None:
-        rows = len(self.parameter) if self.is_table else 1
-        self.place = np.full(rows, -1, np.int32)  # scratch of `distinct_rows`
+    @classmethod
+    def of(cls, rows: int, dimensions: int) -> Moments:
+        """Zeros."""
+        return cls(np.zeros((rows, dimensions), np.float32), np.zeros((rows, dimensions), np.float32))
 
 
 class RowAdam:
     """`torch.optim.SparseAdam` of tables and `torch.optim.AdamW` of what is dense, their results to rounding.
 
-    Rows without a gradient keep their moments; the bias correction counts the steps of the parameter. Scalars do not
-    decay: the one there is, the temperature, would be pulled to 1. At the size of towers torch's optimisers take longer
-    to find their parameters than to update them, and a second to import.
+    Rows without a gradient keep their moments; the bias correction counts the steps of the table. Scalars do not decay:
+    the one there is, the temperature, would be pulled to 1. What is dense is one row of numbers: at the size of towers
+    torch's optimisers take longer to find their parameters than to update them, and a second to import.
     """
 
     def __init__(
@@ -60,78 +56,86 @@ class RowAdam:
         epsilon: float = 1e-8,
     ) -> None:
         self._lr, self._betas, self._epsilon = lr, betas, epsilon
-        self._tables = [_moments(one, is_table=True) for one in tables]
-        self._dense = [_moments(one, decay=lr * weight_decay if one.ndim else 0.0) for one in dense]
+        self._tables, self._dense = list(tables), list(dense)
+        self._of_table = [Moments.of(*one.shape) for one in self._tables]
+        self._places = [np.full(len(one), -1, np.int32) for one in self._tables]  # scratch of `distinct_rows`
+        sizes = [one.numel() for one in self._dense]
+        self._of_dense = Moments.of(1, sum(sizes))
+        self._row = torch.zeros(1, sum(sizes))
+        parts = torch.split(self._row[0], sizes)
+        self._parts = [part.view(one.shape) for part, one in zip(parts, self._dense, strict=True)]
+        decays = [lr * weight_decay if one.ndim else 0.0 for one in self._dense]
+        self._decay = np.repeat(np.array(decays, np.float32), sizes)
+        self._no_decay = np.zeros(max((one.shape[1] for one in self._tables), default=0), np.float32)
 
     @torch.no_grad()
     def merge(self) -> None:
         """Sum what the look-ups of a step gave to the same rows: gradients are coalesced then. `step` does it too."""
-        for one in self._tables:
-            gradient = one.parameter.grad
-            if gradient is None or gradient.is_coalesced():
+        for one, place in zip(self._tables, self._places, strict=True):
+            if one.grad is None or one.grad.is_coalesced():
                 continue
-            rows, values = distinct_rows(gradient._indices()[0].numpy(), gradient._values().numpy(), one.place)
-            one.parameter.grad = torch.sparse_coo_tensor(
+            rows, values = distinct_rows(one.grad._indices()[0].numpy(), one.grad._values().numpy(), place)
+            one.grad = torch.sparse_coo_tensor(
                 torch.from_numpy(rows)[None],
                 torch.from_numpy(values),
-                gradient.shape,
+                one.grad.shape,
                 is_coalesced=True,
                 check_invariants=False,
             )
 
     @torch.no_grad()
     def step(self) -> None:
-        """Update the rows of tables, and the dense parameters, that have a gradient: float32."""
+        """Update the rows of tables that have a gradient, and all that is dense, which must have one: float32."""
         self.merge()
-        for one in self._tables:
-            if one.parameter.grad is not None:
-                self._update(one, one.parameter.numpy(), *touched_rows(one.parameter))
-        for one in self._dense:
-            if one.parameter.grad is not None:
-                whole = one.parameter.view(1, -1).numpy()
-                self._update(one, whole, ONE_ROW, one.parameter.grad.reshape(1, -1).numpy())
+        for table, moments in zip(self._tables, self._of_table, strict=True):
+            if table.grad is not None:
+                self._update(moments, table.numpy(), *touched_rows(table), self._no_decay)
+        if self._dense:
+            gradient = torch.cat([_gradient(one).reshape(-1) for one in self._dense])
+            torch._foreach_copy_(self._parts, list[Tensor](self._dense))
+            self._update(self._of_dense, self._row.numpy(), ONE_ROW, gradient[None].numpy(), self._decay)
+            torch._foreach_copy_(list[Tensor](self._dense), self._parts)
 
     def state(self) -> dict[str, Tensor]:
-        """Moments and steps of each parameter."""
+        """Moments and steps of each table, then of what is dense."""
         return {
             f"{number}/{name}": torch.as_tensor(getattr(one, name))
-            for number, one in enumerate(self._all())
+            for number, one in enumerate([*self._of_table, self._of_dense])
             for name in ("steps", "mean", "square")
         }
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Go on from a state."""
-        for number, one in enumerate(self._all()):
+        for number, one in enumerate([*self._of_table, self._of_dense]):
             one.steps = int(state[f"{number}/steps"].item())
-            one.mean.copy_(state[f"{number}/mean"])
-            one.square.copy_(state[f"{number}/square"])
+            one.mean[:] = state[f"{number}/mean"].numpy()
+            one.square[:] = state[f"{number}/square"].numpy()
 
-    def _all(self) -> list[Moments]:
-        return [*self._tables, *self._dense]
-
-    def _update(self, one: Moments, weight: Float32s, rows: Int64s, gradient: Float32s) -> None:
-        one.steps += 1
+    def _update(self, moments: Moments, weight: Float32s, rows: Int64s, gradient: Float32s, decay: Float32s) -> None:
+        moments.steps += 1
         first, second = self._betas
-        correction = math.sqrt(1.0 - second**one.steps) / (1.0 - first**one.steps)
+        correction = math.sqrt(1.0 - second**moments.steps) / (1.0 - first**moments.steps)
         _adam(
             weight,
-            one.mean.numpy().reshape(weight.shape),
-            one.square.numpy().reshape(weight.shape),
+            moments.mean,
+            moments.square,
             rows,
             gradient,
             np.float32(first),
             np.float32(second),
             np.float32(self._lr * correction),
             np.float32(self._epsilon),
-            np.float32(one.decay),
+            decay,
         )
 
 
 ONE_ROW = np.zeros(1, np.int64)
 
 
-def _moments(parameter: nn.Parameter, *, is_table: bool = False, decay: float = 0.0) -> Moments:
-    return Moments(parameter, torch.zeros_like(parameter), torch.zeros_like(parameter), is_table, decay)
+def _gradient(parameter: nn.Parameter) -> Tensor:
+    if parameter.grad is None:
+        raise ValueError(f"A dense parameter of shape {list(parameter.shape)} has no gradient in this step.")
+    return parameter.grad
 
 
 def touched_rows(parameter: nn.Parameter) -> tuple[Int64s, Float32s]:
@@ -140,7 +144,7 @@ def touched_rows(parameter: nn.Parameter) -> tuple[Int64s, Float32s]:
     return parameter.grad.indices()[0].numpy(), parameter.grad.values().numpy()
 
 
-@compiled
+@compiled_parallel
 def _adam(
     weight: Float32s,
     mean: Float32s,
@@ -151,13 +155,13 @@ def _adam(
     second: np.float32,
     rate: np.float32,
     epsilon: np.float32,
-    decay: np.float32,
+    decay: Float32s,
 ) -> None:
     one = np.float32(1.0)
-    for i in range(len(rows)):
+    for i in numba.prange(len(rows)):
         of_weight, of_mean, of_square, pull = weight[rows[i]], mean[rows[i]], square[rows[i]], gradient[i]
         for column in range(len(pull)):
             of_mean[column] += (one - first) * (pull[column] - of_mean[column])
             of_square[column] += (one - second) * (pull[column] * pull[column] - of_square[column])
-            of_weight[column] -= decay * of_weight[column]
+            of_weight[column] -= decay[column] * of_weight[column]
             of_weight[column] -= rate * of_mean[column] / (np.sqrt(of_square[column]) + epsilon)

@@ -20,6 +20,7 @@ import torch
 from tqdm import tqdm
 
 from twotower_assets.two_tower.batches import epoch_generator, repeat_share, shuffled_batches, spread_batches
+from twotower_assets.two_tower.compiled import threads_of_loops
 from twotower_assets.two_tower.config import TrainingConfig
 from twotower_assets.two_tower.dataset import TrainingSet
 from twotower_assets.two_tower.item_sets import ItemSets
@@ -177,7 +178,8 @@ def _reproducible(threads: int | None) -> Iterator[None]:
     deterministic.fill_uninitialized_memory = False  # it costs a pass over every new tensor
     torch.set_num_threads(threads or threads_before)
     try:
-        yield
+        with threads_of_loops(torch.get_num_threads()):
+            yield
     finally:
         torch.set_num_threads(threads_before)
         deterministic.fill_uninitialized_memory = filled_before

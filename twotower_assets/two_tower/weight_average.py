@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import copy
 
+import numba
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from twotower_assets.two_tower.compiled import compiled
+from twotower_assets.two_tower.compiled import compiled_parallel
 from twotower_assets.two_tower.item_sets import Int64s
 from twotower_assets.two_tower.row_adam import touched_rows
 from twotower_assets.two_tower.towers import Towers
@@ -38,7 +39,10 @@ class WeightAverage:
         self._tables = [
             (average, weight, np.zeros(len(weight), np.int64)) for average, weight in pairs if id(weight) in tables
         ]
-        self._dense = [(average, weight) for average, weight in pairs if id(weight) not in tables]
+        dense: list[tuple[Tensor, Tensor]] = [
+            (average, weight) for average, weight in pairs if id(weight) not in tables
+        ]
+        self._dense = [average for average, _ in dense], [weight for _, weight in dense]
 
     @torch.no_grad()
     def before_step(self) -> None:
@@ -52,8 +56,7 @@ class WeightAverage:
         """Take in the weights after a step."""
         self._steps += 1
         share = (1.0 - self._kept) / (1.0 - self._kept**self._steps)
-        for average, weight in self._dense:
-            average.lerp_(weight, share)
+        torch._foreach_lerp_(*self._dense, share)
 
     @torch.no_grad()
     def catch_up(self) -> None:
@@ -76,13 +79,13 @@ class WeightAverage:
         _decay(average.numpy(), weight.detach().numpy(), taken, rows, self._steps, self._kept)
 
 
-@compiled
+@compiled_parallel
 def _decay(average: Float32s, weight: Float32s, taken: Int64s, rows: Int64s, steps: int, kept: float) -> None:
     """Of steps 1 … n the average holds Σ k^(n - s)·w_s / Σ k^(n - s); from n to m steps of the same weight w
 
     it goes to w + (average - w)·k^(m - n)·(1 - k^n) / (1 - k^m).
     """
-    for i in range(len(rows)):
+    for i in numba.prange(len(rows)):
         row = rows[i]
         before = taken[row]
         if before < steps:
