@@ -141,6 +141,7 @@ def older(changeable: Platform) -> Platform:
             con.execute(f"ALTER TABLE {table} DROP COLUMN trained_weight_is_known")
         for name in ("negatives_per_positive", "masked_clicked", "masked_accidental_hits"):
             con.execute(f"ALTER TABLE training_curves DROP COLUMN {name}")
+        con.execute("ALTER TABLE lake_identity DROP COLUMN definitions")
         assert len(outstanding(con, present(con))) > 50
     return changeable
 

@@ -161,6 +161,7 @@ def failing_commit(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> Callable[[str
                     views=["CREATE OR REPLACE TEMP TABLE attempted AS SELECT attempt()"],
                 )
             assert con.execute("SELECT user_id FROM lake.users").fetchall() == ([("ann",)] if lands else [])
+            con.remove_function("attempt")
         return len(attempts)
 
     return commit

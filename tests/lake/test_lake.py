@@ -60,6 +60,7 @@ def test_a_column_that_was_declared_later_is_added_and_the_rows_stay(
     with lake.writer() as con:
         con.execute("ALTER TABLE lake.impressions DROP COLUMN request_id")
         con.execute("DROP TABLE lake.category_map")
+        con.execute("UPDATE lake.lake_identity SET definitions = 'of before'")
     with lake.reader() if opened_for == "reading" else lake.writer() as con:
         assert con.execute("SELECT request_id FROM impressions").fetchall() == [(None,)]
         assert con.execute("FROM category_map").fetchall() == []
@@ -69,6 +70,7 @@ def test_a_column_that_was_declared_later_is_added_and_the_rows_stay(
 def test_a_snapshot_from_before_a_column_was_declared_is_read_as_it_was(lake: Lake, put_day: PutDay) -> None:
     with lake.writer() as con:
         con.execute("ALTER TABLE lake.users DROP COLUMN features")
+        con.execute("UPDATE lake.lake_identity SET definitions = 'of before'")
     snapshot = put_day(date(2024, 1, 1), "ann", 1)
     with lake.reader() as con:
         assert "features" in [row[0] for row in con.execute("DESCRIBE users").fetchall()]

@@ -99,7 +99,7 @@ def test_definitions_read_the_lake_by_the_name_that_everybody_attaches_it_as(lak
     read = re.compile(r"(?<!DISTINCT )\b(?:FROM|JOIN)\s+(?!\()([\w.]+)")
     for file in views.analyst_files():
         sql = "\n".join(line for line in file.read_text(encoding="utf-8").splitlines() if not line.startswith("--"))
-        steps = set(re.findall(r"^(\w+) AS \(", sql, re.MULTILINE))
+        steps = set(re.findall(r"^(\w+) AS (?:MATERIALIZED )?\(", sql, re.MULTILINE))
         for source in read.findall(sql):
             assert source in steps or source.startswith(("lake.main.", "ducklake_snapshots")), f"{file.name}: {source}"
     with lake.reader() as con:
@@ -120,7 +120,7 @@ def test_a_lake_from_before_gets_the_views_and_keeps_its_rows(lake: Lake, put_da
         con.execute("DROP VIEW lake.main.item_popularity")
         con.execute("DROP MACRO TABLE lake.main.recommend")
         con.execute("DROP TABLE lake.main.macro_help")
-        con.execute("COMMENT ON TABLE lake.main.lake_identity IS NULL")
+        con.execute("ALTER TABLE lake.main.lake_identity DROP COLUMN definitions")
     with lake.reader() if opened_for == "reading" else lake.writer() as con:
         assert con.execute("SELECT count(*) FROM macro_help WHERE name = 'recommend'").fetchone() == (1,)
         assert con.execute("SELECT count(*) FROM impressions").fetchone() == (2,)

@@ -23,9 +23,9 @@ from typing import Any
 import duckdb
 from filelock import FileLock, Timeout
 
-from twotower_assets.lake import schema, views
+from twotower_assets.lake import instances, schema, views
 from twotower_assets.lake.errors import LakeError as LakeError
-from twotower_assets.lake.extensions import EXTENSIONS, load_extension, load_statement
+from twotower_assets.lake.extensions import EXTENSIONS, load_statement
 from twotower_assets.lake.queries import quoted, read_query, scalar
 from twotower_assets.lake.spill import spill_folder
 from twotower_assets.lake.tables import TABLES, Table
@@ -33,6 +33,7 @@ from twotower_assets.lake.tables import TABLES, Table
 log = logging.getLogger(__name__)
 
 COMMIT_ATTEMPTS = 6
+IDENTITY = "lake.main.lake_identity"
 _CONFLICTS = ("database is locked", "conflict")
 
 
@@ -120,7 +121,7 @@ class Lake:
         Raises `LakeError` as `reader` does.
         """
         self._require_lake()
-        con = duckdb.connect()
+        con = instances.fresh()
         try:
             # DuckDB makes this folder when a statement has to spill, and removes it with the connection.
             self._prepare(con, Path(tempfile.gettempdir()) / f"twotower-{uuid.uuid4()}")
@@ -146,8 +147,8 @@ class Lake:
 
     def _attach_reading(self, con: duckdb.DuckDBPyConnection, snapshot: int | None) -> None:
         self._attach(con, _reading(snapshot))
-        self._check_identity(con, snapshot)
-        if snapshot is None and _is_behind(con):
+        definitions = self._check_identity(con, snapshot)
+        if snapshot is None and definitions != views.fingerprint():
             self._bring_up_to_date()
 
     @contextmanager
@@ -234,7 +235,7 @@ class Lake:
 
     @contextmanager
     def _connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        with spill_folder(self.folder / "spill") as spill, duckdb.connect() as con:
+        with spill_folder(self.folder / "spill") as spill, instances.borrowed() as con:
             self._prepare(con, spill)
             yield con
 
@@ -245,8 +246,6 @@ class Lake:
         con.execute("SET memory_limit = $limit", {"limit": self.memory_limit or _half_of_the_default(con)})
         if self.threads:
             con.execute("SET threads = $threads", {"threads": self.threads})
-        for name, package in EXTENSIONS.items():
-            load_extension(con, name, package)
 
     def _attach(self, con: duckdb.DuckDBPyConnection, options: str) -> None:
         try:
@@ -278,11 +277,9 @@ class Lake:
         finally:
             lock.release()
 
-    def _check_identity(self, con: duckdb.DuckDBPyConnection, snapshot: int | None = None) -> None:
-        try:
-            owner = scalar(con, "SELECT dataset FROM lake_identity")
-        except duckdb.CatalogException:
-            owner = None
+    def _check_identity(self, con: duckdb.DuckDBPyConnection, snapshot: int | None = None) -> str | None:
+        """The fingerprint of the tables and views that the lake was last given. Raises `LakeError`."""
+        owner, definitions = _identity(con) or (None, None)
         if owner is None and snapshot is not None:
             raise LakeError(f"at snapshot {snapshot} the lake in {self.folder} had no tables yet; choose a later one")
         if owner is None:
@@ -292,6 +289,7 @@ class Lake:
                 f"the lake in {self.folder} belongs to the data set '{owner}', not to '{self.dataset}'; "
                 "set TWOTOWER_DATASET to that, or TWOTOWER_HOME to another folder"
             )
+        return definitions
 
     def _bring_up_to_date(self) -> None:
         try:
@@ -303,32 +301,37 @@ class Lake:
             )
 
     def _create_missing_tables(self, con: duckdb.DuckDBPyConnection) -> None:
-        present = schema.present(con)
-        if views.IDENTITY in present:
-            self._check_identity(con)
-        statements = schema.outstanding(con, present)
-        redefine = views.are_outdated(present)
-        if not statements and not redefine:
+        identity = _identity(con)
+        if identity is not None and self._check_identity(con) == views.fingerprint():
             return
         con.execute("BEGIN TRANSACTION")
         try:
-            for statement in statements:
+            for statement in schema.outstanding(con, schema.present(con)):
                 con.execute(statement)
-            if views.IDENTITY not in present:
-                con.execute("CREATE TABLE lake_identity (dataset VARCHAR, created_at TIMESTAMP)")
-                con.execute("INSERT INTO lake_identity VALUES ($dataset, now()::TIMESTAMP)", {"dataset": self.dataset})
-            if redefine:
-                views.define_views(con)
+            if identity is None:
+                con.execute(f"CREATE TABLE {IDENTITY} (dataset VARCHAR, created_at TIMESTAMP, definitions VARCHAR)")
+                con.execute(f"COMMENT ON TABLE {IDENTITY} IS 'Whose lake this is, and the tables and views it has.'")
+                con.execute(f"INSERT INTO {IDENTITY} VALUES ($of, now()::TIMESTAMP, NULL)", {"of": self.dataset})
+            con.execute(f"ALTER TABLE {IDENTITY} ADD COLUMN IF NOT EXISTS definitions VARCHAR")
+            views.define_views(con)
+            con.execute(f"UPDATE {IDENTITY} SET definitions = $these", {"these": views.fingerprint()})
             con.execute("COMMIT")
         except BaseException:
             _rollback(con)
             raise
 
 
-def _is_behind(con: duckdb.DuckDBPyConnection) -> bool:
-    """Whether the lake lacks a declared table or column, or has other views."""
-    present = schema.present(con)
-    return views.are_outdated(present) or bool(schema.outstanding(con, present))
+def _identity(con: duckdb.DuckDBPyConnection) -> tuple[str, str | None] | None:
+    """The data set of the lake and the fingerprint of its definitions, which older lakes lack; None in an empty one."""
+    for definitions in ("definitions", "NULL"):
+        try:
+            dataset, known = con.execute(f"SELECT dataset, {definitions} FROM {IDENTITY}").fetchall()[0]
+        except duckdb.BinderException:  # the column is not there yet
+            continue
+        except duckdb.CatalogException:
+            return None
+        return dataset, known
+    raise AssertionError("unreachable")
 
 
 def _reading(snapshot: int | None) -> str:

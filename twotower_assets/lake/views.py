@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
@@ -17,8 +17,6 @@ from twotower_assets.lake.queries import SQL_FOLDER, QueryError, quoted, read_qu
 from twotower_assets.lake.tables import TABLES
 
 FOLDER = SQL_FOLDER / "analysts"
-IDENTITY = "lake_identity"
-"""The table whose comment says which definitions the lake has."""
 _CREATE = re.compile(r"^CREATE OR REPLACE (VIEW|MACRO) lake\.main\.(\w+)(?:\((.*)\) AS TABLE| AS)$", re.MULTILINE)
 CURRENT = ("current_item_embeddings", "current_user_embeddings")
 _HEADINGS = ("arguments", "gives", "errors", "example")
@@ -91,11 +89,6 @@ def column_lineage() -> list[tuple[str, str, str, str]]:
     ]
 
 
-def are_outdated(comments: Mapping[str, str | None]) -> bool:
-    """Whether a lake whose tables have these comments has other views, or none. Reads no table."""
-    return _mark() not in (comments.get(IDENTITY) or "")
-
-
 def define_views(con: duckdb.DuckDBPyConnection) -> None:
     """Define every view and macro in the lake and write their help, in the transaction of `con`."""
     dimensions = scalar(con, "SELECT len(embedding) FROM lake.main.served_item_embeddings LIMIT 1")
@@ -109,7 +102,6 @@ def define_views(con: duckdb.DuckDBPyConnection) -> None:
             con.execute(_comment(help_))
     _fill(con, "macro_help", [astuple(one) for one in macro_help()])
     _fill(con, "column_lineage", column_lineage())
-    con.execute(f"COMMENT ON TABLE lake.main.{IDENTITY} IS 'Whose lake this is. {_mark()}'")
 
 
 def current_views(dimensions: int) -> list[str]:
@@ -137,10 +129,10 @@ def _comment(help_: Help) -> str:
     return f"COMMENT ON VIEW lake.main.{help_.name} IS '{quoted(text)}'"
 
 
-def _mark() -> str:
-    """Changes with the SQL of the views and with what is declared of columns."""
-    declared = (column_lineage(), TABLES["macro_help"].column_names)
+def fingerprint() -> str:
+    """Changes with the SQL of the views and with what is declared of the columns of tables."""
+    declared = ([(name, table.description, table.columns) for name, table in TABLES.items()], column_lineage())
     digest = hashlib.sha256(repr(declared).encode())
     for file in analyst_files():
         digest.update(file.name.encode() + b"\0" + file.read_bytes())
-    return f"Its views are those of {digest.hexdigest()[:16]}."
+    return digest.hexdigest()[:16]
