@@ -3,6 +3,8 @@ from __future__ import annotations
 import logging
 import math
 import os
+import subprocess
+import sys
 
 import numba
 import numpy as np
@@ -270,6 +272,15 @@ def test_an_error_in_validation_passes_through_and_torch_is_left_as_it_was(marke
     assert not torch.are_deterministic_algorithms_enabled()
     assert torch.is_grad_enabled()
     assert torch.equal(torch.rand(2), expected)
+
+
+def test_training_does_not_wait_for_the_import_of_torchs_compiler() -> None:
+    code = (
+        "import sys; from twotower_assets.two_tower.training import _reproducible, torch\n"
+        "with _reproducible(1): print(torch.are_deterministic_algorithms_enabled(), 'torch._dynamo' in sys.modules)"
+    )
+    told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert told.split() == ["True", "False"]
 
 
 def test_a_loss_that_is_not_finite_stops_training_and_says_what_to_change(market, monkeypatch) -> None:

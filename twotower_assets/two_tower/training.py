@@ -170,11 +170,10 @@ def _tell(report: EpochReport, config: TrainingConfig, on_epoch: Callable[[Epoch
 @contextmanager
 def _reproducible(threads: int | None) -> Iterator[None]:
     """Deterministic algorithms on a fixed number of threads; as before afterwards."""
-    before = torch.are_deterministic_algorithms_enabled()
-    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    before = torch.get_deterministic_debug_mode()
     threads_before = torch.get_num_threads()
     filled_before = deterministic.fill_uninitialized_memory
-    torch.use_deterministic_algorithms(True)
+    torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms imports torch's compiler, for seconds
     deterministic.fill_uninitialized_memory = False  # it costs a pass over every new tensor
     torch.set_num_threads(threads or threads_before)
     try:
@@ -183,4 +182,4 @@ def _reproducible(threads: int | None) -> Iterator[None]:
     finally:
         torch.set_num_threads(threads_before)
         deterministic.fill_uninitialized_memory = filled_before
-        torch.use_deterministic_algorithms(before, warn_only=warn_only)
+        torch.set_deterministic_debug_mode(before)
