@@ -1,6 +1,6 @@
 """What does an index cost, and what does it find: build time, recall@100, queries per second, bytes per vector.
 
-    python benchmarks/index.py [--vectors 200000 1000000] [--kinds flat IVF …] [--json FILE]
+    python benchmarks/index.py [--vectors 200000 1000000] [--kinds flat IVF …] [--spread .3] [--json FILE]
     python benchmarks/index.py --short      50,000 vectors in under a minute
 
 Needs `pip install hnswlib` (the extra `bench`) for the rows of hnswlib; without it they are left out.
@@ -44,6 +44,7 @@ from typing import Any, Final
 import faiss
 import numpy as np
 
+from twotower_assets.retrieval import geometry
 from twotower_assets.retrieval.geometry import Geometry, Items
 from twotower_assets.retrieval.index import (
     HNSW_DEPTHS,
@@ -225,13 +226,13 @@ def by_hnswlib(data: Catalogue, threads: int) -> Built:
     import hnswlib
 
     items = Items.checked(data.vectors, INVERSE_TEMPERATURE, data.bias, data.log_q)
-    geometry, stored = Geometry.of(items, by_distance=True)
+    layout, stored = Geometry.of(items, by_distance=True)
     index = hnswlib.Index(space="l2", dim=stored.shape[1])
     index.init_index(max_elements=len(stored), M=LINKS, ef_construction=HNSW_EF_CONSTRUCTION, random_seed=0)
     index.add_items(stored, num_threads=threads)
 
     def search(weight: float) -> np.ndarray:
-        queries = geometry.queries(data.users, np.array(weight, np.float32))
+        queries = layout.queries(data.users, np.array(weight, np.float32))
         found: np.ndarray = index.knn_query(queries, K, num_threads=1)[0].astype(np.int64)
         return found
 
@@ -310,11 +311,15 @@ def main() -> None:
     parser.add_argument("--recall", type=float, default=0.95, help="that the depth is chosen for, at every γ")
     parser.add_argument("--repeats", type=int, default=5, help="batches timed")
     parser.add_argument("--bias", choices=("noise", "log_q"), default="noise", help="what the learned bias holds")
+    parser.add_argument(
+        "--spread", type=float, default=geometry.POPULARITY_SPREAD, help="POPULARITY_SPREAD to lay out by"
+    )
     parser.add_argument("--short", action="store_true", help="50,000 vectors and three batches")
     parser.add_argument("--json", type=Path, help="file to write the rows to, one JSON object a line")
     arguments = parser.parse_args()
     if arguments.short:
         arguments.vectors, arguments.repeats = [50_000], 3
+    vars(geometry)["POPULARITY_SPREAD"] = arguments.spread
     print(f"{os.cpu_count()} cores, FAISS {faiss.__version__}; all build, one thread searches", flush=True)
     print(HEAD)
     rows = []

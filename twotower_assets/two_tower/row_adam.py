@@ -56,7 +56,8 @@ class RowAdam:
         epsilon: float = 1e-8,
     ) -> None:
         self._lr, self._betas, self._epsilon = lr, betas, epsilon
-        self._tables, self._dense = list(tables), list(dense)
+        self._tables = list(tables)
+        self._dense: list[Tensor] = list(dense)
         self._of_table = [Moments.of(*one.shape) for one in self._tables]
         self._places = [np.full(len(one), -1, np.int32) for one in self._tables]  # scratch of `distinct_rows`
         sizes = [one.numel() for one in self._dense]
@@ -92,9 +93,9 @@ class RowAdam:
                 self._update(moments, table.numpy(), *touched_rows(table), self._no_decay)
         if self._dense:
             gradient = torch.cat([_gradient(one).reshape(-1) for one in self._dense])
-            torch._foreach_copy_(self._parts, list[Tensor](self._dense))
+            torch._foreach_copy_(self._parts, self._dense)
             self._update(self._of_dense, self._row.numpy(), ONE_ROW, gradient[None].numpy(), self._decay)
-            torch._foreach_copy_(list[Tensor](self._dense), self._parts)
+            torch._foreach_copy_(self._dense, self._parts)
 
     def state(self) -> dict[str, Tensor]:
         """Moments and steps of each table, then of what is dense."""
@@ -132,7 +133,7 @@ class RowAdam:
 ONE_ROW = np.zeros(1, np.int64)
 
 
-def _gradient(parameter: nn.Parameter) -> Tensor:
+def _gradient(parameter: Tensor) -> Tensor:
     if parameter.grad is None:
         raise ValueError(f"A dense parameter of shape {list(parameter.shape)} has no gradient in this step.")
     return parameter.grad
