@@ -3,10 +3,12 @@
 - A line `…` stands for any lines that were left out; `…` within a line for any text.
 - Numbers with a decimal point may differ by 5 %, by .015 (15 % of smaller ones), or by half a unit of their last place:
   a model trained on another processor differs by that much. Whole numbers, dates, words are equal.
+  In a table that takes a model apart (`tolerance: parts`) by 12 %, or by .04 (30 % of smaller ones).
 - Versions are equal up to their hash. Run ids, content hashes, times of day of a run and durations may be any.
 - Blank lines, the width of columns and the length of rules do not count.
 - In a table that shows what a model ranks (`tolerance: list`), the rows may stand in any order; at least half of them
   are there, by their words, and their numbers with a decimal point differ by at most a quarter.
+- Where cells of such a table are wrapped sentences (`tolerance: rows`), its title, headings and number of entries count.
 """
 
 from __future__ import annotations
@@ -42,12 +44,34 @@ class Found(NamedTuple):
     pairs: list[tuple[str, str]]
 
 
+class Margin(NamedTuple):
+    """How far numbers may be apart: by a share of themselves, or by a number, of small ones by a larger share."""
+
+    share: float
+    number: float
+    of_small: float
+
+    def of(self, number: float, places: int) -> float:
+        """For a number that is shown with so many places."""
+        small = min(self.number, self.of_small * abs(number))
+        return max(self.share * abs(number), small, 0.5 * 10**-places)
+
+
+WHOLE = Margin(0.05, 0.015, 0.15)
+PARTS = Margin(0.12, 0.04, 0.30)
+
+
 def compared(shown: str, printed: str, tolerance: str = "") -> Found:
     """Compare what a page shows with what was printed. Raises `ValueError` for an unknown tolerance."""
-    if tolerance not in ("", "list"):
-        raise ValueError(f"the tolerances are 'list' or none, not '{tolerance}'")
     wanted, got = _lines(shown), _lines(printed)
-    pairs = _list_pairs(wanted, got) if tolerance else _pairs(wanted, got)
+    if tolerance == "list":
+        pairs = _list_pairs(wanted, got)
+    elif tolerance == "rows":
+        pairs = _pairs(_frame_and_rows(wanted)[0], _frame_and_rows(got)[0])
+    elif tolerance in ("", "parts"):
+        pairs = _pairs(wanted, got, PARTS if tolerance else WHOLE)
+    else:
+        raise ValueError(f"the tolerances are 'list', 'parts', 'rows' or none, not '{tolerance}'")
     if pairs is not None:
         return Found(None, pairs)
     diff = difflib.unified_diff(wanted, got, "shown in the documentation", "printed", lineterm="", n=1000)
@@ -58,7 +82,7 @@ def _lines(text: str) -> list[str]:
     return [line.rstrip() for line in text.splitlines() if line.strip()]
 
 
-def _pairs(wanted: Sequence[str], got: Sequence[str]) -> list[tuple[str, str]] | None:
+def _pairs(wanted: Sequence[str], got: Sequence[str], margin: Margin = WHOLE) -> list[tuple[str, str]] | None:
     """Each shown line beside the printed one that it stands for, or nothing where some have none."""
     parts: list[list[str]] = [[]]
     for line in wanted:
@@ -68,18 +92,18 @@ def _pairs(wanted: Sequence[str], got: Sequence[str]) -> list[tuple[str, str]] |
             parts[-1].append(line)
     first, *more = parts
     if not more:
-        return _same(first, got) if len(first) == len(got) else None
+        return _same(first, got, margin) if len(first) == len(got) else None
     last = more.pop()
     if len(first) + len(last) > len(got):
         return None
-    found = _same(first, got[: len(first)])
-    end = _same(last, got[len(got) - len(last) :])
+    found = _same(first, got[: len(first)], margin)
+    end = _same(last, got[len(got) - len(last) :], margin)
     if found is None or end is None:
         return None
     place, limit = len(first), len(got) - len(last)
     for part in more:
         for start in range(place, limit - len(part) + 1):
-            here = _same(part, got[start : start + len(part)])
+            here = _same(part, got[start : start + len(part)], margin)
             if here is not None:
                 found, place = found + here, start + len(part)
                 break
@@ -88,12 +112,12 @@ def _pairs(wanted: Sequence[str], got: Sequence[str]) -> list[tuple[str, str]] |
     return found + end
 
 
-def _same(wanted: Sequence[str], got: Sequence[str]) -> list[tuple[str, str]] | None:
+def _same(wanted: Sequence[str], got: Sequence[str], margin: Margin) -> list[tuple[str, str]] | None:
     pairs = list(zip(wanted, got, strict=True))
-    return pairs if all(same_line(*pair) for pair in pairs) else None
+    return pairs if all(same_line(*pair, margin) for pair in pairs) else None
 
 
-def same_line(shown: str, printed: str) -> bool:
+def same_line(shown: str, printed: str, margin: Margin = WHOLE) -> bool:
     """Whether a printed line is what is shown, up to the tolerances."""
     shown, printed = _plain(shown), _plain(printed)
     numbers = [float(_digits(number)) for number in _NUMBER.findall(shown)]
@@ -103,13 +127,9 @@ def same_line(shown: str, printed: str) -> bool:
     if match is None:
         return False
     return all(
-        abs(float(_digits(text)) - number) <= _tolerance(number, place) + 1e-12
+        abs(float(_digits(text)) - number) <= margin.of(number, place) + 1e-12
         for number, place, text in zip(numbers, places, match.groups(), strict=True)
     )
-
-
-def _tolerance(number: float, places: int) -> float:
-    return max(0.05 * abs(number), min(0.015, 0.15 * abs(number)), 0.5 * 10**-places)
 
 
 def _plain(line: str) -> str:

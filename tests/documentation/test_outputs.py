@@ -85,6 +85,30 @@ def test_what_a_model_ranks_may_be_half_another_in_any_order() -> None:
     assert compared(TABLE, other).difference is not None
 
 
+def test_the_parts_of_a_model_may_be_further_apart_than_what_it_is_as_a_whole() -> None:
+    shown = "│ cold │ 0.041 │ 0.86 │ 276 │"
+    for printed, same in (
+        ("│ cold │ 0.031 │ 0.79 │ 276 │", True),
+        ("│ cold │ 0.027 │ 0.86 │ 276 │", False),
+        ("│ cold │ 0.041 │ 0.74 │ 276 │", False),
+        ("│ cold │ 0.041 │ 0.86 │ 275 │", False),
+        ("│ tail │ 0.041 │ 0.86 │ 276 │", False),
+    ):
+        assert (compared(shown, printed, "parts").difference is None) == same
+        assert compared(shown, printed).difference is not None
+    with pytest.raises(ValueError, match="'list', 'parts', 'rows' or none"):
+        compared(shown, shown, "any")
+
+
+def test_of_wrapped_sentences_on_what_a_model_ranks_the_frame_is_what_is_shown() -> None:
+    rule = "├───┼─────────────┼───────┤\n"
+    shown = TABLE.replace("│ 2 │", rule + "│ 2 │")
+    other = shown.replace("│ 2.946 │", "│ 3.946 │\n│   │ and more │   │").replace("Real Genius", "Batman")
+    assert compared(shown, other, "rows").difference is None
+    for wrong in (other.replace("score", "value"), other.replace("user 1", "user 2"), other.replace(rule, "")):
+        assert compared(shown, wrong, "rows").difference is not None
+
+
 @pytest.mark.parametrize(
     "printed",
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -23,7 +24,7 @@ from end_to_end.market import (
     write_raw,
     write_settings,
 )
-from twotower_assets.lake import lake as lake_module
+from twotower_assets.lake import instances
 from twotower_assets.platform import Platform
 from twotower_assets.recommendations import recommend
 
@@ -181,7 +182,8 @@ def test_a_lake_of_another_data_set_is_refused(changeable: Platform) -> None:
 
 
 def test_a_missing_duckdb_extension_is_named(changeable: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lake_module, "EXTENSIONS", {"no_such_extension": "duckdb_extension_no_such"})
+    monkeypatch.setattr(instances, "EXTENSIONS", {"no_such_extension": "duckdb_extension_no_such"})
+    monkeypatch.setattr(instances, "_idle", deque())
     said = twotower(changeable.settings.home, "sql", "FROM impressions", exit_code=1)
     assert "cannot load its extension 'no_such_extension'" in said
     assert "pip install duckdb-extension-no-such" in said
