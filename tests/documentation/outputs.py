@@ -8,7 +8,7 @@
 - Blank lines, the width of columns and the length of rules do not count.
 - In a table that shows what a model ranks (`tolerance: list`), the rows may stand in any order; at least half of them
   are there, by their words, and their numbers with a decimal point differ by at most a quarter.
-- Where cells of such a table are wrapped sentences (`tolerance: rows`), its title, headings and number of entries count.
+- Where its cells are wrapped sentences (`tolerance: rows`), title, headings and the number of entries count.
 """
 
 from __future__ import annotations
