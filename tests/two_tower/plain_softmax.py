@@ -37,12 +37,14 @@ def plain_softmax(
     """As `sampled_softmax`."""
     products = queries @ shared.T
     edited = products.detach().clone()
-    added = edit(0, edited) if edit is not None else None
+    of_positives, of_candidates = edit(0, edited) if edit is not None else (None, None)
     left_out = edited == -torch.inf
-    corrected = products + (edited - products.detach()).masked_fill(left_out, 0.0) + offsets
+    corrected = products + offsets
+    if of_candidates is not None:
+        corrected = corrected + of_candidates.masked_fill(left_out, 0.0)
     scores = torch.cat([corrected, own.masked_fill(own == -torch.inf, 0.0)], dim=1)
     mask = torch.cat([left_out, own == -torch.inf], dim=1)
-    chosen = positive if added is None else positive + added
+    chosen = positive if of_positives is None else positive + of_positives
     if scores.requires_grad:
         scores.retain_grad()
         chosen.retain_grad()

@@ -31,10 +31,10 @@ def softmax_of(positive: Tensor, negatives: Tensor, mask: Tensor, correction: Te
         queries = negatives.new_zeros(len(positive), 1)
         return sampled_softmax(queries, nothing, nothing[:, 0], positive, own, weights=weights)
 
-    def edit(first: int, scores: Tensor) -> None:
+    def edit(first: int, scores: Tensor) -> tuple[None, Tensor]:
         tile = slice(first, first + len(scores))
-        scores -= correction[tile]
         scores.masked_fill_(mask[tile], -math.inf)
+        return None, -correction[tile]
 
     unit = torch.eye(negatives.shape[1], dtype=negatives.dtype)
     own = negatives.new_zeros(len(positive), 0)
@@ -245,12 +245,11 @@ def inputs_of(rows: int, candidates: int, own: int, dtype: torch.dtype) -> tuple
     )
 
 
-def every_seventh(first: int, scores: Tensor) -> Tensor:
+def every_seventh(first: int, scores: Tensor) -> tuple[Tensor, Tensor]:
     """Leaves out some candidates, corrects others, and adds to the positives, by their places alone."""
     row, column = first + torch.arange(len(scores))[:, None], torch.arange(scores.shape[1])
-    scores -= 0.1 * ((row * column) % 5)
     scores.masked_fill_((row + column) % 7 == 0, -math.inf)
-    return 0.01 * row[:, 0]
+    return 0.01 * row[:, 0], -0.1 * ((row * column) % 5)
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -289,12 +288,17 @@ def test_a_tile_never_grows_beyond_its_size(monkeypatch) -> None:
     seen = []
     monkeypatch.setattr(losses_module, "TILE", 64 * 90)
     inputs, weights = inputs_of(300, 90, 0, torch.float32)
-    sampled_softmax(*inputs, weights=weights, edit=lambda first, scores: seen.append((first, len(scores))))
+
+    def edit(first: int, scores: Tensor) -> tuple[None, None]:
+        seen.append((first, len(scores)))
+        return None, None
+
+    sampled_softmax(*inputs, weights=weights, edit=edit)
     assert seen == [(0, 64), (64, 64), (128, 64), (192, 64), (256, 44)]
 
 
 def test_what_goes_wrong_in_a_tile_is_raised() -> None:
-    def edit(first: int, scores: Tensor) -> None:
+    def edit(first: int, scores: Tensor) -> tuple[None, None]:
         raise ValueError("no such row")
 
     inputs, weights = inputs_of(4, 5, 0, torch.float32)

@@ -225,8 +225,8 @@ def no_log_n(monkeypatch: pytest.MonkeyPatch) -> None:
         edit = edit_of(self, *arguments)
 
         def forgetful(first, scores):
-            added = edit(first, scores)
-            return added - (scores > -torch.inf).sum(dim=1).clamp_min(1).log()
+            of_positives, of_candidates = edit(first, scores)
+            return of_positives - (scores > -torch.inf).sum(dim=1).clamp_min(1).log(), of_candidates
 
         return forgetful
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from twotower_assets.two_tower.bfloat16 import numbers_of, stored, widened
 from twotower_assets.two_tower.compiled import compiled, compiled_parallel, compiled_without_nan
 from twotower_assets.two_tower.exponential import exponential
 from twotower_assets.two_tower.item_sets import Int64s
@@ -26,10 +27,12 @@ TILE = 2**19
 SMALLEST_TILE_ROWS = 32
 
 Floats = npt.NDArray[np.floating]
+Numbers = npt.NDArray[np.generic]  # see `bfloat16.py`
 
-Edit = Callable[[int, Tensor], Tensor | None]
-"""Told the number of the first row of a tile and its scores [t, S], which it may change in place, -∞ leaving a
-candidate out; gives what is to be added to the scores of the tile's positives [t], or None for nothing."""
+Edit = Callable[[int, Tensor], tuple[Tensor | None, Tensor | None]]
+"""Told the number of the first row of a tile and its scores [t, S], where it sets to -∞ what is to be left out; gives
+what is to be added to the scores of the tile's positives [t], and to those of its candidates [t, S]; None for nothing.
+"""
 
 
 def sampled_softmax(
@@ -120,28 +123,24 @@ class _SampledSoftmax(torch.autograd.Function):
         per_tile = min(rows, max(SMALLEST_TILE_ROWS, TILE // max(1, candidates)))
         of_queries, of_shared = torch.empty_like(queries), torch.zeros_like(shared)
         of_offsets = torch.zeros_like(offsets)
-        scores = queries.new_empty(per_tile, candidates)
+        scores = left.new_empty(per_tile, candidates)
+        nothing = queries.new_empty(per_tile, 0)
         loss = 0.0
         for first in range(0, rows, max(1, per_tile)):
             tile = slice(first, min(first + per_tile, rows))
             pulls = scores[: tile.stop - first]
-            if bfloat16:  # 1
-                pulls.copy_(torch.mm(left[tile], right.T))
-            else:
-                torch.mm(left[tile], right.T, out=pulls)
-            added = edit(first, pulls) if edit is not None else None  # 2
-            if added is not None:
-                rest[tile, 0] += added
-            loss += _soften(pulls.numpy(), offsets.numpy(), rest[tile].numpy(), share[tile].numpy())  # 3
+            torch.mm(left[tile], right.T, out=pulls)  # 1
+            of_positives, of_candidates = edit(first, pulls) if edit is not None else (None, None)  # 2
+            if of_positives is not None:
+                rest[tile, 0] += of_positives
+            added = nothing if of_candidates is None else of_candidates
+            loss += _soften(  # 3
+                numbers_of(pulls), offsets.numpy(), added.numpy(), rest[tile].numpy(), share[tile].numpy()
+            )
             if ctx.needs_input_grad[2]:
                 of_offsets += pulls.sum(dim=0)
-            if bfloat16:  # 4
-                rounded = pulls.to(product)
-                of_queries[tile] = torch.mm(rounded, right)
-                of_shared += torch.mm(rounded.T, left[tile])
-            else:
-                torch.mm(pulls, right, out=of_queries[tile])
-                of_shared.addmm_(pulls.T, left[tile])
+            of_queries[tile] = torch.mm(pulls, right)  # 4
+            of_shared += torch.mm(pulls.T, left[tile])
         rest[:, 0] -= share
         ctx.save_for_backward(of_queries, of_shared, of_offsets, rest)
         return queries.new_tensor(loss)
@@ -164,18 +163,18 @@ class _SampledSoftmax(torch.autograd.Function):
 
 
 @compiled_parallel
-def _soften(scores: Floats, offsets: Floats, rest: Floats, share: Floats) -> float:
+def _soften(scores: Numbers, offsets: Floats, added: Floats, rest: Floats, share: Floats) -> float:
     """Turns scores into the gradients of the loss by them, as far as they are candidates; gives the loss of the rows.
 
     Args:
-        scores: [t, S], to which `offsets` [S] come.
+        scores: [t, S], to which `offsets` [S] come, and `added` [t, S], or [t, 0] for nothing.
         rest: [t, 1 + K], the scores of the positives, then of what the rows have for themselves.
         share: [t], of the rows in the loss.
     """
     loss = 0.0
     for row in numba.prange(len(scores)):
-        of_row, of_rest = scores[row], rest[row]
-        highest = _add(of_row, offsets)
+        of_row, of_rest, powers = scores[row], rest[row], np.empty(scores.shape[1], rest.dtype)
+        highest = _read(of_row, offsets, added[row], powers)
         for column in range(len(of_rest)):
             highest = max(highest, of_rest[column])
         positive = of_rest[0] - highest
@@ -183,25 +182,28 @@ def _soften(scores: Floats, offsets: Floats, rest: Floats, share: Floats) -> flo
         for column in range(len(of_rest)):
             of_rest[column] = exponential(of_rest[column] - highest)
             total += of_rest[column]
-        for column in range(len(of_row)):
-            of_row[column] = exponential(of_row[column] - highest)
-            total += of_row[column]
+        for column in range(len(powers)):
+            powers[column] = exponential(powers[column] - highest)
+            total += powers[column]
         loss += share[row] * (math.log(total) - positive)
         factor = share[row] / total
         for column in range(len(of_rest)):
             of_rest[column] *= factor
-        for column in range(len(of_row)):
-            of_row[column] *= factor
+        for column in range(len(powers)):
+            of_row[column] = stored(powers[column] * factor, of_row)
     return loss
 
 
 @compiled_without_nan
-def _add(scores: Floats, offsets: Floats) -> np.floating:
-    """Adds `offsets`; gives the highest score, -∞ where there is none."""
-    highest = scores.dtype.type(-np.inf)
-    for column in range(len(scores)):
-        scores[column] += offsets[column]
-        highest = max(highest, scores[column])
+def _read(scores: Numbers, offsets: Floats, added: Floats, sums: Floats) -> np.floating:
+    """Adds them up, but for scores of -∞; gives the highest sum, -∞ where there is none."""
+    highest = sums.dtype.type(-np.inf)
+    for column in range(len(sums)):
+        sums[column] = widened(scores[column]) + offsets[column]
+    for column in range(len(added)):
+        sums[column] = sums[column] + added[column] if sums[column] > -np.inf else sums[column]
+    for column in range(len(sums)):
+        highest = max(highest, sums[column])
     return highest
 
 

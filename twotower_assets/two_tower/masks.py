@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numba
 import numpy as np
@@ -14,6 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from twotower_assets.two_tower.bfloat16 import minus_infinity, numbers_of
 from twotower_assets.two_tower.compiled import compiled, compiled_parallel
 from twotower_assets.two_tower.config import TrainingConfig
 from twotower_assets.two_tower.dataset import TrainingSet
@@ -21,8 +23,9 @@ from twotower_assets.two_tower.item_sets import Int32s, Int64s, Places
 from twotower_assets.two_tower.negatives import Batch, Candidates
 
 Bools = npt.NDArray[np.bool_]
-Floats = npt.NDArray[np.floating]
-ONE = np.int32(1)
+Marks = npt.NDArray[np.uint8]
+Numbers = npt.NDArray[Any]  # see `bfloat16.py`
+ONE = np.uint8(1)
 REASONS = ("accidental_hit", "clicked", "same_request", "positive_aware")
 
 
@@ -81,8 +84,10 @@ class FalseNegatives:
         """
         tile = slice(first, first + len(scores))
         left, masked = np.empty(len(scores), np.int64), np.empty((len(scores), 3), np.int64)
+        numbers = numbers_of(scores)
         _leave_out(
-            scores.numpy(),
+            numbers,
+            minus_infinity(numbers),
             self.candidates.count,
             self.item[tile],
             self.places.first,
@@ -188,7 +193,8 @@ def _count(counts: MaskCounts, masked: Int64s, *, rows: int, left: int) -> None:
 
 @compiled_parallel
 def _leave_out(
-    scores: Floats,
+    scores: Numbers,
+    nothing: np.generic,
     count: Int64s,
     item: Int64s,
     first: Int32s,
@@ -205,35 +211,35 @@ def _leave_out(
     candidates, columns = count.sum(), len(count)
     narrow, followed = count.astype(np.int32), np.flatnonzero(following >= 0)
     for row in numba.prange(len(scores)):
-        out = np.zeros(columns + 1, np.int32)  # 1 where it is left out; the last place is for what is no candidate
-        nothing = _take(out, narrow, first[0], following)
+        marks = np.zeros(columns + 1, np.uint8)  # 1 where it is left out; the first is for what is no candidate
+        out = marks[1:]
+        no_item = _take(out, narrow, first[0], following)
         hits = _take(out, narrow, first[item[row]], following)
         for member in range(clicked_starts[user[row]], clicked_starts[user[row] + 1]):
-            place = first[clicked[member]]
-            out[place if place >= 0 else columns] = ONE  # no branch, which would be foretold wrongly half of the time
+            marks[first[clicked[member]] + 1] = ONE  # no branch, which would be foretold wrongly half of the time
         for place in followed:
             out[following[place]] |= out[place]
         taken, of_row = np.int32(0), scores[row]
         for column in range(columns):
-            taken += narrow[column] * out[column]
+            taken += narrow[column] * np.int32(out[column])
         for column in range(columns):
-            of_row[column] = -np.inf if out[column] != 0 else of_row[column]
-        masked[row, 0], masked[row, 1], masked[row, 2] = hits, taken - nothing - hits, 0
+            of_row[column] = nothing if out[column] != 0 else of_row[column]
+        masked[row, 0], masked[row, 1], masked[row, 2] = hits, taken - no_item - hits, 0
         if request[row] >= 0:
             place = first_of_request[request[row]]
             masked[row, 2] = _take(out, narrow, place, following_of_request)
             while place >= 0:
-                of_row[place] = -np.inf
+                of_row[place] = nothing
                 place = following_of_request[place]
         left[row] = candidates - taken - masked[row, 2]
 
 
 @compiled
-def _take(out: Int32s, count: Int32s, place: int, following: Int32s) -> int:
+def _take(out: Marks, count: Int32s, place: int, following: Int32s) -> int:
     """Mark a place and those that follow it; gives the count of those that had not been marked."""
     taken = np.int32(0)
     while place >= 0:
-        taken += count[place] * (ONE - out[place])
+        taken += count[place] * np.int32(ONE - out[place])
         out[place] = ONE
         place = following[place]
     return int(taken)

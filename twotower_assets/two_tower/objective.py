@@ -176,16 +176,17 @@ class Objective:
         differ = self.config.correction != "none" and bool(self.sources.differ_by_row)
         alike = self.sources.expected_of_every_row(batch, items) if differ else None
 
-        def edit(first: int, scores: Tensor) -> Tensor | None:
+        def edit(first: int, scores: Tensor) -> tuple[Tensor | None, Tensor | None]:
             tile = slice(first, first + len(scores))
             left = mask.leave_out(first, scores, cosine[tile])
+            of_positives, of_candidates = None, None
             if alike is not None:
                 more = self.sources.expected_of_each_row(Batch(self.data, batch.rows[tile]), items)
-                scores -= _log(1.0 + more / alike)
-            if expected_left is None:
-                return None
-            # log n, n the negatives left: the same for all of a row, and so it may be added to the positive instead.
-            return _log(np.maximum(left, 1) / expected_left[tile])
+                of_candidates = -_log(1.0 + more / alike)
+            if expected_left is not None:
+                # log n, n the negatives left: the same for all of a row, and so it may be added to the positive instead.
+                of_positives = _log(np.maximum(left, 1) / expected_left[tile])
+            return of_positives, of_candidates
 
         return edit
 
