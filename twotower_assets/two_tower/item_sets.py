@@ -1,6 +1,7 @@
 """Sets of items: what a user clicked, what a category holds.
 
-Here: the container, membership of many pairs at once, where items stand in a list, and seeded uniform draws. Not here:
+Here: the container, membership of many pairs at once, where items stand in a list and which are in it, and seeded
+uniform draws. Not here:
 what the sets mean.
 """
 
@@ -117,6 +118,31 @@ class ItemSets:
     def fingerprint(self) -> str:
         """SHA-256 of the sets."""
         return hashlib.sha256(b"".join(array.tobytes() for array in self.arrays())).hexdigest()
+
+
+def distinct(ids: Int64s, place: Int32s) -> tuple[Int64s, Int64s]:
+    """The distinct ids int64 [D], in the order of their first appearance, and the place of each of the ids among them.
+
+    `place` int32 [ids there are] is scratch, all -1 between calls.
+    """
+    rows, places = np.empty(len(ids), np.int64), np.empty(len(ids), np.int64)
+    count = _distinct(ids, place, rows, places)
+    return rows[:count], places
+
+
+@compiled
+def _distinct(ids: Int64s, place: Int32s, rows: Int64s, places: Int64s) -> int:
+    count = 0
+    for i in range(len(ids)):
+        row = ids[i]
+        if place[row] < 0:
+            place[row] = count
+            rows[count] = row
+            count += 1
+        places[i] = place[row]
+    for i in range(count):
+        place[rows[i]] = -1
+    return count
 
 
 @compiled

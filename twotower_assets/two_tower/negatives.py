@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -44,12 +45,12 @@ class Batch:
     data: TrainingSet
     rows: Int64s
 
-    @property
+    @cached_property
     def user(self) -> Int64s:
         """User numbers, int64 [B]."""
         return self.data.user[self.rows]
 
-    @property
+    @cached_property
     def item(self) -> Int64s:
         """Item numbers of the positives, int64 [B]."""
         return self.data.item[self.rows]

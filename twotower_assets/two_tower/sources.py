@@ -15,7 +15,7 @@ import numpy.typing as npt
 from twotower_assets.two_tower.config import TrainingConfig
 from twotower_assets.two_tower.dataset import TrainingSet
 from twotower_assets.two_tower.features import SideInputs
-from twotower_assets.two_tower.item_sets import ItemSets
+from twotower_assets.two_tower.item_sets import ItemSets, distinct
 from twotower_assets.two_tower.masks import FalseNegatives
 from twotower_assets.two_tower.negative_settings import CrossBatchNegatives
 from twotower_assets.two_tower.negatives import (
@@ -72,6 +72,7 @@ class Sources:
         self._user_replaced = config.unknown_id_share
         self._item_replaced = replaced_item_share(data.item_counts, config.unknown_id_share)
         self.masks = config.masks
+        self._place = np.full(2 * len(data.item_counts), -1, np.int32)  # scratch of `distinct`
         self._clicked_mass: dict[tuple[int, int], Float64s] = {}
         self._weighted: list[Weighted] = []
         self._rows: list[RowSource] = []
@@ -104,7 +105,8 @@ class Sources:
         drawn = np.concatenate([np.zeros(0, np.int64), *(one.draw(batch, generator) for one in self._weighted)])
         by_row = [np.zeros((len(batch), 0), np.int64), *(one.draw(batch, generator) for one in self._rows)]
         own = np.concatenate(by_row, axis=1)
-        keys, places, columns, of_batch, count = self._taken_together(batch, hidden, drawn, own)
+        keys, pair_places, own_places, of_batch, count = self._taken_together(batch, hidden, drawn, own)
+        columns = int(np.count_nonzero(count))
         item, request = keys // 2 % len(data.item_counts), keys // (2 * len(data.item_counts)) - 1
         items = data.item_inputs.take(item)
         items.ids[keys % 2 == 1] = UNKNOWN
@@ -116,32 +118,38 @@ class Sources:
             items=items,
             item=item,
             shared=shared,
-            pair_places=places[: len(batch)],
+            pair_places=pair_places,
             own=own,
-            own_places=places[len(batch) + len(drawn) :].reshape(own.shape),
+            own_places=own_places.reshape(own.shape),
             false_negatives=None if self.queue is not None else FalseNegatives.of(self.masks, batch, shared),
         )
 
     def _taken_together(
         self, batch: Batch, hidden: Bools, drawn: Int64s, own: Int64s
-    ) -> tuple[Int64s, Int64s, int, Int64s, Int64s]:
+    ) -> tuple[Int64s, Int64s, Int64s, Int64s, Int64s]:
         """What has the same vector, and is masked alike, counts as one.
 
         Returns:
             The distinct keys [D] (request, item, hidden), those of shared candidates first; the place among them of
-            each pair, then of what was drawn for all, then for each row; how many are shared; how often each is a
-            positive of the batch, and how often it is shared.
+            each pair [B], and of what was drawn for each row [B·K]; how often each is a positive of the batch, and how
+            often it is shared, [D] each.
         """
-        request = batch.data.request[batch.rows] + 1 if "same_request" in self.masks else 0
-        of_pairs = (request * len(batch.data.item_counts) + batch.item) * 2 + hidden
-        distinct, places = np.unique(np.concatenate([of_pairs, drawn * 2, own.ravel() * 2]), return_inverse=True)
-        pairs = len(batch) if self.in_batch is not None else 0
-        of_batch = np.bincount(places[:pairs], minlength=len(distinct))
-        count = of_batch + np.bincount(places[len(batch) : len(batch) + len(drawn)], minlength=len(distinct))
-        order = np.argsort(count == 0, kind="stable")
-        moved = np.empty_like(order)
-        moved[order] = np.arange(len(order))
-        return distinct[order], moved[places], int((count > 0).sum()), of_batch[order], count[order]
+        n_items, by_request = len(batch.data.item_counts), "same_request" in self.masks
+        request = batch.data.request[batch.rows] + 1 if by_request else 0
+        of_pairs, pairs = (request * n_items + batch.item) * 2 + hidden, len(batch)
+        shared = len(drawn) + (pairs if self.in_batch else 0)
+        parts = (of_pairs, drawn * 2) if self.in_batch else (drawn * 2, of_pairs)  # what all rows share comes first
+        keys = np.concatenate([*parts, own.ravel() * 2])
+        if by_request:  # there are too many requests times items for a place of each
+            known, numbers = np.unique(keys, return_inverse=True)
+            rows, places = distinct(numbers, np.full(len(known), -1, np.int32))
+            keys = known[rows]
+        else:
+            keys, places = distinct(keys, self._place)
+        first = 0 if self.in_batch else shared
+        count = np.bincount(places[:shared], minlength=len(keys))
+        of_batch = np.bincount(places[:pairs], minlength=len(keys)) if self.in_batch else np.zeros_like(count)
+        return keys, places[first : first + pairs], places[pairs + len(drawn) :], of_batch, count
 
     def expected_count(self, batch: Batch, items: Int64s) -> Float64s:
         """The one rule: how often a row is expected to draw an item, over all sources of known proposal.

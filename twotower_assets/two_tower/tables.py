@@ -20,7 +20,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from twotower_assets.two_tower.compiled import compiled
-from twotower_assets.two_tower.item_sets import Int32s, Int64s
+from twotower_assets.two_tower.item_sets import Int32s, Int64s, distinct
 
 Float32s = npt.NDArray[np.float32]
 
@@ -45,10 +45,8 @@ class Table(nn.Module):
 
     def distinct(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """The distinct ids int64 [D], in the order of their first appearance, and the place of each id among them."""
-        rows = np.empty(ids.numel(), np.int64)
-        places = np.empty(ids.numel(), np.int64)
-        count = _distinct(ids.numpy().reshape(-1), self._place, rows, places)
-        return torch.from_numpy(rows[:count]), torch.from_numpy(places).view(ids.shape)
+        rows, places = distinct(ids.numpy().reshape(-1), self._place)
+        return torch.from_numpy(rows), torch.from_numpy(places).view(ids.shape)
 
     def take(self, rows: Tensor) -> Tensor:
         """The rows int64 [D], all distinct, float32 [D, d]; their gradient is a coalesced sparse one of the table."""
@@ -77,13 +75,12 @@ def distinct_rows(ids: Int64s, vectors: Float32s, place: Int32s) -> tuple[Int64s
 
     `place` int32 [rows] is scratch, all -1 between calls.
     """
-    rows, places = np.empty(len(ids), np.int64), np.empty(len(ids), np.int64)
-    count = _distinct(ids, place, rows, places)
-    if count == len(ids):
+    rows, places = distinct(ids, place)
+    if len(rows) == len(ids):
         return ids, vectors
-    total = np.zeros((count, vectors.shape[1]), np.float32)
-    _scatter(total, places, np.arange(len(ids) + 1), np.ones(len(ids), np.float32), vectors)
-    return rows[:count], total
+    total = np.zeros((len(rows), vectors.shape[1]), np.float32)
+    _add_rows(total, places, vectors)
+    return rows, total
 
 
 class _LookUp(torch.autograd.Function):
@@ -140,21 +137,6 @@ class _WeightedSums(torch.autograd.Function):
 
 
 @compiled
-def _distinct(ids: Int64s, place: Int32s, rows: Int64s, places: Int64s) -> int:
-    count = 0
-    for i in range(len(ids)):
-        row = ids[i]
-        if place[row] < 0:
-            place[row] = count
-            rows[count] = row
-            count += 1
-        places[i] = place[row]
-    for i in range(count):
-        place[rows[i]] = -1
-    return count
-
-
-@compiled
 def _scatter(total: Float32s, places: Int64s, offsets: Int64s, weights: Float32s, gradient: Float32s) -> None:
     for row in range(len(offsets) - 1):
         of_row = gradient[row]
@@ -162,3 +144,11 @@ def _scatter(total: Float32s, places: Int64s, offsets: Int64s, weights: Float32s
             into, weight = total[places[m]], weights[m]
             for column in range(len(of_row)):
                 into[column] += weight * of_row[column]
+
+
+@compiled
+def _add_rows(total: Float32s, places: Int64s, vectors: Float32s) -> None:
+    for i in range(len(places)):
+        into, vector = total[places[i]], vectors[i]
+        for column in range(len(vector)):
+            into[column] += vector[column]
