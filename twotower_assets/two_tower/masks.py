@@ -215,8 +215,9 @@ def _leave_out(
         out = marks[1:]
         no_item = _take(out, narrow, first[0], following)
         hits = _take(out, narrow, first[item[row]], following)
-        for member in range(clicked_starts[user[row]], clicked_starts[user[row] + 1]):
-            marks[first[clicked[member]] + 1] = ONE  # no branch, which would be foretold wrongly half of the time
+        of_user = clicked[clicked_starts[user[row]] : clicked_starts[user[row] + 1]]
+        for member in range(len(of_user)):  # no branch, which would be foretold wrongly half of the time
+            marks[np.uint64(first[np.uint64(of_user[member])] + 1)] = ONE  # unsigned: -1 is not the last one
         for place in followed:
             out[following[place]] |= out[place]
         taken, of_row = np.int32(0), scores[row]
