@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -25,10 +27,11 @@ class Plain:
 
 def plain_softmax(
     queries: Tensor,
+    vectors: Tensor,
     shared: Tensor,
     offsets: Tensor,
-    positive: Tensor,
-    own: Tensor,
+    places: npt.NDArray[np.int64],
+    terms: Tensor,
     *,
     weights: Tensor,
     edit: Edit | None = None,
@@ -36,14 +39,16 @@ def plain_softmax(
 ) -> Plain:
     """As `sampled_softmax`."""
     products = queries @ shared.T
-    edited = products.detach().clone()
-    of_positives, of_candidates = edit(0, edited) if edit is not None else (None, None)
-    left_out = edited == -torch.inf
+    pairs = torch.einsum("bd,bkd->bk", queries, vectors[torch.from_numpy(places)])
+    edited, edited_pairs = products.detach().clone(), pairs.detach().clone()
+    of_positives, of_candidates = edit(0, edited, edited_pairs) if edit is not None else (None, None)
+    own_left_out = (edited_pairs + terms.detach())[:, 1:] == -torch.inf
+    mask = torch.cat([edited == -torch.inf, own_left_out], dim=1)
     corrected = products + offsets
     if of_candidates is not None:
-        corrected = corrected + of_candidates.masked_fill(left_out, 0.0)
-    scores = torch.cat([corrected, own.masked_fill(own == -torch.inf, 0.0)], dim=1)
-    mask = torch.cat([left_out, own == -torch.inf], dim=1)
+        corrected = corrected + of_candidates.masked_fill(edited == -torch.inf, 0.0)
+    scores = torch.cat([corrected, (pairs + terms)[:, 1:].masked_fill(own_left_out, 0.0)], dim=1)
+    positive = (pairs + terms)[:, 0]
     chosen = positive if of_positives is None else positive + of_positives
     if scores.requires_grad:
         scores.retain_grad()

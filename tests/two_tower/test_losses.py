@@ -1,4 +1,6 @@
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -6,7 +8,7 @@ import torch
 from torch import Tensor
 
 from twotower_assets.two_tower import losses as losses_module
-from twotower_assets.two_tower.losses import paired_products, sampled_softmax
+from twotower_assets.two_tower.losses import sampled_softmax
 
 from .plain_softmax import plain_softmax
 
@@ -25,20 +27,21 @@ CANDIDATES_ARE = "shared"
 def softmax_of(positive: Tensor, negatives: Tensor, mask: Tensor, correction: Tensor, weights: Tensor | None) -> Tensor:
     """The loss of scores [B] and [B, C] from which a correction is taken, where they are not masked."""
     weights = torch.ones_like(positive) if weights is None else weights
+    columns = negatives.shape[1] if CANDIDATES_ARE == "own" else 0
+    nothing, places = negatives.new_zeros(1, 1), np.zeros((len(positive), 1 + columns), np.int64)
     if CANDIDATES_ARE == "own":
-        nothing = negatives.new_zeros(0, 1)
         own = (negatives - correction).masked_fill(mask, -math.inf)
-        queries = negatives.new_zeros(len(positive), 1)
-        return sampled_softmax(queries, nothing, nothing[:, 0], positive, own, weights=weights)
+        terms, queries = torch.cat([positive[:, None], own], dim=1), negatives.new_zeros(len(positive), 1)
+        return sampled_softmax(queries, nothing, nothing[:0], nothing[:0, 0], places, terms, weights=weights)
 
-    def edit(first: int, scores: Tensor) -> tuple[None, Tensor]:
+    def edit(first: int, scores: Tensor, pairs: Tensor) -> tuple[None, Tensor]:
         tile = slice(first, first + len(scores))
         scores.masked_fill_(mask[tile], -math.inf)
         return None, -correction[tile]
 
     unit = torch.eye(negatives.shape[1], dtype=negatives.dtype)
-    own = negatives.new_zeros(len(positive), 0)
-    return sampled_softmax(negatives, unit, unit.new_zeros(len(unit)), positive, own, weights=weights, edit=edit)
+    offsets, zero = unit.new_zeros(len(unit)), unit.new_zeros(1, negatives.shape[1])
+    return sampled_softmax(negatives, zero, unit, offsets, places, positive[:, None], weights=weights, edit=edit)
 
 
 def uncorrected(positive: Tensor, negatives: Tensor, mask: Tensor, *, weights: Tensor | None = None) -> Tensor:
@@ -234,21 +237,29 @@ def test_an_infinite_expected_count_or_score_of_a_masked_candidate_does_no_harm(
     assert gradient.isfinite().all()
 
 
-def inputs_of(rows: int, candidates: int, own: int, dtype: torch.dtype) -> tuple[list[Tensor], Tensor]:
-    """Everything that has a gradient, and weights of the rows."""
+def inputs_of(rows: int, candidates: int, own: int, dtype: torch.dtype) -> tuple[list[Tensor], np.ndarray, Tensor]:
+    """Everything that has a gradient, places among 6 vectors, and weights of the rows."""
     generator = torch.Generator().manual_seed(rows)
-    shapes = [(rows, 8), (candidates, 8), (candidates,), (rows,), (rows, own)]
-    inputs = [torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype) for shape in shapes]
-    inputs[0], inputs[1] = 5 * torch.nn.functional.normalize(inputs[0]), torch.nn.functional.normalize(inputs[1])
-    return [one.requires_grad_() for one in inputs], torch.rand(rows, generator=generator, dtype=torch.float64).to(
-        dtype
-    )
+    shapes = [(rows, 8), (6, 8), (candidates, 8), (candidates,), (rows, 1 + own)]
+    inputs = [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes]
+    inputs[:3] = [torch.nn.functional.normalize(one) for one in inputs[:3]]
+    inputs[0] *= 5
+    places = torch.randint(6, (rows, 1 + own), generator=generator).numpy()  # most vectors several times
+    weights = torch.rand(rows, generator=generator, dtype=torch.float64).to(dtype)
+    return [one.to(dtype).requires_grad_() for one in inputs], places, weights
 
 
-def every_seventh(first: int, scores: Tensor) -> tuple[Tensor, Tensor]:
+def loss_of(softmax: Callable[..., Any], inputs: list[Tensor], places: np.ndarray, **options: Any) -> Any:
+    """What a form of the softmax gives."""
+    queries, vectors, shared, offsets, terms = inputs
+    return softmax(queries, vectors, shared, offsets, places, terms, **options)
+
+
+def every_seventh(first: int, scores: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
     """Leaves out some candidates, corrects others, and adds to the positives, by their places alone."""
     row, column = first + torch.arange(len(scores))[:, None], torch.arange(scores.shape[1])
     scores.masked_fill_((row + column) % 7 == 0, -math.inf)
+    pairs[:, 1:].masked_fill_(row % 5 == 0, -math.inf)
     return 0.01 * row[:, 0], -0.1 * ((row * column) % 5)
 
 
@@ -272,12 +283,13 @@ def test_tiles_give_the_loss_and_the_gradients_of_the_plain_form(
     monkeypatch.setattr(losses_module, "TILE", 64 * 90)  # so that 300 rows are several tiles
     torch.set_num_threads(threads)
     try:
-        inputs, weights = inputs_of(rows, candidates, own, dtype)
-        tiled = sampled_softmax(*inputs, weights=weights, edit=every_seventh, bfloat16=bfloat16)
+        inputs, *others = inputs_of(rows, candidates, own, dtype)
+        options = {"places": others[0], "weights": others[1], "edit": every_seventh}
+        tiled = loss_of(sampled_softmax, inputs, **options, bfloat16=bfloat16)
         ours = torch.autograd.grad(3 * tiled, inputs, allow_unused=True)
     finally:
         torch.set_num_threads(1)
-    plain = plain_softmax(*inputs, weights=weights, edit=every_seventh).loss
+    plain = loss_of(plain_softmax, inputs, **options).loss
     assert tiled.item() == pytest.approx(plain.item(), rel=tolerance, abs=tolerance)
     for one, expected in zip(ours, torch.autograd.grad(3 * plain, inputs, allow_unused=True), strict=True):
         scale = max(1e-30, expected.abs().max().item()) if expected.numel() else 1.0
@@ -287,46 +299,40 @@ def test_tiles_give_the_loss_and_the_gradients_of_the_plain_form(
 def test_a_tile_never_grows_beyond_its_size(monkeypatch) -> None:
     seen = []
     monkeypatch.setattr(losses_module, "TILE", 64 * 90)
-    inputs, weights = inputs_of(300, 90, 0, torch.float32)
+    inputs, places, weights = inputs_of(300, 90, 0, torch.float32)
 
-    def edit(first: int, scores: Tensor) -> tuple[None, None]:
+    def edit(first: int, scores: Tensor, pairs: Tensor) -> tuple[None, None]:
         seen.append((first, len(scores)))
         return None, None
 
-    sampled_softmax(*inputs, weights=weights, edit=edit)
+    loss_of(sampled_softmax, inputs, places, weights=weights, edit=edit)
     assert seen == [(0, 64), (64, 64), (128, 64), (192, 64), (256, 44)]
 
 
 def test_what_goes_wrong_in_a_tile_is_raised() -> None:
-    def edit(first: int, scores: Tensor) -> tuple[None, None]:
+    def edit(first: int, scores: Tensor, pairs: Tensor) -> tuple[None, None]:
         raise ValueError("no such row")
 
-    inputs, weights = inputs_of(4, 5, 0, torch.float32)
+    inputs, places, weights = inputs_of(4, 5, 0, torch.float32)
     with pytest.raises(ValueError, match="no such row"):
-        sampled_softmax(*inputs, weights=weights, edit=edit)
+        loss_of(sampled_softmax, inputs, places, weights=weights, edit=edit)
 
 
 @pytest.mark.parametrize("broken", [math.nan, math.inf])
-@pytest.mark.parametrize("place", [0, 1, 3, 4])
+@pytest.mark.parametrize("place", range(5))
 def test_a_number_that_is_none_makes_the_loss_one_too(broken: float, place: int) -> None:
-    inputs, weights = inputs_of(40, 90, 2, torch.float32)
+    inputs, places, weights = inputs_of(40, 90, 2, torch.float32)
     with torch.no_grad():
-        inputs[place][7 if place != 1 else 70] = broken
-    assert not sampled_softmax(*inputs, weights=weights).isfinite()
+        inputs[place][places[7, 0] if place == 1 else 7] = broken
+    assert not loss_of(sampled_softmax, inputs, places, weights=weights).isfinite()
 
 
-@pytest.mark.parametrize("own", [0, 1, 3])
-def test_products_of_pairs_and_their_gradients_are_those_of_the_plain_form(own: int) -> None:
-    generator = torch.Generator().manual_seed(own)
-    queries, vectors = (
-        torch.randn(rows, 8, generator=generator, dtype=torch.float64, requires_grad=True) for rows in (20, 6)
-    )
-    places = torch.randint(6, (20, own), generator=generator)  # most vectors several times
-    found = paired_products(queries, vectors, places.numpy())
-    plain = torch.einsum("bd,bkd->bk", queries, vectors[places])
-    assert found.shape == plain.shape == (20, own)
-    assert torch.allclose(found, plain, rtol=0, atol=1e-12)
-    pull = torch.randn(20, own, generator=generator, dtype=torch.float64)
-    gradients = (torch.autograd.grad((one * pull).sum(), [queries, vectors]) for one in (found, plain))
-    for ours, expected in zip(*gradients, strict=True):
-        assert torch.allclose(ours, expected, rtol=0, atol=1e-12)
+def test_what_all_rows_share_may_be_the_vectors_of_the_pairs_themselves() -> None:
+    inputs, places, weights = inputs_of(40, 6, 2, torch.float64)
+    queries, vectors, _, offsets, terms = inputs
+    both = sampled_softmax(queries, vectors, vectors, offsets, places, terms, weights=weights)
+    copied = vectors.detach().clone().requires_grad_()
+    apart = sampled_softmax(queries, vectors, copied, offsets, places, terms, weights=weights)
+    assert both.item() == apart.item()
+    (together,) = torch.autograd.grad(both, vectors)
+    assert torch.allclose(together, sum(torch.autograd.grad(apart, [vectors, copied])), rtol=0, atol=1e-14)

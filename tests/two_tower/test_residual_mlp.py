@@ -7,16 +7,17 @@ from torch.nn import functional
 from twotower_assets.two_tower.residual_mlp import ResidualMLP
 
 
+@pytest.mark.parametrize("length", [1.0, 5.0])
 @pytest.mark.parametrize("hidden_sizes", [[], [5], [7, 3]])
-def test_result_and_gradients_are_those_of_torchs_modules(hidden_sizes: list[int]) -> None:
+def test_result_and_gradients_are_those_of_torchs_modules(hidden_sizes: list[int], length: float) -> None:
     torch.manual_seed(1)
     mlp = ResidualMLP(4, hidden_sizes).double()
     inputs = torch.randn(6, 4, dtype=torch.float64, requires_grad=True)
     pull = torch.randn(6, 4, dtype=torch.float64)
-    plain = functional.normalize(inputs + mlp.layers(inputs) if hidden_sizes else inputs, dim=1)
+    plain = length * functional.normalize(inputs + mlp.layers(inputs) if hidden_sizes else inputs, dim=1)
     wanted = [inputs, *mlp.parameters()]
     assert len(wanted) == 1 + 2 * (len(hidden_sizes) + bool(hidden_sizes))
-    found = mlp(inputs)
+    found = mlp(inputs, length)
     assert (found - plain).abs().max() < 1e-12
     gradients, expected = (torch.autograd.grad((one * pull).sum(), wanted) for one in (found, plain))
     for one, other in zip(gradients, expected, strict=True):

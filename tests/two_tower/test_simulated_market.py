@@ -224,8 +224,8 @@ def no_log_n(monkeypatch: pytest.MonkeyPatch) -> None:
     def without_n(self, *arguments):
         edit = edit_of(self, *arguments)
 
-        def forgetful(first, scores):
-            of_positives, of_candidates = edit(first, scores)
+        def forgetful(first, scores, pairs):
+            of_positives, of_candidates = edit(first, scores, pairs)
             return of_positives - (scores > -torch.inf).sum(dim=1).clamp_min(1).log(), of_candidates
 
         return forgetful

@@ -340,11 +340,11 @@ def test_the_loss_sees_the_true_ids_though_the_towers_see_unknown_ones(market, m
         columns.append(candidates)
         return find(masks, batch, candidates)
 
-    def spy_softmax(queries, shared, offsets, *arguments, weights, **options):
+    def spy_softmax(queries, vectors, shared, offsets, *arguments, weights, **options):
         weighed.append(weights.numpy())
         counts = columns[len(corrected)].count  # batches are drawn ahead, in order
         corrected.append(np.log(counts) - offsets.detach().numpy() - math.log(len(queries) - 1))
-        return softmax(queries, shared, offsets, *arguments, weights=weights, **options)
+        return softmax(queries, vectors, shared, offsets, *arguments, weights=weights, **options)
 
     monkeypatch.setattr(FalseNegatives, "of", spy_mask)
     monkeypatch.setattr(objective_module, "sampled_softmax", spy_softmax)

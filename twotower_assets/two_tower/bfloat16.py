@@ -1,7 +1,7 @@
 """bfloat16 in compiled loops, to which it is an integer of 16 bits: the upper half of a float32.
 
-Here: arrays of such numbers, and reading and writing them; float32 and float64 are read and written as they are, so that
-one loop serves all. Not here: the loops (`losses.py`, `masks.py`), and where it pays (`processor.py`).
+Here: arrays of such numbers, and reading and writing them; float32 and float64 are read and written as they are, so
+that one loop serves all. Not here: the loops (`losses.py`, `masks.py`), and where it pays (`processor.py`).
 """
 
 from __future__ import annotations
@@ -56,13 +56,13 @@ def _widened(number: Any) -> Callable[[Any], Any]:
 
 
 @overload(stored)
-def _stored(number: Any, array: Any) -> Callable[[Any, Any], Any]:
-    def as_bfloat16(number: Any, array: Any) -> Any:
+def _stored(number: Any, array: Any) -> Callable[[Any, Any], Any]:  # noqa: ARG001
+    def as_bfloat16(number: Any, array: Any) -> Any:  # noqa: ARG001
         bits = np.float32(number).view(np.uint32)
         odd = np.uint32(np.uint32(bits >> HALF_BITS) & ODD)
         return np.uint16(np.uint32(np.uint32(bits + TO_NEAREST) + odd) >> HALF_BITS)
 
-    def as_it_is(number: Any, array: Any) -> Any:
+    def as_it_is(number: Any, array: Any) -> Any:  # noqa: ARG001
         return number
 
     return as_bfloat16 if array.dtype == types.uint16 else as_it_is

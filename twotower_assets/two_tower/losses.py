@@ -29,18 +29,19 @@ SMALLEST_TILE_ROWS = 32
 Floats = npt.NDArray[np.floating]
 Numbers = npt.NDArray[np.generic]  # see `bfloat16.py`
 
-Edit = Callable[[int, Tensor], tuple[Tensor | None, Tensor | None]]
-"""Told the number of the first row of a tile and its scores [t, S], where it sets to -∞ what is to be left out; gives
-what is to be added to the scores of the tile's positives [t], and to those of its candidates [t, S]; None for nothing.
-"""
+Edit = Callable[[int, Tensor, Tensor], tuple[Tensor | None, Tensor | None]]
+"""Told the number of the first row of a tile, its products with what all rows share [t, S], and those of its pairs
+[t, 1 + K], where it sets to -∞ what is to be left out; gives what is to be added to the scores of the tile's positives
+[t], and to those of its candidates [t, S]; None for nothing."""
 
 
 def sampled_softmax(
     queries: Tensor,
+    vectors: Tensor,
     shared: Tensor,
     offsets: Tensor,
-    positive: Tensor,
-    own: Tensor,
+    places: Int64s,
+    terms: Tensor,
     *,
     weights: Tensor,
     edit: Edit | None = None,
@@ -48,9 +49,11 @@ def sampled_softmax(
 ) -> Tensor:
     """Softmax cross-entropy of each positive against its candidates, of [B, S] scores never more than a tile at a time.
 
-    The scores of a row are positive[i], queries[i]·shared[j] + offsets[j], and own[i, k].
+    The scores of a row are those of its pairs, queries[i]·vectors[places[i, k]] + terms[i, k], of which the first is
+    the positive's and the others are candidates of its own; and those of what all rows share, queries[i]·shared[j] +
+    offsets[j].
 
-    1. Of some rows: the scores of all their candidates, in a tile that stays in the cache.
+    1. Of some rows: the products of all their candidates, in a tile that stays in the cache.
     2. `edit` leaves candidates out, and corrects those that differ from row to row.
     3. Softmax, its logarithmic sum, and so the loss. The weights of the loss are known, and with them the gradient of
        every score.
@@ -60,10 +63,11 @@ def sampled_softmax(
 
     Args:
         queries: float [B, d].
-        shared: float [S, d].
+        vectors: float [D, d].
+        shared: float [S, d]; may be `vectors` itself.
         offsets: float [S].
-        positive: float [B].
-        own: float [B, K], -∞ where there is no candidate.
+        places: int64 [B, 1 + K].
+        terms: float [B, 1 + K], -∞ where there is no candidate.
         weights: float [B], not negative: the loss is their mean.
         edit: See `Edit`; it has no gradient.
         bfloat16: Products of matrices round their factors and results to bfloat16, accumulating in float32; everything
@@ -72,34 +76,8 @@ def sampled_softmax(
     Returns:
         Scalar. A row without negatives adds 0 and has no gradient; if all weights are 0, so is the loss.
     """
-    loss: Tensor = _SampledSoftmax.apply(queries, shared, offsets, positive, own, weights, edit, bfloat16)  # type: ignore[no-untyped-call]
+    loss: Tensor = _SampledSoftmax.apply(queries, vectors, shared, offsets, places, terms, weights, edit, bfloat16)  # type: ignore[no-untyped-call]
     return loss
-
-
-def paired_products(queries: Tensor, vectors: Tensor, places: Int64s) -> Tensor:
-    """Inner products queries[i]·vectors[places[i, k]]: float [B, d], float [D, d] and int64 [B, K] to float [B, K]."""
-    products: Tensor = _PairedProducts.apply(queries, vectors, places)  # type: ignore[no-untyped-call]
-    return products
-
-
-class _PairedProducts(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, queries: Tensor, vectors: Tensor, places: Int64s) -> Tensor:
-        ctx.save_for_backward(queries, vectors)
-        ctx.places = places
-        products = queries.new_empty(places.shape)
-        _multiply_pairs(queries.numpy(), vectors.numpy(), places, products.numpy())
-        return products
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
-        queries, vectors = ctx.saved_tensors
-        of_queries, of_vectors = torch.zeros_like(queries), torch.zeros_like(vectors)
-        _add_pairs(
-            queries.numpy(), vectors.numpy(), ctx.places, gradient.numpy(), of_queries.numpy(), of_vectors.numpy()
-        )
-        return of_queries, of_vectors, None
 
 
 class _SampledSoftmax(torch.autograd.Function):
@@ -107,59 +85,51 @@ class _SampledSoftmax(torch.autograd.Function):
     def forward(
         ctx: Any,
         queries: Tensor,
+        vectors: Tensor,
         shared: Tensor,
         offsets: Tensor,
-        positive: Tensor,
-        own: Tensor,
+        places: Int64s,
+        terms: Tensor,
         weights: Tensor,
         edit: Edit | None,
         bfloat16: bool,
     ) -> Tensor:
-        share = weights / weights.sum().clamp_min(torch.finfo(weights.dtype).tiny)  # (B,)
-        rest = torch.cat([positive[:, None], own], dim=1)  # (B, 1 + K)
+        share = weights.numpy() / max(weights.sum().item(), torch.finfo(weights.dtype).tiny)  # (B,)
+        pairs = queries.new_empty(places.shape)  # (B, 1 + K), products, then scores, then gradients
+        _multiply_pairs(queries.numpy(), vectors.numpy(), places, pairs.numpy())
         product = torch.bfloat16 if bfloat16 else queries.dtype
         left, right = queries.to(product), shared.to(product)
         rows, candidates = len(queries), len(shared)
         per_tile = min(rows, max(SMALLEST_TILE_ROWS, TILE // max(1, candidates)))
-        of_queries, of_shared = torch.empty_like(queries), torch.zeros_like(shared)
-        of_offsets = torch.zeros_like(offsets)
-        scores = left.new_empty(per_tile, candidates)
-        nothing = queries.new_empty(per_tile, 0)
+        of_queries, of_shared, of_offsets = torch.empty_like(queries), torch.zeros_like(shared), None
+        scores, nothing = left.new_empty(per_tile, candidates), queries.new_empty(per_tile, 0)
         loss = 0.0
         for first in range(0, rows, max(1, per_tile)):
             tile = slice(first, min(first + per_tile, rows))
-            pulls = scores[: tile.stop - first]
+            pulls, of_pairs = scores[: tile.stop - first], pairs[tile]
             torch.mm(left[tile], right.T, out=pulls)  # 1
-            of_positives, of_candidates = edit(first, pulls) if edit is not None else (None, None)  # 2
+            of_positives, of_candidates = edit(first, pulls, of_pairs) if edit is not None else (None, None)  # 2
+            of_pairs += terms[tile]
             if of_positives is not None:
-                rest[tile, 0] += of_positives
+                of_pairs[:, 0] += of_positives
             added = nothing if of_candidates is None else of_candidates
-            loss += _soften(  # 3
-                numbers_of(pulls), offsets.numpy(), added.numpy(), rest[tile].numpy(), share[tile].numpy()
-            )
-            if ctx.needs_input_grad[2]:
-                of_offsets += pulls.sum(dim=0)
+            loss += _soften(numbers_of(pulls), offsets.numpy(), added.numpy(), of_pairs.numpy(), share[tile])  # 3
+            if ctx.needs_input_grad[3]:
+                of_tile = pulls.sum(dim=0, dtype=offsets.dtype)
+                of_offsets = of_tile if of_offsets is None else of_offsets + of_tile
             of_queries[tile] = torch.mm(pulls, right)  # 4
             of_shared += torch.mm(pulls.T, left[tile])
-        rest[:, 0] -= share
-        ctx.save_for_backward(of_queries, of_shared, of_offsets, rest)
+        pairs.numpy()[:, 0] -= share
+        of_vectors = of_shared if shared is vectors else torch.zeros_like(vectors)
+        _add_pairs(queries.numpy(), vectors.numpy(), places, pairs.numpy(), of_queries.numpy(), of_vectors.numpy())
+        ctx.gradients = of_queries, None if shared is vectors else of_vectors, of_shared, of_offsets, None, pairs
         return queries.new_tensor(loss)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        of_queries, of_shared, of_offsets, of_rest = ctx.saved_tensors
-        of_rest = of_rest * gradient
-        return (
-            of_queries * gradient,
-            of_shared * gradient,
-            of_offsets * gradient,
-            of_rest[:, 0],
-            of_rest[:, 1:],
-            None,
-            None,
-            None,
-        )
+        scale = gradient.item()  # 1, unless something multiplied the loss
+        return *(one if one is None or scale == 1.0 else one * scale for one in ctx.gradients), None, None, None
 
 
 @compiled_parallel

@@ -9,7 +9,6 @@ queue, streaming frequencies). Not here: the parts.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from twotower_assets.two_tower.config import TrainingConfig
 from twotower_assets.two_tower.dataset import TrainingSet
 from twotower_assets.two_tower.embedding import history_tensors, side_tensors
 from twotower_assets.two_tower.item_sets import ItemSets
-from twotower_assets.two_tower.losses import Edit, paired_products, sampled_softmax
+from twotower_assets.two_tower.losses import Edit, sampled_softmax
 from twotower_assets.two_tower.masks import FalseNegatives, MaskCounts, SharedMask, leave_out_own, log_unmasked_share
 from twotower_assets.two_tower.negatives import Batch, Candidates
 from twotower_assets.two_tower.processor import multiplies_bfloat16
@@ -29,16 +28,9 @@ from twotower_assets.two_tower.proposals import build_proposal
 from twotower_assets.two_tower.sources import UNSEEN_PAIRS, Drawn, Sources
 from twotower_assets.two_tower.towers import Towers
 
+Float32s = npt.NDArray[np.float32]
 Int64s = npt.NDArray[np.int64]
 Generator = np.random.Generator
-
-
-@dataclass(frozen=True)
-class Embedded:
-    """Vectors float [n, d] of length 1 of some items, with the biases float [n] of these items."""
-
-    vectors: Tensor
-    bias: Tensor
 
 
 class Objective:
@@ -55,7 +47,7 @@ class Objective:
         self.sources = Sources(data, config, self.proposal, mined)
         self.counts = MaskCounts()
         self._bfloat16 = config.products == "bfloat16" or (config.products == "auto" and multiplies_bfloat16())
-        self._log_unmasked = torch.from_numpy(log_unmasked_share(data, config).astype(np.float32))
+        self._log_unmasked = log_unmasked_share(data, config)
         self._starting_bias = starting_bias(data, config)
 
     def loss(self, towers: Towers, rows: Int64s, generator: Generator) -> Tensor:
@@ -65,34 +57,31 @@ class Objective:
     def loss_of(self, towers: Towers, drawn: Drawn) -> Tensor:
         """The loss, a scalar, of what was drawn; to be asked for once per batch."""
         batch, queue = drawn.batch, self.sources.queue
-        queries, items, queued_bias = self._embed(towers, drawn)
-        places = torch.from_numpy(drawn.pair_places)
-        bias = items.bias[places]
-        cosine = paired_products(queries, items.vectors, drawn.pair_places[:, None])[:, 0]  # (B,), times 1/τ
-        candidates, shared = self._shared(drawn, items, queued_bias)
-        positive, own = cosine + bias, self._own_scores(drawn, queries, items, cosine.detach())
-        offsets = shared.bias + _log(candidates.count) - self._log_unmasked[torch.from_numpy(candidates.item)]
-        if self.config.correction != "none":
-            offsets = offsets - _log(self.sources.expected_of_every_row(batch, candidates.item))
-            own = own - _log(self.sources.expected_count(batch, drawn.own))
-        if self.config.correction == "logq":
-            positive = positive - _log(self.sources.expected_count(batch, batch.item[:, None])[:, 0])
+        queries, vectors, bias = self._embed(towers, drawn)
+        candidates, shared = self._shared(drawn, vectors)
+        places = np.concatenate([drawn.pair_places[:, None], drawn.own_places], axis=1)
+        terms, offsets = torch.from_numpy(self._terms(drawn)), torch.from_numpy(self._offsets(batch, candidates))
+        if bias is not None:
+            of_pairs = bias[torch.from_numpy(places)]
+            terms = terms + of_pairs
+            offsets = offsets + torch.cat([bias[: len(drawn.shared)], bias[len(vectors) :]])
         loss = sampled_softmax(
             queries,
-            shared.vectors,
+            vectors,
+            shared,
             offsets,
-            positive,
-            own,
+            places,
+            terms,
             weights=torch.from_numpy(self.data.weights[batch.rows]),
-            edit=self._edit(drawn, candidates, cosine.detach()),
+            edit=self._edit(drawn, candidates),
             bfloat16=self._bfloat16,
         )
-        if self.config.item_bias:
+        if bias is not None:
             start = self._starting_bias[torch.from_numpy(self.data.item_inputs.ids[batch.item])]
-            loss = loss + self.config.item_bias_penalty * (bias - start).square().mean()
+            loss = loss + self.config.item_bias_penalty * (of_pairs[:, 0] - start).square().mean()
         self.proposal.update(batch.item)
         if queue is not None:
-            queue.push(batch.item, items.vectors.detach()[places])
+            queue.push(batch.item, vectors.detach()[torch.from_numpy(drawn.pair_places)])
         return loss
 
     def take_counts(self) -> MaskCounts:
@@ -121,28 +110,28 @@ class Objective:
         if self.sources.queue is not None:
             self.sources.queue.restore(parts["queue"])
 
-    def _embed(self, towers: Towers, drawn: Drawn) -> tuple[Tensor, Embedded, Tensor]:
-        """Users, times 1/τ; every distinct item of the batch; and the biases of what is queued."""
+    def _embed(self, towers: Towers, drawn: Drawn) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Users [B, d], times 1/τ; the D distinct items of the batch [D, d]; and biases, where they are learned.
+
+        These are the biases of the distinct items, then those of what is queued, float [D + queued].
+        """
+        users = *side_tensors(drawn.users), *history_tensors(drawn.history)
+        queries = towers.embed_users(*users, times_inverse_temperature=True)
+        vectors = towers.embed_items(*side_tensors(drawn.items))
+        if not self.config.item_bias:
+            return queries, vectors, None
         ids, queue = self.data.item_inputs.ids, self.sources.queue
         # A hidden id hides the vector alone: the bias is the item's own, whose popularity the correction takes out.
-        queued = ids[queue.items] if queue is not None else ids[:0]
-        own = torch.from_numpy(np.concatenate([ids[drawn.item], queued]))
-        users = towers.embed_users(*side_tensors(drawn.users), *history_tensors(drawn.history))
-        vectors = towers.embed_items(*side_tensors(drawn.items))
-        bias = towers.bias_of(own)
-        return users * towers.inverse_temperature(), Embedded(vectors, bias[: len(vectors)]), bias[len(vectors) :]
+        items = drawn.item if queue is None else np.concatenate([drawn.item, queue.items])
+        return queries, vectors, towers.bias_of(torch.from_numpy(ids[items]))
 
-    def _shared(self, drawn: Drawn, items: Embedded, queued_bias: Tensor) -> tuple[Candidates, Embedded]:
+    def _shared(self, drawn: Drawn, vectors: Tensor) -> tuple[Candidates, Tensor]:
         """The candidates of all rows, what is queued the last of them, and their vectors."""
         columns, queue = len(drawn.shared), self.sources.queue
-        if queue is None and columns == len(items.bias):
-            return drawn.shared, items
-        vectors, bias = items.vectors[:columns], items.bias[:columns]
         if queue is None:
-            return drawn.shared, Embedded(vectors, bias)
-        pushed = self._pushed_for_the_queue(vectors, drawn.shared, len(drawn.batch))
-        of_all = Embedded(torch.cat([pushed, queue.vectors]), torch.cat([bias, queued_bias]))
-        return drawn.shared.and_items(queue.items), of_all
+            return drawn.shared, vectors if columns == len(vectors) else vectors[:columns]
+        pushed = self._pushed_for_the_queue(vectors[:columns], drawn.shared, len(drawn.batch))
+        return drawn.shared.and_items(queue.items), torch.cat([pushed, queue.vectors])
 
     def _pushed_for_the_queue(self, vectors: Tensor, shared: Candidates, pairs: int) -> Tensor:
         """The vectors as negatives: unchanged, but with the gradient of the queue's share added to the batch's.
@@ -155,19 +144,26 @@ class Objective:
         more = torch.from_numpy((factor * shared.of_batch / shared.count).astype(np.float32))[:, None]
         return vectors + more * (vectors - vectors.detach())
 
-    def _own_scores(self, drawn: Drawn, queries: Tensor, items: Embedded, cosine: Tensor) -> Tensor:
-        """Scores float [B, K] of what the rows have for themselves, -∞ where a candidate is none."""
-        if not drawn.own.shape[1]:
-            return queries.new_empty(drawn.own.shape)
-        scores = paired_products(queries, items.vectors, drawn.own_places)
-        out = leave_out_own(self.config, self.counts, drawn.batch, drawn.own, scores.detach(), cosine)
-        weights = torch.from_numpy(self.sources.own_log_weights)
-        scores = scores + items.bias[torch.from_numpy(drawn.own_places)] + weights
-        scores = scores - self._log_unmasked[torch.from_numpy(drawn.own)]
-        return scores.masked_fill(out, float("-inf"))
+    def _offsets(self, batch: Batch, candidates: Candidates) -> Float32s:
+        """What comes to the products of all rows with a candidate, but for its bias: float32 [S]."""
+        offsets = np.log(candidates.count) - self._log_unmasked[candidates.item]
+        if self.config.correction != "none":
+            offsets -= np.log(self.sources.expected_of_every_row(batch, candidates.item))
+        return offsets.astype(np.float32)
 
-    def _edit(self, drawn: Drawn, candidates: Candidates, cosine: Tensor) -> Edit:
-        """What is done to the scores of the candidates that all rows share; `cosine` float [B], times 1/τ."""
+    def _terms(self, drawn: Drawn) -> Float32s:
+        """The same of the positives, then of the items that each row has for itself: float32 [B, 1 + K]."""
+        batch, own, terms = drawn.batch, drawn.own, np.zeros((len(drawn.batch), 1 + drawn.own.shape[1]), np.float32)
+        if self.config.correction == "logq":
+            terms[:, 0] = -np.log(self.sources.expected_count(batch, batch.item[:, None])[:, 0])
+        if own.shape[1]:
+            terms[:, 1:] = self.sources.own_log_weights - self._log_unmasked[own]
+            if self.config.correction != "none":
+                terms[:, 1:] -= np.log(self.sources.expected_count(batch, own))
+        return terms
+
+    def _edit(self, drawn: Drawn, candidates: Candidates) -> Edit:
+        """What is done to products, which are cosines times 1/τ."""
         batch, items = drawn.batch, candidates.item
         known = drawn.false_negatives or FalseNegatives.of(self.config.masks, batch, candidates)
         mask = SharedMask(self.config, self.counts, known)
@@ -176,15 +172,19 @@ class Objective:
         differ = self.config.correction != "none" and bool(self.sources.differ_by_row)
         alike = self.sources.expected_of_every_row(batch, items) if differ else None
 
-        def edit(first: int, scores: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        def edit(first: int, scores: Tensor, pairs: Tensor) -> tuple[Tensor | None, Tensor | None]:
             tile = slice(first, first + len(scores))
-            left = mask.leave_out(first, scores, cosine[tile])
+            rows, cosine, own = Batch(self.data, batch.rows[tile]), pairs[:, 0], pairs[:, 1:]
+            left = mask.leave_out(first, scores, cosine)
+            if own.shape[1]:
+                out = leave_out_own(self.config, self.counts, rows, drawn.own[tile], own, cosine)
+                own.masked_fill_(out, float("-inf"))
             of_positives, of_candidates = None, None
             if alike is not None:
-                more = self.sources.expected_of_each_row(Batch(self.data, batch.rows[tile]), items)
+                more = self.sources.expected_of_each_row(rows, items)
                 of_candidates = -_log(1.0 + more / alike)
             if expected_left is not None:
-                # log n, n the negatives left: the same for all of a row, and so it may be added to the positive instead.
+                # log n, n the negatives left: the same for all of a row, so that the positive may have it instead.
                 of_positives = _log(np.maximum(left, 1) / expected_left[tile])
             return of_positives, of_candidates
 

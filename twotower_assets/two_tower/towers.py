@@ -69,6 +69,8 @@ class Towers(nn.Module):
         numeric: Tensor,
         history_offsets: Tensor,
         history_values: Tensor,
+        *,
+        times_inverse_temperature: bool = False,
     ) -> Tensor:
         """Vectors of n users.
 
@@ -78,13 +80,21 @@ class Towers(nn.Module):
             numeric: float32 [n, m].
             history_offsets: int64 [n + 1]; the history of row r is values[offsets[r]:offsets[r + 1]].
             history_values: int64 [offsets[-1]], embedding rows of items. An empty history adds nothing.
+            times_inverse_temperature: Whether vectors are of length 1/τ, as the loss reads them.
 
         Returns:
-            float32 [n, d] of length 1.
+            float32 [n, d] of length 1, or 1/τ.
         """
-        inputs = self.user_side(ids, categorical, numeric) + self._embed_histories(history_offsets, history_values)
-        unit: Tensor = self.user_mlp(inputs)
-        return unit
+        inputs = self.user_side(ids, categorical, numeric)
+        if len(history_values):
+            inputs = inputs + self._embed_histories(history_offsets, history_values)
+        if not times_inverse_temperature:
+            unit: Tensor = self.user_mlp(inputs)
+            return unit
+        if self.log_inverse_temperature.requires_grad:
+            return self.user_mlp(inputs) * self.inverse_temperature()  # type: ignore[no-any-return]
+        scaled: Tensor = self.user_mlp(inputs, self.inverse_temperature().item())
+        return scaled
 
     def embed_items(self, ids: Tensor, categorical: Tensor, numeric: Tensor) -> Tensor:
         """Vectors float32 [n, d] of length 1 of n items: int64 [n], int64 [n, c], float32 [n, m]."""
@@ -93,8 +103,6 @@ class Towers(nn.Module):
 
     def _embed_histories(self, offsets: Tensor, values: Tensor) -> Tensor:
         """Float [n, d], the sum of the averages; zeros where the history is empty."""
-        if not len(values):
-            return self.history.weight.new_zeros(len(offsets) - 1, self.history.weight.shape[1])
         rows, places = self.history.distinct(values)
         vectors = self.history.take(rows)
         if self.history_shares_items:
