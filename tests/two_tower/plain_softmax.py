@@ -1,25 +1,30 @@
 """The sampled softmax as one would write it down: all scores at once, gradients by torch's own differentiation.
 
-Here: what `losses.sampled_softmax` is held to. Not here: the tests.
+Here: what `losses.sampled_softmax` is held to, and gradients in the forms that tests compare. Not here: the tests.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from twotower_assets.two_tower.losses import Edit
+from twotower_assets.two_tower.losses import Edit, Softmax, sampled_softmax
+from twotower_assets.two_tower.tables import Table
+from twotower_assets.two_tower.towers import Towers
 
 
-@dataclass
-class Plain:
-    """The loss, the scores [B, S + K] of all candidates, corrected; which are masked; the positives' [B]."""
+@dataclass(frozen=True)
+class Plain(Softmax):
+    """Besides, the scores [B, S + K] of all candidates, corrected, and of the positives [B], with gradients; and which
 
-    loss: Tensor
+    candidates are masked.
+    """
+
     scores: Tensor
     mask: Tensor
     positive: Tensor
@@ -36,8 +41,30 @@ def plain_softmax(
     weights: Tensor,
     edit: Edit | None = None,
     bfloat16: bool = False,
+    learned_offsets: bool = True,
 ) -> Plain:
     """As `sampled_softmax`."""
+    inputs = [one.detach().clone().requires_grad_() for one in (queries, vectors, shared, offsets, terms)]
+    queries, vectors, shared, offsets, terms = inputs
+    with torch.enable_grad():
+        loss, scores, mask, positive = _plain(queries, vectors, shared, offsets, places, terms, weights, edit)
+        scores.retain_grad()
+        positive.retain_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+    gradients = [torch.zeros_like(one) if one.grad is None else one.grad for one in inputs]
+    return Plain(loss.item(), *gradients, scores=scores, mask=mask, positive=positive)
+
+
+def _plain(
+    queries: Tensor,
+    vectors: Tensor,
+    shared: Tensor,
+    offsets: Tensor,
+    places: npt.NDArray[np.int64],
+    terms: Tensor,
+    weights: Tensor,
+    edit: Edit | None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     products = queries @ shared.T
     pairs = torch.einsum("bd,bkd->bk", queries, vectors[torch.from_numpy(places)])
     edited, edited_pairs = products.detach().clone(), pairs.detach().clone()
@@ -50,10 +77,47 @@ def plain_softmax(
     scores = torch.cat([corrected, (pairs + terms)[:, 1:].masked_fill(own_left_out, 0.0)], dim=1)
     positive = (pairs + terms)[:, 0]
     chosen = positive if of_positives is None else positive + of_positives
-    if scores.requires_grad:
-        scores.retain_grad()
-        chosen.retain_grad()
     logits = torch.cat([chosen[:, None], scores.masked_fill(mask, -torch.inf)], dim=1)
     losses = torch.logsumexp(logits, dim=1) - chosen
     loss = (losses * weights).sum() / weights.sum().clamp_min(torch.finfo(weights.dtype).tiny)
-    return Plain(loss, scores, mask, chosen)
+    return loss, scores, mask, chosen
+
+
+def gradient_of(table: Table) -> Tensor:
+    """Of the whole table, float [rows, d]; zeros where it has none."""
+    gradient = torch.zeros_like(table.weight)
+    if table.gradient is not None:
+        rows, values = table.gradient
+        gradient[torch.from_numpy(rows)] = torch.from_numpy(values)
+    return gradient
+
+
+def gradients_of(towers: Towers) -> dict[str, Tensor]:
+    """Of every parameter that has one, whole."""
+    tables = {id(table.weight): table for table in towers.tables()}
+    found = {}
+    for name, one in towers.named_parameters():
+        table = tables.get(id(one))
+        if table is not None and table.gradient is not None:
+            found[name] = gradient_of(table)
+        elif one.grad is not None:
+            found[name] = one.grad
+    return found
+
+
+class DifferentiableSoftmax(torch.autograd.Function):
+    """`sampled_softmax` as an operation of torch's differentiation."""
+
+    @staticmethod
+    def forward(ctx: Any, *arguments: Any) -> Tensor:
+        """Queries, vectors, shared, offsets, terms; places; and a dictionary of options."""
+        queries, vectors, shared, offsets, terms, places, options = arguments
+        ctx.found = sampled_softmax(queries, vectors, shared, offsets, places, terms, **options)
+        return queries.new_tensor(ctx.found.loss)  # type: ignore[no-any-return]
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        """Those of the tensors."""
+        found = ctx.found
+        parts = found.queries, found.vectors, found.shared, found.offsets, found.terms
+        return *(gradient * one for one in parts), None, None

@@ -20,6 +20,9 @@ from twotower_assets.two_tower.batches import epoch_generator, spread_batches
 from twotower_assets.two_tower.config import TrainingConfig
 from twotower_assets.two_tower.dataset import TrainingSet, build_training_set
 from twotower_assets.two_tower.objective import Objective
+from twotower_assets.two_tower.tables import Table
+
+from .plain_softmax import gradient_of
 
 Floats = npt.NDArray[np.float64]
 Int64s = npt.NDArray[np.int64]
@@ -91,20 +94,21 @@ class FreeScores(nn.Module):
         super().__init__()
         shape = (USERS + 1, ITEMS + 1) if held_by == "users" else (ITEMS + 1, USERS + 1)
         self.table = nn.Parameter(torch.zeros(shape))
-        self.item_bias = nn.Parameter(torch.zeros(ITEMS + 1)) if item_bias else None
+        self.item_bias = Table(ITEMS + 1, 1, 0.0) if item_bias else None
         self.held_by = held_by
 
-    def embed_users(self, ids: Tensor, *_: Tensor) -> Tensor:
-        return self.table[ids] if self.held_by == "users" else torch.eye(USERS + 1)[ids]
+    def queries_vjp(self, ids: Tensor, *_: Tensor) -> tuple[Tensor, Callable[[Tensor], None]]:
+        return self._vjp(ids, USERS + 1, held=self.held_by == "users")
 
-    def embed_items(self, ids: Tensor, *_: Tensor) -> Tensor:
-        return torch.eye(ITEMS + 1)[ids] if self.held_by == "users" else self.table[ids]
+    def items_vjp(self, ids: Tensor, *_: Tensor) -> tuple[Tensor, Callable[[Tensor], None]]:
+        return self._vjp(ids, ITEMS + 1, held=self.held_by == "items")
 
-    def bias_of(self, ids: Tensor) -> Tensor:
-        return torch.zeros(ids.shape) if self.item_bias is None else self.item_bias[ids]
+    def _vjp(self, ids: Tensor, rows: int, *, held: bool) -> tuple[Tensor, Callable[[Tensor], None]]:
+        def pull(gradient: Tensor) -> None:
+            if held:
+                self.table.grad = torch.zeros_like(self.table).index_add(0, ids, gradient)
 
-    def inverse_temperature(self) -> Tensor:
-        return torch.tensor(1.0)
+        return self.table[ids].detach() if held else torch.eye(rows)[ids], pull
 
 
 class Fit:
@@ -131,16 +135,19 @@ class Fit:
         towers = FreeScores(item_bias=self.config.item_bias, held_by=held_by)
         objective = Objective(data, self.config)
 
-        def loss_of(rows: Int64s, generator: np.random.Generator) -> Tensor:
+        def set_gradients(rows: Int64s, generator: np.random.Generator) -> None:
             if full_softmax:
                 user, item = (torch.from_numpy(one[rows]) for one in (data.user, data.item))
-                return functional.cross_entropy(towers.table[user][:, 1:], item - 1)
-            return objective.loss(towers, rows, generator)  # type: ignore[arg-type]
+                functional.cross_entropy(towers.table[user][:, 1:], item - 1).backward()  # type: ignore[no-untyped-call]
+                return
+            objective.loss(towers, rows, generator).backward()  # type: ignore[arg-type]
+            if towers.item_bias is not None:
+                towers.item_bias.weight.grad, towers.item_bias.gradient = gradient_of(towers.item_bias), None
 
-        average = _averaged(towers, data, loss_of)
+        average = _averaged(towers, data, set_gradients)
         place = data.encoder.items.ids.encode(pa.array([f"i{item:02}" for item in range(ITEMS)]))
         table = average["table"] if held_by == "users" else average["table"].T
-        self.bias = average["item_bias"][place] if self.config.item_bias else np.zeros(ITEMS)
+        self.bias = average["item_bias.weight"][place, 0] if self.config.item_bias else np.zeros(ITEMS)
         self.scores = table[1:][:, place] + self.bias
 
     def distance(self, target: Floats) -> float:
@@ -161,7 +168,7 @@ def distance(scores: Floats, target: Floats, joint: Floats) -> float:
 
 
 def _averaged(
-    towers: FreeScores, data: TrainingSet, loss_of: Callable[[Int64s, np.random.Generator], Tensor]
+    towers: FreeScores, data: TrainingSet, set_gradients: Callable[[Int64s, np.random.Generator], None]
 ) -> dict[str, Floats]:
     optimizer = torch.optim.Adam(towers.parameters(), lr=0.05)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.1, EPOCHS)
@@ -171,7 +178,7 @@ def _averaged(
         generator = epoch_generator(0, epoch)
         for rows in spread_batches(data.user, data.item, BATCH_SIZE, generator):
             optimizer.zero_grad()
-            loss_of(rows, generator).backward()  # type: ignore[no-untyped-call]
+            set_gradients(rows, generator)
             optimizer.step()
             if epoch >= EPOCHS // 2:
                 averaged += 1

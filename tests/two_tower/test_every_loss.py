@@ -17,12 +17,12 @@ from twotower_assets.two_tower.dataset import TrainingSet
 from twotower_assets.two_tower.embedding import history_tensors, side_tensors
 from twotower_assets.two_tower.item_sets import ItemSets
 from twotower_assets.two_tower.negatives import Weighted
-from twotower_assets.two_tower.objective import Objective, starting_bias
+from twotower_assets.two_tower.objective import Loss, Objective, starting_bias
 from twotower_assets.two_tower.sources import Sources
 from twotower_assets.two_tower.towers import Towers, build_towers
 
 from .every_source import ALL_TOGETHER, CASES, CORRECTIONS, SHARED, SOURCES, goes_with, negatives
-from .plain_softmax import plain_softmax
+from .plain_softmax import gradient_of, gradients_of, plain_softmax
 
 Int64s = npt.NDArray[np.int64]
 RECIPES = [*CASES, *ALL_TOGETHER]
@@ -72,7 +72,7 @@ def seen(monkeypatch) -> Seen:
     def spy_softmax(*arguments, **options):
         plain = plain_softmax(*arguments, **options)
         record.positive, record.scores, record.mask = plain.positive, plain.scores, plain.mask
-        return plain.loss
+        return plain
 
     monkeypatch.setattr(Weighted, "draw", spy_weighted)
     monkeypatch.setattr(Sources, "draw", spy_draw)
@@ -103,7 +103,7 @@ class Run:
                 self.objective.loss(self.towers, rows, np.random.default_rng(7))
         self.objective.take_counts()
 
-    def loss(self, rows: Int64s, seed: int = 0) -> Tensor:
+    def loss(self, rows: Int64s, seed: int = 0) -> Loss:
         return self.objective.loss(self.towers, rows, np.random.default_rng(seed))
 
 
@@ -118,14 +118,13 @@ def test_the_loss_is_a_finite_scalar_and_everything_learned_has_a_gradient(
 ) -> None:
     run = Run(logged_market, names, correction, **learned)
     loss = run.loss(BATCH)
-    loss.backward()  # type: ignore[no-untyped-call]
-    assert (loss.shape, loss.dtype) == ((), torch.float32)
-    assert loss.isfinite()
-    assert loss > 0
+    loss.backward()
+    assert math.isfinite(loss.value)
+    assert loss.value > 0
+    gradients = gradients_of(run.towers)
     for name, parameter in run.towers.named_parameters():
         if parameter.requires_grad:
-            assert parameter.grad is not None, name
-            gradient = parameter.grad.to_dense()
+            gradient = gradients[name]
             assert gradient.isfinite().all(), name
             assert gradient.abs().sum() > 0 or name.startswith("item_side.categorical"), name
 
@@ -133,9 +132,9 @@ def test_the_loss_is_a_finite_scalar_and_everything_learned_has_a_gradient(
 @pytest.mark.parametrize(("names", "correction"), RECIPES)
 def test_the_loss_follows_from_the_seed(logged_market, names: tuple[str, ...], correction: str) -> None:
     first, again, other = (Run(logged_market, names, correction).loss(BATCH, seed) for seed in (1, 1, 2))
-    assert first.item() == again.item()
+    assert first.value == again.value
     if set(names) - {"in_batch", "cross_batch"}:
-        assert first.item() != other.item()
+        assert first.value != other.value
 
 
 @pytest.mark.parametrize(("names", "correction"), RECIPES)
@@ -143,7 +142,7 @@ def test_a_masked_candidate_has_no_gradient_and_every_other_one_has(
     logged_market, seen: Seen, names: tuple[str, ...], correction: str
 ) -> None:
     run = Run(logged_market, names, correction)
-    run.loss(BATCH).backward()  # type: ignore[no-untyped-call]
+    run.loss(BATCH).backward()
     assert seen.scores is not None
     assert seen.mask is not None
     assert seen.mask.any()
@@ -160,7 +159,7 @@ def test_a_positive_excluded_recipe_has_the_gradient_of_the_papers_weighted_form
     logged_market, seen: Seen, names: tuple[str, ...]
 ) -> None:
     run = Run(logged_market, names, "logq_positive_excluded")
-    run.loss(BATCH).backward()  # type: ignore[no-untyped-call]
+    run.loss(BATCH).backward()
     assert seen.positive is not None
     left = seen.scores.detach().masked_fill(seen.mask, -math.inf).double()  # type: ignore[union-attr, arg-type]
     positive, log_z = seen.positive.detach().double(), torch.logsumexp(left, dim=1)
@@ -182,11 +181,11 @@ def test_the_order_of_the_pairs_in_a_batch_changes_nothing(
     for batch in (BATCH, BATCH[order]):
         run = Run(logged_market, names, correction)
         loss = run.loss(batch)
-        loss.backward()  # type: ignore[no-untyped-call]
-        losses.append(loss.item())
+        loss.backward()
+        losses.append(loss.value)
         assert seen.positive is not None
         rows.append(seen.positive.grad.numpy())  # type: ignore[union-attr]
-        weights.append([one.grad.to_dense().numpy() for one in run.towers.parameters() if one.grad is not None])
+        weights.append([one.numpy() for one in gradients_of(run.towers).values()])
     assert losses[1] == pytest.approx(losses[0], rel=1e-5)
     assert rows[1] == pytest.approx(rows[0][order], rel=1e-4, abs=1e-7)
     for one, other in zip(*weights, strict=True):
@@ -204,16 +203,40 @@ def test_tiles_give_the_gradients_of_the_plain_form(
     for plain in (False, True):
         run = Run(logged_market, names, correction, products=products, positive_aware_share=None, **learned)
         if plain:
-            monkeypatch.setattr(objective_module, "sampled_softmax", lambda *a, **o: plain_softmax(*a, **o).loss)
-        run.loss(BATCH).backward()  # type: ignore[no-untyped-call]
-        gradients.append(
-            {name: one.grad.to_dense() for name, one in run.towers.named_parameters() if one.grad is not None}
-        )
+            monkeypatch.setattr(objective_module, "sampled_softmax", plain_softmax)
+        run.loss(BATCH).backward()
+        gradients.append(gradients_of(run.towers))
     ours, expected = gradients
     assert ours.keys() == expected.keys()
     largest = max(one.abs().max().item() for one in expected.values())
     for name, gradient in expected.items():
         assert (ours[name] - gradient).abs().max().item() < tolerance * largest, name
+
+
+WITHOUT_QUEUE = [(names, correction) for names, correction in RECIPES if "cross_batch" not in names]
+
+
+@pytest.mark.parametrize(("names", "correction"), WITHOUT_QUEUE)
+def test_gradients_are_how_the_loss_changes_with_each_parameter(
+    logged_market, names: tuple[str, ...], correction: str, learned: dict[str, bool]
+) -> None:
+    """Along the gradient and along any other direction; the queue's share of it is no gradient of the loss."""
+    run = Run(logged_market, names, correction, products="float32", positive_aware_share=None, **learned)
+    run.loss(BATCH).backward()
+    for name, gradient in gradients_of(run.towers).items():
+        parameter = run.towers.get_parameter(name)
+        towards = gradient / gradient.norm().clamp_min(1e-12)
+        anywhere = torch.randn(gradient.shape, generator=torch.Generator().manual_seed(5))
+        for direction in (towards, anywhere / anywhere.norm()):
+            losses = []
+            for step in (0.01, -0.01):
+                with torch.no_grad():
+                    parameter += step * direction
+                losses.append(run.loss(BATCH).value)
+                with torch.no_grad():
+                    parameter -= step * direction
+            change = (losses[0] - losses[1]) / 0.02
+            assert change == pytest.approx((gradient * direction).sum().item(), rel=0.02, abs=2e-4), name
 
 
 def reference_count(run: Run, row: int, item: int) -> float:
@@ -307,7 +330,7 @@ def test_the_loss_is_the_one_computed_candidate_by_candidate(
         if run.objective.sources.queue is not None
         else np.zeros((0, 8))
     )
-    loss = run.loss(BATCH).item()
+    loss = run.loss(BATCH).value
     assert loss == pytest.approx(reference_loss(run, seen.shared, seen.own, queue), rel=1e-4)
     assert seen.count.sum() == len(seen.shared)
 
@@ -326,24 +349,23 @@ def test_uncorrected_the_learned_bias_is_part_of_every_score(logged_market, seen
 
 
 def gradient_rows(towers: Towers) -> set[int]:
-    gradient = towers.item_side.ids.weight.grad
-    assert gradient is not None
-    return set(gradient.to_dense().abs().sum(dim=1).nonzero().flatten().tolist())
+    return set(gradient_of(towers.item_side.ids).abs().sum(dim=1).nonzero().flatten().tolist())
 
 
 def test_vectors_in_the_queue_have_no_gradient_and_drawn_items_have_one(logged_market, seen: Seen) -> None:
     rows = np.array([0, 1, 2])
     run = Run(logged_market, ("in_batch", "cross_batch"), "logq", masks=[])
-    run.loss(rows).backward()  # type: ignore[no-untyped-call]
+    run.loss(rows).backward()
     ids = run.data.item_inputs.ids
     assert gradient_rows(run.towers) == set(ids[run.data.item[rows]].tolist())
     run = Run(logged_market, ("in_batch", "cross_batch"), "logq", masks=[], item_bias=True)
     queued = run.objective.sources.queue.items  # type: ignore[union-attr]
-    run.loss(rows).backward()  # type: ignore[no-untyped-call]
-    bias = run.towers.item_bias.weight.grad.to_dense().flatten()  # type: ignore[union-attr]
+    run.loss(rows).backward()
+    assert run.towers.item_bias is not None
+    bias = gradient_of(run.towers.item_bias).flatten()
     assert (bias[ids[queued]] != 0).all(), "biases are read anew, and learn from the queue too"
     run = Run(logged_market, ("in_batch", "uniform"), "logq", masks=[])
-    run.loss(rows).backward()  # type: ignore[no-untyped-call]
+    run.loss(rows).backward()
     assert gradient_rows(run.towers) == set(ids[seen.shared].tolist())
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -21,6 +23,7 @@ from twotower_assets.two_tower.vector_queue import VectorQueue
 
 from .conftest import Market
 from .every_source import ALL_TOGETHER, CASES, DECLARED, KNOWN, PER_ROW, SHARED, SOURCES, negatives
+from .plain_softmax import gradients_of
 
 Int64s = npt.NDArray[np.int64]
 REPEATS = 1500
@@ -169,7 +172,7 @@ def test_a_margin_treatment_draws_alike_and_expects_nothing(name: str, logged_ma
     assert (draws[0] == draws[1]).all()
 
 
-def one_step(market, rows: list[int], **changes) -> torch.Tensor:
+def one_step(market, rows: list[int], **changes) -> float:
     """The loss of one batch after a first one, with gradients in every parameter that can have them."""
     market = market.configured(unknown_id_share=0.0, **changes)
     data = market.training_set()
@@ -178,10 +181,9 @@ def one_step(market, rows: list[int], **changes) -> torch.Tensor:
     generator = np.random.default_rng(0)
     objective.loss(towers, np.arange(min(len(data), 4)), generator)
     loss = objective.loss(towers, np.array(rows, np.int64), generator)
-    loss.backward()  # type: ignore[no-untyped-call]
-    for parameter in towers.parameters():
-        assert parameter.grad is None or parameter.grad.to_dense().isfinite().all()
-    return loss
+    loss.backward()
+    assert all(gradient.isfinite().all() for gradient in gradients_of(towers).values())
+    return loss.value
 
 
 EDGES = {
@@ -205,9 +207,7 @@ def test_rows_that_a_source_has_little_for_have_a_finite_loss(
         correction=correction,
         masks=["clicked", "same_request"],
     )
-    assert loss.shape == ()
-    assert loss.dtype == torch.float32
-    assert loss.isfinite()
+    assert math.isfinite(loss)
     assert loss >= 0
 
 
@@ -241,7 +241,7 @@ def test_a_catalogue_of_two_items_is_trained_on_or_refused(names: tuple[str, ...
             build_training_set(*tables, market.configured(negatives=negatives(*names), correction=correction).config)
         return
     loss = one_step(market, [0, 1], negatives=negatives(*names), correction=correction)
-    assert loss.isfinite()
+    assert math.isfinite(loss)
 
 
 def test_mined_negatives_need_their_lists(logged_market) -> None:

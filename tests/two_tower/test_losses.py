@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from twotower_assets.two_tower import losses as losses_module
-from twotower_assets.two_tower.losses import sampled_softmax
+from twotower_assets.two_tower.losses import Softmax, sampled_softmax
 
-from .plain_softmax import plain_softmax
+from .plain_softmax import DifferentiableSoftmax, plain_softmax
 
 NOTHING_MASKED = torch.zeros(3, 4, dtype=torch.bool)
 
@@ -24,6 +24,9 @@ def of_all_rows_or_of_each(request, monkeypatch) -> None:
 CANDIDATES_ARE = "shared"
 
 
+softmax: Callable[..., Tensor] = DifferentiableSoftmax.apply
+
+
 def softmax_of(positive: Tensor, negatives: Tensor, mask: Tensor, correction: Tensor, weights: Tensor | None) -> Tensor:
     """The loss of scores [B] and [B, C] from which a correction is taken, where they are not masked."""
     weights = torch.ones_like(positive) if weights is None else weights
@@ -32,7 +35,7 @@ def softmax_of(positive: Tensor, negatives: Tensor, mask: Tensor, correction: Te
     if CANDIDATES_ARE == "own":
         own = (negatives - correction).masked_fill(mask, -math.inf)
         terms, queries = torch.cat([positive[:, None], own], dim=1), negatives.new_zeros(len(positive), 1)
-        return sampled_softmax(queries, nothing, nothing[:0], nothing[:0, 0], places, terms, weights=weights)
+        return softmax(queries, nothing, nothing[:0], nothing[:0, 0], terms, places, {"weights": weights})
 
     def edit(first: int, scores: Tensor, pairs: Tensor) -> tuple[None, Tensor]:
         tile = slice(first, first + len(scores))
@@ -41,7 +44,8 @@ def softmax_of(positive: Tensor, negatives: Tensor, mask: Tensor, correction: Te
 
     unit = torch.eye(negatives.shape[1], dtype=negatives.dtype)
     offsets, zero = unit.new_zeros(len(unit)), unit.new_zeros(1, negatives.shape[1])
-    return sampled_softmax(negatives, zero, unit, offsets, places, positive[:, None], weights=weights, edit=edit)
+    options = {"weights": weights, "edit": edit}
+    return softmax(negatives, zero, unit, offsets, positive[:, None], places, options)
 
 
 def uncorrected(positive: Tensor, negatives: Tensor, mask: Tensor, *, weights: Tensor | None = None) -> Tensor:
@@ -246,13 +250,16 @@ def inputs_of(rows: int, candidates: int, own: int, dtype: torch.dtype) -> tuple
     inputs[0] *= 5
     places = torch.randint(6, (rows, 1 + own), generator=generator).numpy()  # most vectors several times
     weights = torch.rand(rows, generator=generator, dtype=torch.float64).to(dtype)
-    return [one.to(dtype).requires_grad_() for one in inputs], places, weights
+    return [one.to(dtype) for one in inputs], places, weights
 
 
-def loss_of(softmax: Callable[..., Any], inputs: list[Tensor], places: np.ndarray, **options: Any) -> Any:
-    """What a form of the softmax gives."""
+def asked(
+    form: Callable[..., Softmax], inputs: list[Tensor], places: np.ndarray, **options: Any
+) -> tuple[float, list[Tensor]]:
+    """The loss by a form of the softmax, and its gradients by the inputs."""
     queries, vectors, shared, offsets, terms = inputs
-    return softmax(queries, vectors, shared, offsets, places, terms, **options)
+    found = form(queries, vectors, shared, offsets, places, terms, **options)
+    return found.loss, [found.queries, found.vectors, found.shared, found.offsets, found.terms]
 
 
 def every_seventh(first: int, scores: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
@@ -283,17 +290,17 @@ def test_tiles_give_the_loss_and_the_gradients_of_the_plain_form(
     monkeypatch.setattr(losses_module, "TILE", 64 * 90)  # so that 300 rows are several tiles
     torch.set_num_threads(threads)
     try:
-        inputs, *others = inputs_of(rows, candidates, own, dtype)
-        options = {"places": others[0], "weights": others[1], "edit": every_seventh}
-        tiled = loss_of(sampled_softmax, inputs, **options, bfloat16=bfloat16)
-        ours = torch.autograd.grad(3 * tiled, inputs, allow_unused=True)
+        inputs, places, weights = inputs_of(rows, candidates, own, dtype)
+        options = {"places": places, "weights": weights, "edit": every_seventh}
+        loss, gradients = asked(sampled_softmax, inputs, **options, bfloat16=bfloat16)
     finally:
         torch.set_num_threads(1)
-    plain = loss_of(plain_softmax, inputs, **options).loss
-    assert tiled.item() == pytest.approx(plain.item(), rel=tolerance, abs=tolerance)
-    for one, expected in zip(ours, torch.autograd.grad(3 * plain, inputs, allow_unused=True), strict=True):
-        scale = max(1e-30, expected.abs().max().item()) if expected.numel() else 1.0
-        assert (one - expected).abs().max().item() <= tolerance * scale if expected.numel() else one.numel() == 0
+    plain, expected = asked(plain_softmax, inputs, **options)
+    assert loss == pytest.approx(plain, rel=tolerance, abs=tolerance)
+    for one, other in zip(gradients, expected, strict=True):
+        assert one.shape == other.shape
+        scale = max(1e-30, other.abs().max().item()) if other.numel() else 1.0
+        assert not other.numel() or (one - other).abs().max().item() <= tolerance * scale
 
 
 def test_a_tile_never_grows_beyond_its_size(monkeypatch) -> None:
@@ -305,7 +312,7 @@ def test_a_tile_never_grows_beyond_its_size(monkeypatch) -> None:
         seen.append((first, len(scores)))
         return None, None
 
-    loss_of(sampled_softmax, inputs, places, weights=weights, edit=edit)
+    asked(sampled_softmax, inputs, places, weights=weights, edit=edit)
     assert seen == [(0, 64), (64, 64), (128, 64), (192, 64), (256, 44)]
 
 
@@ -315,24 +322,22 @@ def test_what_goes_wrong_in_a_tile_is_raised() -> None:
 
     inputs, places, weights = inputs_of(4, 5, 0, torch.float32)
     with pytest.raises(ValueError, match="no such row"):
-        loss_of(sampled_softmax, inputs, places, weights=weights, edit=edit)
+        asked(sampled_softmax, inputs, places, weights=weights, edit=edit)
 
 
 @pytest.mark.parametrize("broken", [math.nan, math.inf])
 @pytest.mark.parametrize("place", range(5))
 def test_a_number_that_is_none_makes_the_loss_one_too(broken: float, place: int) -> None:
     inputs, places, weights = inputs_of(40, 90, 2, torch.float32)
-    with torch.no_grad():
-        inputs[place][places[7, 0] if place == 1 else 7] = broken
-    assert not loss_of(sampled_softmax, inputs, places, weights=weights).isfinite()
+    inputs[place][places[7, 0] if place == 1 else 7] = broken
+    assert not math.isfinite(asked(sampled_softmax, inputs, places, weights=weights)[0])
 
 
-def test_what_all_rows_share_may_be_the_vectors_of_the_pairs_themselves() -> None:
+def test_the_gradient_of_offsets_is_0_where_nobody_wants_it_and_the_others_are_as_they_were() -> None:
     inputs, places, weights = inputs_of(40, 6, 2, torch.float64)
-    queries, vectors, _, offsets, terms = inputs
-    both = sampled_softmax(queries, vectors, vectors, offsets, places, terms, weights=weights)
-    copied = vectors.detach().clone().requires_grad_()
-    apart = sampled_softmax(queries, vectors, copied, offsets, places, terms, weights=weights)
-    assert both.item() == apart.item()
-    (together,) = torch.autograd.grad(both, vectors)
-    assert torch.allclose(together, sum(torch.autograd.grad(apart, [vectors, copied])), rtol=0, atol=1e-14)
+    loss, gradients = asked(sampled_softmax, inputs, places, weights=weights)
+    without, others = asked(sampled_softmax, inputs, places, weights=weights, learned_offsets=False)
+    assert without == loss
+    assert gradients[3].abs().min() > 0
+    assert torch.equal(others[3], torch.zeros(6, dtype=torch.float64))
+    assert all(torch.equal(gradients[one], others[one]) for one in (0, 1, 2, 4))

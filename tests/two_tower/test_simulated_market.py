@@ -17,7 +17,6 @@ import torch
 
 from twotower_assets.evaluation.missing_popularity import missing_popularity
 from twotower_assets.evaluation.ranking import Ragged
-from twotower_assets.two_tower import objective as objective_module
 from twotower_assets.two_tower import sources as sources_module
 from twotower_assets.two_tower.masks import FalseNegatives
 from twotower_assets.two_tower.negatives import Grouped, InBatch, Weighted
@@ -171,8 +170,9 @@ def test_held_out_clicks_show_how_much_popularity_a_trained_model_lacks(name: st
 
 def flipped(monkeypatch: pytest.MonkeyPatch) -> None:
     """The correction is added instead of subtracted."""
-    log = objective_module._log
-    monkeypatch.setattr(objective_module, "_log", lambda expected: -log(expected))
+    for name in ("expected_count", "expected_of_every_row"):
+        rule = getattr(Sources, name)
+        monkeypatch.setattr(Sources, name, lambda *arguments, rule=rule: 1.0 / rule(*arguments))
 
 
 def positive_uncorrected(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,7 +235,7 @@ def no_log_n(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def queue_does_not_push(monkeypatch: pytest.MonkeyPatch) -> None:
     """Items get the gradient of in-batch negatives alone, though the queue takes its share of the softmax."""
-    monkeypatch.setattr(Objective, "_pushed_for_the_queue", lambda self, vectors, *_: vectors)
+    monkeypatch.setattr(Objective, "_push_for_the_queue", lambda self, shared, *_: torch.ones(len(shared)))
 
 
 MUTATIONS = [

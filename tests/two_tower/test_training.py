@@ -17,7 +17,7 @@ from twotower_assets.two_tower.embedding import Embedder
 from twotower_assets.two_tower.item_sets import ItemSets
 from twotower_assets.two_tower.masks import FalseNegatives
 from twotower_assets.two_tower.negatives import Candidates
-from twotower_assets.two_tower.objective import Objective
+from twotower_assets.two_tower.objective import Loss, Objective
 from twotower_assets.two_tower.resume import FILE_NAME
 from twotower_assets.two_tower.sources import replaced_item_share
 from twotower_assets.two_tower.training import train
@@ -284,7 +284,7 @@ def test_training_does_not_wait_for_the_import_of_torchs_compiler() -> None:
 
 
 def test_a_loss_that_is_not_finite_stops_training_and_says_what_to_change(market, monkeypatch) -> None:
-    monkeypatch.setattr(Objective, "loss_of", lambda *arguments: torch.tensor(math.inf))
+    monkeypatch.setattr(Objective, "loss_of", lambda *arguments: Loss(math.inf, lambda: None))
     with pytest.raises(FloatingPointError, match="learning_rate"):
         train(market.training_set(), market.config)
 

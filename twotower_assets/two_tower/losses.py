@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
 
 import numba
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from twotower_assets.two_tower.bfloat16 import numbers_of, stored, widened
 from twotower_assets.two_tower.compiled import compiled, compiled_parallel, compiled_without_nan
@@ -35,6 +34,18 @@ Edit = Callable[[int, Tensor, Tensor], tuple[Tensor | None, Tensor | None]]
 [t], and to those of its candidates [t, S]; None for nothing."""
 
 
+@dataclass(frozen=True)
+class Softmax:
+    """A loss, and its gradients by what `sampled_softmax` was given: of the shapes of these."""
+
+    loss: float
+    queries: Tensor
+    vectors: Tensor
+    shared: Tensor
+    offsets: Tensor
+    terms: Tensor
+
+
 def sampled_softmax(
     queries: Tensor,
     vectors: Tensor,
@@ -46,7 +57,8 @@ def sampled_softmax(
     weights: Tensor,
     edit: Edit | None = None,
     bfloat16: bool = False,
-) -> Tensor:
+    learned_offsets: bool = True,
+) -> Softmax:
     """Softmax cross-entropy of each positive against its candidates, of [B, S] scores never more than a tile at a time.
 
     The scores of a row are those of its pairs, queries[i]·vectors[places[i, k]] + terms[i, k], of which the first is
@@ -59,12 +71,12 @@ def sampled_softmax(
        every score.
     4. Its products with `shared` and with `queries` are added to their gradients; the tile is forgotten.
 
-    So the backward pass has nothing left to do, and memory is O((B + S)·d + tile).
+    So loss and gradients are there at once, and memory is O((B + S)·d + tile).
 
     Args:
         queries: float [B, d].
         vectors: float [D, d].
-        shared: float [S, d]; may be `vectors` itself.
+        shared: float [S, d].
         offsets: float [S].
         places: int64 [B, 1 + K].
         terms: float [B, 1 + K], -∞ where there is no candidate.
@@ -72,64 +84,39 @@ def sampled_softmax(
         edit: See `Edit`; it has no gradient.
         bfloat16: Products of matrices round their factors and results to bfloat16, accumulating in float32; everything
             else stays in the precision of `queries`.
+        learned_offsets: Whether anybody wants their gradient, which otherwise is 0.
 
     Returns:
-        Scalar. A row without negatives adds 0 and has no gradient; if all weights are 0, so is the loss.
+        A row without negatives adds 0 to the loss and has no gradient; if all weights are 0, so is the loss.
     """
-    loss: Tensor = _SampledSoftmax.apply(queries, vectors, shared, offsets, places, terms, weights, edit, bfloat16)  # type: ignore[no-untyped-call]
-    return loss
-
-
-class _SampledSoftmax(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        queries: Tensor,
-        vectors: Tensor,
-        shared: Tensor,
-        offsets: Tensor,
-        places: Int64s,
-        terms: Tensor,
-        weights: Tensor,
-        edit: Edit | None,
-        bfloat16: bool,
-    ) -> Tensor:
-        share = weights.numpy() / max(weights.sum().item(), torch.finfo(weights.dtype).tiny)  # (B,)
-        pairs = queries.new_empty(places.shape)  # (B, 1 + K), products, then scores, then gradients
-        _multiply_pairs(queries.numpy(), vectors.numpy(), places, pairs.numpy())
-        product = torch.bfloat16 if bfloat16 else queries.dtype
-        left, right = queries.to(product), shared.to(product)
-        rows, candidates = len(queries), len(shared)
-        per_tile = min(rows, max(SMALLEST_TILE_ROWS, TILE // max(1, candidates)))
-        of_queries, of_shared, of_offsets = torch.empty_like(queries), torch.zeros_like(shared), None
-        scores, nothing = left.new_empty(per_tile, candidates), queries.new_empty(per_tile, 0)
-        loss = 0.0
-        for first in range(0, rows, max(1, per_tile)):
-            tile = slice(first, min(first + per_tile, rows))
-            pulls, of_pairs = scores[: tile.stop - first], pairs[tile]
-            torch.mm(left[tile], right.T, out=pulls)  # 1
-            of_positives, of_candidates = edit(first, pulls, of_pairs) if edit is not None else (None, None)  # 2
-            of_pairs += terms[tile]
-            if of_positives is not None:
-                of_pairs[:, 0] += of_positives
-            added = nothing if of_candidates is None else of_candidates
-            loss += _soften(numbers_of(pulls), offsets.numpy(), added.numpy(), of_pairs.numpy(), share[tile])  # 3
-            if ctx.needs_input_grad[3]:
-                of_tile = pulls.sum(dim=0, dtype=offsets.dtype)
-                of_offsets = of_tile if of_offsets is None else of_offsets + of_tile
-            of_queries[tile] = torch.mm(pulls, right)  # 4
-            of_shared += torch.mm(pulls.T, left[tile])
-        pairs.numpy()[:, 0] -= share
-        of_vectors = of_shared if shared is vectors else torch.zeros_like(vectors)
-        _add_pairs(queries.numpy(), vectors.numpy(), places, pairs.numpy(), of_queries.numpy(), of_vectors.numpy())
-        ctx.gradients = of_queries, None if shared is vectors else of_vectors, of_shared, of_offsets, None, pairs
-        return queries.new_tensor(loss)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        scale = gradient.item()  # 1, unless something multiplied the loss
-        return *(one if one is None or scale == 1.0 else one * scale for one in ctx.gradients), None, None, None
+    share = weights.numpy() / max(weights.sum().item(), torch.finfo(weights.dtype).tiny)  # (B,)
+    pairs = queries.new_empty(places.shape)  # (B, 1 + K), products, then scores, then gradients
+    _multiply_pairs(queries.numpy(), vectors.numpy(), places, pairs.numpy())
+    product = torch.bfloat16 if bfloat16 else queries.dtype
+    left, right = queries.to(product), shared.to(product)
+    rows, candidates = len(queries), len(shared)
+    per_tile = min(rows, max(SMALLEST_TILE_ROWS, TILE // max(1, candidates)))
+    of_queries, of_shared, of_offsets = torch.empty_like(queries), torch.zeros_like(shared), torch.zeros_like(offsets)
+    scores, nothing = left.new_empty(per_tile, candidates), queries.new_empty(per_tile, 0)
+    loss = 0.0
+    for first in range(0, rows, max(1, per_tile)):
+        tile = slice(first, min(first + per_tile, rows))
+        pulls, of_pairs = scores[: tile.stop - first], pairs[tile]
+        torch.mm(left[tile], right.T, out=pulls)  # 1
+        of_positives, of_candidates = edit(first, pulls, of_pairs) if edit is not None else (None, None)  # 2
+        of_pairs += terms[tile]
+        if of_positives is not None:
+            of_pairs[:, 0] += of_positives
+        added = nothing[: len(pulls)] if of_candidates is None else of_candidates.expand_as(pulls).contiguous()
+        loss += _soften(numbers_of(pulls), offsets.numpy(), added.numpy(), of_pairs.numpy(), share[tile])  # 3
+        if learned_offsets:
+            of_offsets += pulls.sum(dim=0, dtype=offsets.dtype)
+        of_queries[tile] = torch.mm(pulls, right)  # 4
+        of_shared += torch.mm(pulls.T, left[tile])
+    pairs.numpy()[:, 0] -= share
+    of_vectors = torch.zeros_like(vectors)
+    _add_pairs(queries.numpy(), vectors.numpy(), places, pairs.numpy(), of_queries.numpy(), of_vectors.numpy())
+    return Softmax(loss, of_queries, of_vectors, of_shared, of_offsets, pairs)
 
 
 @compiled_parallel

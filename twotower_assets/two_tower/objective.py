@@ -8,7 +8,8 @@ queue, streaming frequencies). Not here: the parts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,17 +21,26 @@ from twotower_assets.two_tower.config import TrainingConfig
 from twotower_assets.two_tower.dataset import TrainingSet
 from twotower_assets.two_tower.embedding import history_tensors, side_tensors
 from twotower_assets.two_tower.item_sets import ItemSets
-from twotower_assets.two_tower.losses import Edit, sampled_softmax
+from twotower_assets.two_tower.losses import Edit, Softmax, sampled_softmax
 from twotower_assets.two_tower.masks import FalseNegatives, MaskCounts, SharedMask, leave_out_own, log_unmasked_share
 from twotower_assets.two_tower.negatives import Batch, Candidates
 from twotower_assets.two_tower.processor import multiplies_bfloat16
 from twotower_assets.two_tower.proposals import build_proposal
 from twotower_assets.two_tower.sources import UNSEEN_PAIRS, Drawn, Sources
+from twotower_assets.two_tower.tables import Table
 from twotower_assets.two_tower.towers import Towers
 
 Float32s = npt.NDArray[np.float32]
 Int64s = npt.NDArray[np.int64]
 Generator = np.random.Generator
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The loss of a batch, and what adds its gradients to those of the towers; to be called once."""
+
+    value: float
+    backward: Callable[[], None]
 
 
 class Objective:
@@ -50,22 +60,25 @@ class Objective:
         self._log_unmasked = log_unmasked_share(data, config)
         self._starting_bias = starting_bias(data, config)
 
-    def loss(self, towers: Towers, rows: Int64s, generator: Generator) -> Tensor:
-        """The loss, a scalar, of the pairs at the positions `rows` int64 [B]; to be asked for once per batch."""
+    def loss(self, towers: Towers, rows: Int64s, generator: Generator) -> Loss:
+        """The loss of the pairs at the positions `rows` int64 [B]; to be asked for once per batch."""
         return self.loss_of(towers, self.sources.draw(rows, generator))
 
-    def loss_of(self, towers: Towers, drawn: Drawn) -> Tensor:
-        """The loss, a scalar, of what was drawn; to be asked for once per batch."""
+    @torch.no_grad()
+    def loss_of(self, towers: Towers, drawn: Drawn) -> Loss:
+        """The loss of what was drawn; to be asked for once per batch."""
         batch, queue = drawn.batch, self.sources.queue
-        queries, vectors, bias = self._embed(towers, drawn)
+        users = *side_tensors(drawn.users), *history_tensors(drawn.history)
+        queries, pull_queries = towers.queries_vjp(*users)
+        vectors, pull_vectors = towers.items_vjp(*side_tensors(drawn.items))
         candidates, shared = self._shared(drawn, vectors)
         places = np.concatenate([drawn.pair_places[:, None], drawn.own_places], axis=1)
         terms, offsets = torch.from_numpy(self._terms(drawn)), torch.from_numpy(self._offsets(batch, candidates))
+        bias = None if towers.item_bias is None else _Bias(towers.item_bias, self._ids_of_biases(drawn), places)
         if bias is not None:
-            of_pairs = bias[torch.from_numpy(places)]
-            terms = terms + of_pairs
-            offsets = offsets + torch.cat([bias[: len(drawn.shared)], bias[len(vectors) :]])
-        loss = sampled_softmax(
+            terms += bias.of_pairs
+            offsets += bias.of_shared(len(drawn.shared), len(vectors))
+        softmax = sampled_softmax(
             queries,
             vectors,
             shared,
@@ -75,14 +88,27 @@ class Objective:
             weights=torch.from_numpy(self.data.weights[batch.rows]),
             edit=self._edit(drawn, candidates),
             bfloat16=self._bfloat16,
+            learned_offsets=bias is not None,
         )
+        loss = softmax.loss
         if bias is not None:
             start = self._starting_bias[torch.from_numpy(self.data.item_inputs.ids[batch.item])]
-            loss = loss + self.config.item_bias_penalty * (of_pairs[:, 0] - start).square().mean()
+            loss += bias.penalty(self.config.item_bias_penalty, start)
+        push = None if queue is None else self._push_for_the_queue(drawn.shared, len(batch))
         self.proposal.update(batch.item)
         if queue is not None:
-            queue.push(batch.item, vectors.detach()[torch.from_numpy(drawn.pair_places)])
-        return loss
+            queue.push(batch.item, vectors[torch.from_numpy(drawn.pair_places)])
+
+        @torch.no_grad()
+        def backward() -> None:
+            of_shared = softmax.shared[: len(drawn.shared)]
+            softmax.vectors[: len(of_shared)] += of_shared if push is None else of_shared * push[:, None]
+            pull_queries(softmax.queries)
+            pull_vectors(softmax.vectors)
+            if bias is not None:
+                bias.pull(softmax, len(drawn.shared), len(vectors))
+
+        return Loss(loss, backward)
 
     def take_counts(self) -> MaskCounts:
         """What was masked since this was last asked."""
@@ -110,39 +136,31 @@ class Objective:
         if self.sources.queue is not None:
             self.sources.queue.restore(parts["queue"])
 
-    def _embed(self, towers: Towers, drawn: Drawn) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Users [B, d], times 1/τ; the D distinct items of the batch [D, d]; and biases, where they are learned.
+    def _ids_of_biases(self, drawn: Drawn) -> Tensor:
+        """Embedding rows of the distinct items, then of what is queued, int64 [D + queued].
 
-        These are the biases of the distinct items, then those of what is queued, float [D + queued].
+        A hidden id hides the vector alone: the bias is the item's own, whose popularity the correction takes out.
         """
-        users = *side_tensors(drawn.users), *history_tensors(drawn.history)
-        queries = towers.embed_users(*users, times_inverse_temperature=True)
-        vectors = towers.embed_items(*side_tensors(drawn.items))
-        if not self.config.item_bias:
-            return queries, vectors, None
-        ids, queue = self.data.item_inputs.ids, self.sources.queue
-        # A hidden id hides the vector alone: the bias is the item's own, whose popularity the correction takes out.
+        queue = self.sources.queue
         items = drawn.item if queue is None else np.concatenate([drawn.item, queue.items])
-        return queries, vectors, towers.bias_of(torch.from_numpy(ids[items]))
+        return torch.from_numpy(self.data.item_inputs.ids[items])
 
     def _shared(self, drawn: Drawn, vectors: Tensor) -> tuple[Candidates, Tensor]:
         """The candidates of all rows, what is queued the last of them, and their vectors."""
-        columns, queue = len(drawn.shared), self.sources.queue
+        own, queue = vectors[: len(drawn.shared)], self.sources.queue
         if queue is None:
-            return drawn.shared, vectors if columns == len(vectors) else vectors[:columns]
-        pushed = self._pushed_for_the_queue(vectors[:columns], drawn.shared, len(drawn.batch))
-        return drawn.shared.and_items(queue.items), torch.cat([pushed, queue.vectors])
+            return drawn.shared, own
+        return drawn.shared.and_items(queue.items), torch.cat([own, queue.vectors])
 
-    def _pushed_for_the_queue(self, vectors: Tensor, shared: Candidates, pairs: int) -> Tensor:
-        """The vectors as negatives: unchanged, but with the gradient of the queue's share added to the batch's.
+    def _push_for_the_queue(self, shared: Candidates, pairs: int) -> Tensor:
+        """What the gradients of the batch's shared vectors are multiplied with, float [S].
 
         An item is pulled by all of its positives. Were it pushed by its in-batch share of the softmax alone, popular
         items would rise the further, the longer the queue. Both are drawn in proportion to q: one factor serves all.
         """
         queue = self.sources.queue
         factor = (len(queue) if queue is not None else 0) / max(1, pairs - 1)
-        more = torch.from_numpy((factor * shared.of_batch / shared.count).astype(np.float32))[:, None]
-        return vectors + more * (vectors - vectors.detach())
+        return torch.from_numpy((1.0 + factor * shared.of_batch / shared.count).astype(np.float32))
 
     def _offsets(self, batch: Batch, candidates: Candidates) -> Float32s:
         """What comes to the products of all rows with a candidate, but for its bias: float32 [S]."""
@@ -189,6 +207,36 @@ class Objective:
             return of_positives, of_candidates
 
         return edit
+
+
+class _Bias:
+    """Learned biases in the scores of a batch: of its D distinct items and of what is queued, in this order."""
+
+    def __init__(self, table: Table, ids: Tensor, places: Int64s) -> None:
+        """`ids` int64 [D + queued], of the table; `places` int64 [B, 1 + K] among them, of positives and their own."""
+        column, self._pull = table.vjp(ids)
+        self._bias, self._places = column[:, 0], torch.from_numpy(places)
+        self.of_pairs = self._bias[self._places]
+        self._of_positives = torch.zeros(len(places))
+
+    def of_shared(self, columns: int, distinct: int) -> Tensor:
+        """Of what all rows share: the first `columns` of the distinct items, and what is queued."""
+        return torch.cat([self._bias[:columns], self._bias[distinct:]])
+
+    def penalty(self, weight: float, start: Tensor) -> float:
+        """Mean square of the positives' distance from float [B], times `weight`."""
+        away = self.of_pairs[:, 0] - start
+        self._of_positives = 2.0 * weight / len(away) * away
+        return weight * away.square().mean().item()
+
+    def pull(self, softmax: Softmax, columns: int, distinct: int) -> None:
+        """Add to the table's gradient."""
+        gradient = torch.zeros_like(self._bias)
+        gradient[:columns] += softmax.offsets[:columns]
+        gradient[distinct:] += softmax.offsets[columns:]
+        gradient.index_add_(0, self._places.reshape(-1), softmax.terms.reshape(-1))
+        gradient.index_add_(0, self._places[:, 0], self._of_positives)
+        self._pull(gradient[:, None])
 
 
 def starting_bias(data: TrainingSet, config: TrainingConfig) -> Tensor:

@@ -8,14 +8,13 @@ Here: x to (x + MLP(x)) / ‖x + MLP(x)‖. Not here: what x is (`towers.py`).
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
 
 import numba
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from twotower_assets.two_tower.compiled import compiled_parallel
@@ -40,46 +39,37 @@ class ResidualMLP(nn.Module):
             layers.append(nn.Linear(width, dimensions))
         self.layers = nn.Sequential(*layers)
 
-    def forward(self, inputs: Tensor, length: float = 1.0) -> Tensor:
-        """Float [n, d] to float [n, d], rows of the given length."""
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Float [n, d] to float [n, d], rows of length 1."""
+        return self.vjp(inputs)[0]
+
+    @torch.no_grad()
+    def vjp(self, inputs: Tensor, length: float = 1.0) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """Rows of the given length, and what takes their gradient, sets those of the layers, and gives the inputs'."""
         linear = [layer for layer in self.layers if isinstance(layer, nn.Linear)]
-        weights = [tensor for layer in linear for tensor in (layer.weight, layer.bias)]
-        scaled: Tensor = _ScaledResidual.apply(inputs, length, *weights)  # type: ignore[no-untyped-call]
-        return scaled
-
-
-class _ScaledResidual(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, inputs: Tensor, length: float, *weights: Tensor) -> Tensor:
-        """`weights`: of each layer [out, in] and the bias [out]."""
         before: list[Tensor] = []  # what GELU is applied to, per hidden layer
         read = [inputs]  # what each layer reads
-        for weight, bias in zip(weights[::2], weights[1::2], strict=True):
+        for layer in linear:
             if before:
                 read.append(functional.gelu(before[-1]))
-            before.append(torch.addmm(bias, read[-1], weight.T))
+            before.append(torch.addmm(layer.bias, read[-1], layer.weight.T))
         result = before.pop() if before else torch.zeros_like(inputs)
         factors = inputs.new_empty(len(inputs))
         _scale(inputs.numpy(), length, result.numpy(), factors.numpy())
-        ctx.layers, ctx.length = len(weights) // 2, length
-        ctx.save_for_backward(result, factors, *weights[::2], *read, *before)
-        return result
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        result, factors, *saved = ctx.saved_tensors
-        weights, read, before = saved[: ctx.layers], saved[ctx.layers : 2 * ctx.layers], saved[2 * ctx.layers :]
-        of_total = torch.empty_like(result)
-        _unscale(gradient.contiguous().numpy(), result.numpy(), factors.numpy(), ctx.length, of_total.numpy())
-        of_weights: list[Tensor] = []
-        pull = of_total
-        for layer in reversed(range(ctx.layers)):
-            of_weights = [pull.T @ read[layer], pull.sum(0), *of_weights]
-            if layer:
-                pull = torch.ops.aten.gelu_backward(pull @ weights[layer], before[layer - 1])
-        of_inputs = torch.addmm(of_total, pull, weights[0]) if ctx.layers else of_total
-        return of_inputs, None, *of_weights
+        @torch.no_grad()
+        def pull(gradient: Tensor) -> Tensor:
+            of_total = torch.empty_like(result)
+            _unscale(gradient.numpy(), result.numpy(), factors.numpy(), length, of_total.numpy())
+            of_layer = of_total
+            for number in reversed(range(len(linear))):
+                layer = linear[number]
+                layer.weight.grad, layer.bias.grad = of_layer.T @ read[number], of_layer.sum(0)
+                if number:
+                    of_layer = torch.ops.aten.gelu_backward(of_layer @ layer.weight, before[number - 1])
+            return torch.addmm(of_total, of_layer, linear[0].weight) if linear else of_total
+
+        return result, pull
 
 
 @compiled_parallel

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from twotower_assets.two_tower.compiled import compiled_parallel
 from twotower_assets.two_tower.item_sets import Int64s
-from twotower_assets.two_tower.tables import distinct_rows
+from twotower_assets.two_tower.tables import Table
 
 Float32s = npt.NDArray[np.float32]
 
@@ -47,7 +47,7 @@ class RowAdam:
 
     def __init__(
         self,
-        tables: Iterable[nn.Parameter],
+        tables: Iterable[Table],
         dense: Iterable[nn.Parameter] = (),
         *,
         lr: float,
@@ -58,8 +58,7 @@ class RowAdam:
         self._lr, self._betas, self._epsilon = lr, betas, epsilon
         self._tables = list(tables)
         self._dense: list[Tensor] = list(dense)
-        self._of_table = [Moments.of(*one.shape) for one in self._tables]
-        self._places = [np.full(len(one), -1, np.int32) for one in self._tables]  # scratch of `distinct_rows`
+        self._of_table = [Moments.of(*one.weight.shape) for one in self._tables]
         sizes = [one.numel() for one in self._dense]
         self._of_dense = Moments.of(1, sum(sizes))
         self._row = torch.zeros(1, sum(sizes))
@@ -67,30 +66,21 @@ class RowAdam:
         self._parts = [part.view(one.shape) for part, one in zip(parts, self._dense, strict=True)]
         decays = [lr * weight_decay if one.ndim else 0.0 for one in self._dense]
         self._decay = np.repeat(np.array(decays, np.float32), sizes)
-        self._no_decay = np.zeros(max((one.shape[1] for one in self._tables), default=0), np.float32)
+        self._no_decay = np.zeros(max((one.weight.shape[1] for one in self._tables), default=0), np.float32)
 
-    @torch.no_grad()
-    def merge(self) -> None:
-        """Sum what the look-ups of a step gave to the same rows: gradients are coalesced then. `step` does it too."""
-        for one, place in zip(self._tables, self._places, strict=True):
-            if one.grad is None or one.grad.is_coalesced():
-                continue
-            rows, values = distinct_rows(one.grad._indices()[0].numpy(), one.grad._values().numpy(), place)
-            one.grad = torch.sparse_coo_tensor(
-                torch.from_numpy(rows)[None],
-                torch.from_numpy(values),
-                one.grad.shape,
-                is_coalesced=True,
-                check_invariants=False,
-            )
+    def zero_grad(self) -> None:
+        """Forget all gradients."""
+        for table in self._tables:
+            table.gradient = None
+        for one in self._dense:
+            one.grad = None
 
     @torch.no_grad()
     def step(self) -> None:
         """Update the rows of tables that have a gradient, and all that is dense, which must have one: float32."""
-        self.merge()
         for table, moments in zip(self._tables, self._of_table, strict=True):
-            if table.grad is not None:
-                self._update(moments, table.numpy(), *touched_rows(table), self._no_decay)
+            if table.gradient is not None:
+                self._update(moments, table.weight.numpy(), *table.gradient, self._no_decay)
         if self._dense:
             gradient = torch.cat([_gradient(one).reshape(-1) for one in self._dense])
             torch._foreach_copy_(self._parts, self._dense)
@@ -137,12 +127,6 @@ def _gradient(parameter: Tensor) -> Tensor:
     if parameter.grad is None:
         raise ValueError(f"A dense parameter of shape {list(parameter.shape)} has no gradient in this step.")
     return parameter.grad
-
-
-def touched_rows(parameter: nn.Parameter) -> tuple[Int64s, Float32s]:
-    """Which rows of a table have a gradient, int64 [D], each once, and that gradient, float32 [D, d]; after `merge`."""
-    assert parameter.grad is not None
-    return parameter.grad.indices()[0].numpy(), parameter.grad.values().numpy()
 
 
 @compiled_parallel

@@ -10,13 +10,13 @@ Here: the tables and weighted sums of their rows. Not here: what the vectors mea
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from twotower_assets.two_tower.compiled import compiled
@@ -31,6 +31,8 @@ class Table(nn.Module):
     def __init__(self, rows: int, dimensions: int, scale: float) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(rows, dimensions) * scale)
+        self.gradient: tuple[Int64s, Float32s] | None = None
+        """Rows int64 [D], each once, and the gradient of the loss by each of them, float32 [D, d]."""
         self._place = np.full(rows, -1, np.int32)  # scratch; all -1 between calls
 
     def __len__(self) -> int:
@@ -38,23 +40,28 @@ class Table(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         """Vectors float32 [..., d] of the rows int64 [...]."""
-        if not torch.is_grad_enabled():
-            return functional.embedding(ids, self.weight)
-        vectors: Tensor = _LookUp.apply(self.weight, ids, self._place)  # type: ignore[no-untyped-call]
-        return vectors
+        return functional.embedding(ids, self.weight)
+
+    def vjp(self, ids: Tensor) -> tuple[Tensor, Callable[[Tensor], None]]:
+        """The same, and what takes the gradient of these vectors and adds it to `gradient`."""
+        return self(ids), partial(self._add_gradient, ids)
+
+    def _add_gradient(self, ids: Tensor, gradient: Tensor) -> None:
+        rows, vectors = ids.numpy().reshape(-1), gradient.reshape(-1, self.weight.shape[1]).numpy()
+        if self.gradient is not None:
+            rows = np.concatenate([self.gradient[0], rows])
+            vectors = np.concatenate([self.gradient[1], vectors])
+        self.gradient = distinct_rows(rows, vectors, self._place)
 
     def distinct(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """The distinct ids int64 [D], in the order of their first appearance, and the place of each id among them."""
         rows, places = distinct(ids.numpy().reshape(-1), self._place)
         return torch.from_numpy(rows), torch.from_numpy(places).view(ids.shape)
 
-    def take(self, rows: Tensor) -> Tensor:
-        """The rows int64 [D], all distinct, float32 [D, d]; their gradient is a coalesced sparse one of the table."""
-        taken: Tensor = _TakeRows.apply(self.weight, rows)  # type: ignore[no-untyped-call]
-        return taken
 
-
-def weighted_sums(vectors: Tensor, places: Tensor, offsets: Tensor, weights: Tensor) -> Tensor:
+def weighted_sums(
+    vectors: Tensor, places: Tensor, offsets: Tensor, weights: Tensor
+) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
     """Sum of weights[m]·vectors[places[m]] over offsets[r] ≤ m < offsets[r + 1].
 
     Args:
@@ -64,10 +71,18 @@ def weighted_sums(vectors: Tensor, places: Tensor, offsets: Tensor, weights: Ten
         weights: float32 [m], without gradient.
 
     Returns:
-        float32 [n, d].
+        float32 [n, d], and what makes the gradient of `vectors` of that of the sums.
     """
-    sums: Tensor = _WeightedSums.apply(vectors, places, offsets, weights)  # type: ignore[no-untyped-call]
-    return sums
+    sums = functional.embedding_bag(
+        places, vectors, offsets, mode="sum", per_sample_weights=weights, include_last_offset=True
+    )
+
+    def pull(gradient: Tensor) -> Tensor:
+        total = torch.zeros_like(vectors)
+        _scatter(total.numpy(), places.numpy(), offsets.numpy(), weights.numpy(), gradient.numpy())
+        return total
+
+    return sums, pull
 
 
 def distinct_rows(ids: Int64s, vectors: Float32s, place: Int32s) -> tuple[Int64s, Float32s]:
@@ -81,59 +96,6 @@ def distinct_rows(ids: Int64s, vectors: Float32s, place: Int32s) -> tuple[Int64s
     total = np.zeros((len(rows), vectors.shape[1]), np.float32)
     _add_rows(total, places, vectors)
     return rows, total
-
-
-class _LookUp(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, weight: Tensor, ids: Tensor, place: Int32s) -> Tensor:
-        ctx.save_for_backward(ids)
-        ctx.shape, ctx.place = weight.shape, place
-        return functional.embedding(ids, weight)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        (ids,) = ctx.saved_tensors
-        vectors = gradient.reshape(-1, ctx.shape[1]).numpy()
-        rows, values = distinct_rows(ids.numpy().reshape(-1), vectors, ctx.place)
-        return _of_rows(torch.from_numpy(rows), torch.from_numpy(values), ctx.shape), None, None
-
-
-class _TakeRows(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, weight: Tensor, rows: Tensor) -> Tensor:
-        ctx.save_for_backward(rows)
-        ctx.shape = weight.shape
-        return weight.index_select(0, rows)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        (rows,) = ctx.saved_tensors
-        return _of_rows(rows, gradient, ctx.shape), None
-
-
-def _of_rows(rows: Tensor, values: Tensor, shape: torch.Size) -> Tensor:
-    """The sparse tensor that is 0 but for the given rows, all distinct."""
-    return torch.sparse_coo_tensor(rows[None], values, shape, is_coalesced=True, check_invariants=False)
-
-
-class _WeightedSums(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, vectors: Tensor, places: Tensor, offsets: Tensor, weights: Tensor) -> Tensor:
-        ctx.save_for_backward(places, offsets, weights)
-        ctx.rows = len(vectors)
-        return functional.embedding_bag(
-            places, vectors, offsets, mode="sum", per_sample_weights=weights, include_last_offset=True
-        )
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
-        places, offsets, weights = ctx.saved_tensors
-        total = torch.zeros(ctx.rows, gradient.shape[1])
-        _scatter(total.numpy(), places.numpy(), offsets.numpy(), weights.numpy(), gradient.contiguous().numpy())
-        return total, None, None, None
 
 
 @compiled

@@ -6,6 +6,8 @@ the optimiser.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -34,12 +36,25 @@ class SideEmbedding(nn.Module):
         )
         self.numeric = nn.Linear(len(encoder.numeric), config.dimensions, bias=False) if encoder.numeric else None
 
-    def forward(self, ids: Tensor, categorical: Tensor, numeric: Tensor) -> Tensor:
-        """int64 [n], int64 [n, c], float [n, m] to float [n, d]."""
-        total: Tensor = self.ids(ids)
+    def vjp(self, ids: Tensor, categorical: Tensor, numeric: Tensor) -> tuple[Tensor, Callable[[Tensor], None]]:
+        """int64 [n], int64 [n, c], float [n, m] to float [n, d], and what adds to the weights' gradients by its own."""
+        total, pull_ids = self.ids.vjp(ids)
+        pulls = [pull_ids]
         for column, table in enumerate(self.categorical):
-            total = total + table(categorical[:, column])
-        return total if self.numeric is None else total + self.numeric(numeric)
+            assert isinstance(table, Table)
+            vectors, pull_values = table.vjp(categorical[:, column])
+            total += vectors
+            pulls.append(pull_values)
+        if self.numeric is not None:
+            total += self.numeric(numeric)
+
+        def pull(gradient: Tensor) -> None:
+            for one in pulls:
+                one(gradient)
+            if self.numeric is not None:
+                self.numeric.weight.grad = gradient.T @ numeric
+
+        return total, pull
 
 
 class Towers(nn.Module):
@@ -69,8 +84,6 @@ class Towers(nn.Module):
         numeric: Tensor,
         history_offsets: Tensor,
         history_values: Tensor,
-        *,
-        times_inverse_temperature: bool = False,
     ) -> Tensor:
         """Vectors of n users.
 
@@ -80,39 +93,78 @@ class Towers(nn.Module):
             numeric: float32 [n, m].
             history_offsets: int64 [n + 1]; the history of row r is values[offsets[r]:offsets[r + 1]].
             history_values: int64 [offsets[-1]], embedding rows of items. An empty history adds nothing.
-            times_inverse_temperature: Whether vectors are of length 1/τ, as the loss reads them.
 
         Returns:
-            float32 [n, d] of length 1, or 1/τ.
+            float32 [n, d] of length 1.
         """
-        inputs = self.user_side(ids, categorical, numeric)
-        if len(history_values):
-            inputs = inputs + self._embed_histories(history_offsets, history_values)
-        if not times_inverse_temperature:
-            unit: Tensor = self.user_mlp(inputs)
-            return unit
-        if self.log_inverse_temperature.requires_grad:
-            return self.user_mlp(inputs) * self.inverse_temperature()  # type: ignore[no-any-return]
-        scaled: Tensor = self.user_mlp(inputs, self.inverse_temperature().item())
-        return scaled
+        with torch.no_grad():
+            unit: Tensor = self.user_mlp(
+                self._user_inputs(ids, categorical, numeric, history_offsets, history_values)[0]
+            )
+        return unit
 
     def embed_items(self, ids: Tensor, categorical: Tensor, numeric: Tensor) -> Tensor:
         """Vectors float32 [n, d] of length 1 of n items: int64 [n], int64 [n, c], float32 [n, m]."""
-        unit: Tensor = self.item_mlp(self.item_side(ids, categorical, numeric))
-        return unit
+        return self.items_vjp(ids, categorical, numeric)[0]
 
-    def _embed_histories(self, offsets: Tensor, values: Tensor) -> Tensor:
-        """Float [n, d], the sum of the averages; zeros where the history is empty."""
+    @torch.no_grad()
+    def queries_vjp(
+        self, ids: Tensor, categorical: Tensor, numeric: Tensor, offsets: Tensor, values: Tensor
+    ) -> tuple[Tensor, Callable[[Tensor], None]]:
+        """As `embed_users`, times 1/τ; and what takes the gradient of that and adds to those of the weights."""
+        inputs, pull_inputs = self._user_inputs(ids, categorical, numeric, offsets, values)
+        scale = self.inverse_temperature().item()
+        queries, pull_mlp = self.user_mlp.vjp(inputs, scale)
+
+        @torch.no_grad()
+        def pull(gradient: Tensor) -> None:
+            if self.log_inverse_temperature.requires_grad:
+                of_log = (gradient * queries).sum()  # d(u/τ) / d(log 1/τ) = u/τ
+                self.log_inverse_temperature.grad = of_log if scale < MAX_INVERSE_TEMPERATURE else 0.0 * of_log
+            pull_inputs(pull_mlp(gradient))
+
+        return queries, pull
+
+    @torch.no_grad()
+    def items_vjp(self, ids: Tensor, categorical: Tensor, numeric: Tensor) -> tuple[Tensor, Callable[[Tensor], None]]:
+        """As `embed_items`; and what takes the gradient of that and adds to those of the weights."""
+        inputs, pull_inputs = self.item_side.vjp(ids, categorical, numeric)
+        vectors, pull_mlp = self.item_mlp.vjp(inputs)
+        return vectors, lambda gradient: pull_inputs(pull_mlp(gradient))
+
+    def _user_inputs(
+        self, ids: Tensor, categorical: Tensor, numeric: Tensor, offsets: Tensor, values: Tensor
+    ) -> tuple[Tensor, Callable[[Tensor], None]]:
+        """What the user's MLP reads, float [n, d]: the side and the averages of the history."""
+        total, pull_side = self.user_side.vjp(ids, categorical, numeric)
+        if not len(values):
+            return total, pull_side
         rows, places = self.history.distinct(values)
-        vectors = self.history.take(rows)
+        vectors, pull_history = self.history.vjp(rows)
+        takers = [pull_history]
         if self.history_shares_items:
-            vectors = vectors + self.item_side.ids.take(rows)
-        weights = recency_weights(offsets, self.history_half_life, self.history_power)
-        total = weighted_sums(vectors, places, offsets, weights)
+            shared, pull_items = self.item_side.ids.vjp(rows)
+            vectors += shared
+            takers.append(pull_items)
+        parts = [(vectors, takers, self.history_half_life)]
         if self.second_history is not None and self.second_history_half_life is not None:
-            weights = recency_weights(offsets, self.second_history_half_life, self.history_power)
-            total = total + weighted_sums(self.second_history.take(rows), places, offsets, weights)
-        return total
+            vectors, pull_second = self.second_history.vjp(rows)
+            parts.append((vectors, [pull_second], self.second_history_half_life))
+        pull_sums = []
+        for vectors, _, half_life in parts:
+            weights = recency_weights(offsets, half_life, self.history_power)
+            sums, pull_vectors = weighted_sums(vectors, places, offsets, weights)
+            total += sums
+            pull_sums.append(pull_vectors)
+
+        def pull(gradient: Tensor) -> None:
+            pull_side(gradient)
+            for pull_vectors, (_, takers, _) in zip(pull_sums, parts, strict=True):
+                of_vectors = pull_vectors(gradient)
+                for take in takers:
+                    take(of_vectors)
+
+        return total, pull
 
     def bias_of(self, ids: Tensor) -> Tensor:
         """Learned biases float32 [n] of the items in embedding rows int64 [n]; zeros where none are learned."""
@@ -125,14 +177,14 @@ class Towers(nn.Module):
         scale = self.log_inverse_temperature.exp()
         return scale.clamp(max=MAX_INVERSE_TEMPERATURE) if self.log_inverse_temperature.requires_grad else scale
 
-    def embedding_parameters(self) -> list[nn.Parameter]:
-        """The tables, whose gradients are sparse."""
-        return [module.weight for module in self.modules() if isinstance(module, Table)]
+    def tables(self) -> list[Table]:
+        """The embedding tables, which have a gradient of some rows."""
+        return [module for module in self.modules() if isinstance(module, Table)]
 
     def dense_parameters(self) -> list[nn.Parameter]:
         """Everything else that is trained: MLPs, maps of numbers, the temperature. May be empty."""
-        tables = {id(parameter) for parameter in self.embedding_parameters()}
-        return [one for one in self.parameters() if id(one) not in tables and one.requires_grad]
+        of_tables = {id(table.weight) for table in self.tables()}
+        return [one for one in self.parameters() if id(one) not in of_tables and one.requires_grad]
 
 
 def recency_weights(offsets: Tensor, half_life: float, power: float = 1.0) -> Tensor:

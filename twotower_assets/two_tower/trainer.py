@@ -31,12 +31,11 @@ class Trainer:
                 self.towers.item_bias.weight[:, 0] = starting_bias(data, config)
         self.objective = Objective(data, config, mined)
         self.optimizer = RowAdam(
-            self.towers.embedding_parameters(),
+            self.towers.tables(),
             self.towers.dense_parameters(),
             lr=config.learning_rate,
             weight_decay=config.weight_decay,
         )
-        self._parameters = list(self.towers.parameters())
         self.average: WeightAverage | None = None
         if config.average_half_life is not None:
             self.average = WeightAverage(self.towers, config.average_half_life, -(-len(data) // config.batch_size))
@@ -49,21 +48,18 @@ class Trainer:
     def step(self, drawn: Drawn) -> float:
         """Update everything by one batch; gives the loss before. Raises `FloatingPointError` where it is not finite."""
         loss = self.objective.loss_of(self.towers, drawn)
-        value = loss.item()
-        if not math.isfinite(value):
+        if not math.isfinite(loss.value):
             raise FloatingPointError(
-                f"The training loss became {value}. Lower learning_rate or raise temperature in the recipe."
+                f"The training loss became {loss.value}. Lower learning_rate or raise temperature in the recipe."
             )
-        for parameter in self._parameters:
-            parameter.grad = None
-        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.zero_grad()
+        loss.backward()
         if self.average is not None:
-            self.optimizer.merge()
             self.average.before_step()
         self.optimizer.step()
         if self.average is not None:
             self.average.after_step()
-        return value
+        return loss.value
 
     def end_epoch(self) -> None:
         """Bring what waits for the end of an epoch up to date."""

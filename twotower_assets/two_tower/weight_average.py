@@ -16,7 +16,6 @@ from torch import Tensor
 
 from twotower_assets.two_tower.compiled import compiled_parallel
 from twotower_assets.two_tower.item_sets import Int64s
-from twotower_assets.two_tower.row_adam import touched_rows
 from twotower_assets.two_tower.towers import Towers
 
 Float32s = npt.NDArray[np.float32]
@@ -34,22 +33,21 @@ class WeightAverage:
         self.towers = copy.deepcopy(towers)
         self._kept = 0.5 ** (1.0 / steps / half_life)
         self._steps = 0
-        tables = [id(one) for one in towers.embedding_parameters()]
-        pairs = list(zip(self.towers.parameters(), towers.parameters(), strict=True))
         self._tables = [
-            (average, weight, np.zeros(len(weight), np.int64)) for average, weight in pairs if id(weight) in tables
+            (average.weight, table, np.zeros(len(table), np.int64))
+            for average, table in zip(self.towers.tables(), towers.tables(), strict=True)
         ]
-        dense: list[tuple[Tensor, Tensor]] = [
-            (average, weight) for average, weight in pairs if id(weight) not in tables
-        ]
+        of_tables = {id(table.weight) for table in towers.tables()}
+        pairs = zip(self.towers.parameters(), towers.parameters(), strict=True)
+        dense: list[tuple[Tensor, Tensor]] = [pair for pair in pairs if id(pair[1]) not in of_tables]
         self._dense = [average for average, _ in dense], [weight for _, weight in dense]
 
     @torch.no_grad()
     def before_step(self) -> None:
         """To be called when gradients are there and weights have not been changed yet."""
-        for average, weight, taken in self._tables:
-            if weight.grad is not None:
-                self._catch_up(average, weight, taken, touched_rows(weight)[0])
+        for average, table, taken in self._tables:
+            if table.gradient is not None:
+                self._catch_up(average, table.weight, taken, table.gradient[0])
 
     @torch.no_grad()
     def after_step(self) -> None:
@@ -61,8 +59,8 @@ class WeightAverage:
     @torch.no_grad()
     def catch_up(self) -> None:
         """Bring every row of `towers` up to date."""
-        for average, weight, taken in self._tables:
-            self._catch_up(average, weight, taken, np.arange(len(weight)))
+        for average, table, taken in self._tables:
+            self._catch_up(average, table.weight, taken, np.arange(len(table)))
 
     def state(self) -> dict[str, Tensor]:
         """The weights, and how many steps they stand for; to be asked for after `catch_up`."""
