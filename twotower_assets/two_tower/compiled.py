@@ -16,8 +16,6 @@ IN_ANY_ORDER = {"reassoc", "contract", "arcp", "nsz"}
 """Sums may be added in another order, as they must be to add several numbers at once; NaN and ∞ are kept."""
 
 compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
-compiled_without_nan = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=IN_ANY_ORDER | {"nnan"})
-"""In any order; it does not matter what comes out where a number is NaN."""
 compiled_parallel = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=IN_ANY_ORDER, parallel=True)
 """In any order; `numba.prange` goes through rows on several threads. Without OpenMP, which Linux has and macOS often
 lacks, Numba ends a process in which two threads run such functions at once."""

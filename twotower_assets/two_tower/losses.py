@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from twotower_assets.two_tower.bfloat16 import numbers_of, stored, widened
-from twotower_assets.two_tower.compiled import compiled, compiled_parallel, compiled_without_nan
-from twotower_assets.two_tower.exponential import exponential
+from twotower_assets.two_tower.compiled import compiled, compiled_parallel
+from twotower_assets.two_tower.exponential import exponential, highest
 from twotower_assets.two_tower.item_sets import Int64s
 
 TILE = 2**19
@@ -131,16 +131,15 @@ def _soften(scores: Numbers, offsets: Floats, added: Floats, rest: Floats, share
     loss = 0.0
     for row in numba.prange(len(scores)):
         of_row, of_rest, powers = scores[row], rest[row], np.empty(scores.shape[1], rest.dtype)
-        highest = _read(of_row, offsets, added[row], powers)
+        _read(of_row, offsets, added[row], powers)
+        top = max(highest(powers), highest(of_rest))
+        positive = of_rest[0] - top
+        total = 0 * top
         for column in range(len(of_rest)):
-            highest = max(highest, of_rest[column])
-        positive = of_rest[0] - highest
-        total = 0 * highest
-        for column in range(len(of_rest)):
-            of_rest[column] = exponential(of_rest[column] - highest)
+            of_rest[column] = exponential(of_rest[column] - top)
             total += of_rest[column]
         for column in range(len(powers)):
-            powers[column] = exponential(powers[column] - highest)
+            powers[column] = exponential(powers[column] - top)
             total += powers[column]
         loss += share[row] * (math.log(total) - positive)
         factor = share[row] / total
@@ -151,17 +150,13 @@ def _soften(scores: Numbers, offsets: Floats, added: Floats, rest: Floats, share
     return loss
 
 
-@compiled_without_nan
-def _read(scores: Numbers, offsets: Floats, added: Floats, sums: Floats) -> np.floating:
-    """Adds them up, but for scores of -∞; gives the highest sum, -∞ where there is none."""
-    highest = sums.dtype.type(-np.inf)
+@compiled
+def _read(scores: Numbers, offsets: Floats, added: Floats, sums: Floats) -> None:
+    """Adds them up, but for scores of -∞."""
     for column in range(len(sums)):
         sums[column] = widened(scores[column]) + offsets[column]
     for column in range(len(added)):
         sums[column] = sums[column] + added[column] if sums[column] > -np.inf else sums[column]
-    for column in range(len(sums)):
-        highest = max(highest, sums[column])
-    return highest
 
 
 @compiled_parallel
