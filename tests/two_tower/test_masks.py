@@ -182,7 +182,7 @@ def test_what_is_left_out_of_many_columns_is_what_the_definitions_name(masks: tu
             count[clicked & ~hit].sum(),
             count[together & ~clicked & ~hit].sum(),
         )
-    assert masked.tolist() == expected.tolist()
+    assert list(masked) == expected.tolist()
 
 
 def test_a_batch_of_one_has_nothing_left(data: TrainingSet) -> None:

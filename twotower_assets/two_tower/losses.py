@@ -89,62 +89,78 @@ def sampled_softmax(
     Returns:
         A row without negatives adds 0 to the loss and has no gradient; if all weights are 0, so is the loss.
     """
-    share = weights.numpy() / max(weights.sum().item(), torch.finfo(weights.dtype).tiny)  # (B,)
-    pairs = queries.new_empty(places.shape)  # (B, 1 + K), products, then scores, then gradients
-    _multiply_pairs(queries.numpy(), vectors.numpy(), places, pairs.numpy())
+    importance = weights.numpy()
+    share = importance / max(importance.sum(), np.finfo(importance.dtype).tiny)  # (B,)
+    pairs = queries.new_empty(places.shape)  # (B, 1 + K), products, then the gradients of scores
+    of_pairs = pairs.numpy()
+    _multiply_pairs(queries.numpy(), vectors.numpy(), places, of_pairs)
     product = torch.bfloat16 if bfloat16 else queries.dtype
     left, right = queries.to(product), shared.to(product)
     rows, candidates = len(queries), len(shared)
     per_tile = min(rows, max(SMALLEST_TILE_ROWS, TILE // max(1, candidates)))
-    of_queries, of_shared, of_offsets = torch.empty_like(queries), torch.zeros_like(shared), torch.zeros_like(offsets)
-    scores, nothing = left.new_empty(per_tile, candidates), queries.new_empty(per_tile, 0)
+    of_queries, of_shared = torch.empty_like(queries), torch.zeros_like(shared)
+    of_offsets = torch.zeros_like(offsets)
+    scores, nothing = left.new_empty(per_tile, candidates), np.zeros((rows, 0), of_pairs.dtype)
     loss = 0.0
     for first in range(0, rows, max(1, per_tile)):
         tile = slice(first, min(first + per_tile, rows))
-        pulls, of_pairs = scores[: tile.stop - first], pairs[tile]
+        pulls = scores[: tile.stop - first]
         torch.mm(left[tile], right.T, out=pulls)  # 1
-        of_positives, of_candidates = edit(first, pulls, of_pairs) if edit is not None else (None, None)  # 2
-        of_pairs += terms[tile]
-        if of_positives is not None:
-            of_pairs[:, 0] += of_positives
-        added = nothing[: len(pulls)] if of_candidates is None else of_candidates.expand_as(pulls).contiguous()
-        loss += _soften(numbers_of(pulls), offsets.numpy(), added.numpy(), of_pairs.numpy(), share[tile])  # 3
+        of_positives, of_candidates = edit(first, pulls, pairs[tile]) if edit is not None else (None, None)  # 2
+        loss += _soften(  # 3
+            numbers_of(pulls),
+            offsets.numpy(),
+            nothing[tile] if of_candidates is None else of_candidates.expand_as(pulls).contiguous().numpy(),
+            of_pairs[tile],
+            terms.numpy()[tile],
+            nothing[0] if of_positives is None else of_positives.numpy(),
+            share[tile],
+        )
         if learned_offsets:
             of_offsets += pulls.sum(dim=0, dtype=offsets.dtype)
         of_queries[tile] = torch.mm(pulls, right)  # 4
         of_shared += torch.mm(pulls.T, left[tile])
-    pairs.numpy()[:, 0] -= share
     of_vectors = torch.zeros_like(vectors)
-    _add_pairs(queries.numpy(), vectors.numpy(), places, pairs.numpy(), of_queries.numpy(), of_vectors.numpy())
+    _add_pairs(queries.numpy(), vectors.numpy(), places, of_pairs, of_queries.numpy(), of_vectors.numpy())
     return Softmax(loss, of_queries, of_vectors, of_shared, of_offsets, pairs)
 
 
 @compiled_parallel
-def _soften(scores: Numbers, offsets: Floats, added: Floats, rest: Floats, share: Floats) -> float:
+def _soften(
+    scores: Numbers, offsets: Floats, added: Floats, pairs: Floats, terms: Floats, of_positives: Floats, share: Floats
+) -> float:
     """Turns scores into the gradients of the loss by them, as far as they are candidates; gives the loss of the rows.
 
     Args:
         scores: [t, S], to which `offsets` [S] come, and `added` [t, S], or [t, 0] for nothing.
-        rest: [t, 1 + K], the scores of the positives, then of what the rows have for themselves.
+        pairs: [t, 1 + K], of the positives, then of what the rows have for themselves, to which `terms` [t, 1 + K]
+            come, and `of_positives` [t] or [0] to the first; made gradients too.
+        terms: See above.
+        of_positives: See above.
         share: [t], of the rows in the loss.
     """
     loss = 0.0
     for row in numba.prange(len(scores)):
-        of_row, of_rest, powers = scores[row], rest[row], np.empty(scores.shape[1], rest.dtype)
+        of_row, of_pairs, powers = scores[row], pairs[row], np.empty(scores.shape[1], pairs.dtype)
         _read(of_row, offsets, added[row], powers)
-        top = max(highest(powers), highest(of_rest))
-        positive = of_rest[0] - top
+        for column in range(len(of_pairs)):
+            of_pairs[column] += terms[row, column]
+        if len(of_positives):
+            of_pairs[0] += of_positives[row]
+        top = max(highest(powers), highest(of_pairs))
+        positive = of_pairs[0] - top
         total = 0 * top
-        for column in range(len(of_rest)):
-            of_rest[column] = exponential(of_rest[column] - top)
-            total += of_rest[column]
+        for column in range(len(of_pairs)):
+            of_pairs[column] = exponential(of_pairs[column] - top)
+            total += of_pairs[column]
         for column in range(len(powers)):
             powers[column] = exponential(powers[column] - top)
             total += powers[column]
         loss += share[row] * (math.log(total) - positive)
         factor = share[row] / total
-        for column in range(len(of_rest)):
-            of_rest[column] *= factor
+        for column in range(len(of_pairs)):
+            of_pairs[column] *= factor
+        of_pairs[0] -= share[row]
         for column in range(len(powers)):
             of_row[column] = stored(powers[column] * factor, of_row)
     return loss

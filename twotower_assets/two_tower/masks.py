@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numba
@@ -75,17 +76,21 @@ class FalseNegatives:
         request, of_request = _same_request(batch, candidates, masked="same_request" in masks)
         return cls(candidates, places, batch.item, batch.user, starts, members, request, of_request)
 
-    def leave_out(self, first: int, scores: Tensor) -> tuple[Int64s, Int64s]:
+    @cached_property
+    def has_positives(self) -> bool:
+        """Whether the positives of the batch are among the candidates."""
+        return bool(self.candidates.of_batch.any())
+
+    def leave_out(self, first: int, scores: Tensor) -> tuple[Int64s, tuple[int, int, int]]:
         """Set the scores float [t, S] of the rows from `first` on to -∞ in the columns that they leave out.
 
         Returns:
             How many candidates each row keeps, without its own positive, int64 [t]; and how many each of the first
-            three of `REASONS` took, int64 [3].
+            three of `REASONS` took.
         """
         tile = slice(first, first + len(scores))
-        left, masked = np.empty(len(scores), np.int64), np.empty((len(scores), 3), np.int64)
-        numbers = numbers_of(scores)
-        _leave_out(
+        left, numbers = np.empty(len(scores), np.int64), numbers_of(scores)
+        taken = _leave_out(
             numbers,
             minus_infinity(numbers),
             self.candidates.count,
@@ -99,11 +104,9 @@ class FalseNegatives:
             self.of_request.first,
             self.of_request.following,
             left,
-            masked,
         )
-        taken = masked.sum(axis=0)
-        taken[0] -= len(scores) * int(self.candidates.of_batch.any())  # a row's own pair is no accident
-        return left, taken
+        own = len(scores) if self.has_positives else 0  # a row's own pair is no accident
+        return left, (taken[0] - own, taken[1], taken[2])
 
 
 class SharedMask:
@@ -127,14 +130,14 @@ class SharedMask:
             How many candidates each row has left, its own positive not among them, int64 [t].
         """
         left, known = self._known.leave_out(first, scores)
-        masked = np.append(known, 0)
+        close_ones = 0
         if self._share is not None:
             close = (scores > self._share * positive[:, None]) & (positive > 0)[:, None]
             scores.masked_fill_(close, float("-inf"))
             taken = close.numpy() @ self._known.candidates.count
-            masked[REASONS.index("positive_aware")] = taken.sum()
+            close_ones = int(taken.sum())
             left = left - taken
-        _count(self._counts, masked, rows=len(left), left=int(left.sum()))
+        _count(self._counts, (*known, close_ones), rows=len(left), left=int(left.sum()))
         return left
 
 
@@ -167,11 +170,11 @@ def leave_out_own(
     Returns:
         bool [B, K], true where a candidate is no negative.
     """
-    masked = np.zeros(len(REASONS), np.int64)
+    masked = [0] * len(REASONS)
     out = items == 0
 
     def mask(reason: str, more: Bools) -> None:
-        masked[REASONS.index(reason)] += (more & ~out).sum()
+        masked[REASONS.index(reason)] += int((more & ~out).sum())
         np.logical_or(out, more, out=out)
 
     mask("accidental_hit", items == batch.item[:, None])
@@ -184,10 +187,10 @@ def leave_out_own(
     return torch.from_numpy(out)
 
 
-def _count(counts: MaskCounts, masked: Int64s, *, rows: int, left: int) -> None:
+def _count(counts: MaskCounts, masked: Sequence[int], *, rows: int, left: int) -> None:
     counts.rows += rows
     counts.left += left
-    for reason, more in zip(REASONS, masked.tolist(), strict=True):
+    for reason, more in zip(REASONS, masked, strict=True):
         counts.masked[reason] += more
 
 
@@ -206,10 +209,10 @@ def _leave_out(
     first_of_request: Int32s,
     following_of_request: Int32s,
     left: Int64s,
-    masked: Int64s,
-) -> None:
+) -> tuple[int, int, int]:
     candidates, columns = count.sum(), len(count)
     narrow, followed = count.astype(np.int32), np.flatnonzero(following >= 0)
+    all_hits, all_clicked, all_of_request = 0, 0, 0
     for row in numba.prange(len(scores)):
         marks = np.zeros(columns + 1, np.uint8)  # 1 where it is left out; the first is for what is no candidate
         out = marks[1:]
@@ -220,19 +223,22 @@ def _leave_out(
             marks[np.uint64(first[np.uint64(of_user[member])] + 1)] = ONE  # unsigned: -1 is not the last one
         for place in followed:
             out[following[place]] |= out[place]
-        taken, of_row = np.int32(0), scores[row]
+        taken, of_row, of_request = np.int32(0), scores[row], 0
         for column in range(columns):
             taken += narrow[column] * np.int32(out[column])
         for column in range(columns):
             of_row[column] = nothing if out[column] != 0 else of_row[column]
-        masked[row, 0], masked[row, 1], masked[row, 2] = hits, taken - no_item - hits, 0
         if request[row] >= 0:
             place = first_of_request[request[row]]
-            masked[row, 2] = _take(out, narrow, place, following_of_request)
+            of_request = _take(out, narrow, place, following_of_request)
             while place >= 0:
                 of_row[place] = nothing
                 place = following_of_request[place]
-        left[row] = candidates - taken - masked[row, 2]
+        left[row] = candidates - taken - of_request
+        all_hits += hits
+        all_clicked += int(taken) - no_item - hits
+        all_of_request += of_request
+    return all_hits, all_clicked, all_of_request
 
 
 @compiled

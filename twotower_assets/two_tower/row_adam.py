@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from twotower_assets.two_tower.compiled import compiled_parallel
 from twotower_assets.two_tower.item_sets import Int64s
 from twotower_assets.two_tower.tables import Table
+from twotower_assets.two_tower.weight_average import NO_AVERAGE, OfTable, WeightAverage, catch_up_row
 
 Float32s = npt.NDArray[np.float32]
 
@@ -61,9 +62,11 @@ class RowAdam:
         self._of_table = [Moments.of(*one.weight.shape) for one in self._tables]
         sizes = [one.numel() for one in self._dense]
         self._of_dense = Moments.of(1, sum(sizes))
-        self._row = torch.zeros(1, sum(sizes))
-        parts = torch.split(self._row[0], sizes)
-        self._parts = [part.view(one.shape) for part, one in zip(parts, self._dense, strict=True)]
+        self._rows = torch.zeros(2, sum(sizes))
+        self._parts, self._gradients = (
+            [part.view(one.shape) for part, one in zip(torch.split(row, sizes), self._dense, strict=True)]
+            for row in self._rows
+        )
         decays = [lr * weight_decay if one.ndim else 0.0 for one in self._dense]
         self._decay = np.repeat(np.array(decays, np.float32), sizes)
         self._no_decay = np.zeros(max((one.weight.shape[1] for one in self._tables), default=0), np.float32)
@@ -76,15 +79,20 @@ class RowAdam:
             one.grad = None
 
     @torch.no_grad()
-    def step(self) -> None:
-        """Update the rows of tables that have a gradient, and all that is dense, which must have one: float32."""
-        for table, moments in zip(self._tables, self._of_table, strict=True):
+    def step(self, average: WeightAverage | None = None) -> None:
+        """Update the rows of tables that have a gradient, and all that is dense, which must have one: float32.
+
+        Rows change after `average` has taken them in as they are.
+        """
+        for number, (table, moments) in enumerate(zip(self._tables, self._of_table, strict=True)):
             if table.gradient is not None:
-                self._update(moments, table.weight.numpy(), *table.gradient, self._no_decay)
+                of_average = NO_AVERAGE if average is None else average.of_table(number)
+                self._update(moments, table.weight.numpy(), *table.gradient, self._no_decay, of_average)
         if self._dense:
-            gradient = torch.cat([_gradient(one).reshape(-1) for one in self._dense])
+            torch._foreach_copy_(self._gradients, [_gradient(one) for one in self._dense])
             torch._foreach_copy_(self._parts, self._dense)
-            self._update(self._of_dense, self._row.numpy(), ONE_ROW, gradient[None].numpy(), self._decay)
+            row, gradient = self._rows.numpy()
+            self._update(self._of_dense, row[None], ONE_ROW, gradient[None], self._decay, NO_AVERAGE)
             torch._foreach_copy_(self._dense, self._parts)
 
     def state(self) -> dict[str, Tensor]:
@@ -102,7 +110,15 @@ class RowAdam:
             one.mean[:] = state[f"{number}/mean"].numpy()
             one.square[:] = state[f"{number}/square"].numpy()
 
-    def _update(self, moments: Moments, weight: Float32s, rows: Int64s, gradient: Float32s, decay: Float32s) -> None:
+    def _update(
+        self,
+        moments: Moments,
+        weight: Float32s,
+        rows: Int64s,
+        gradient: Float32s,
+        decay: Float32s,
+        average: OfTable,
+    ) -> None:
         moments.steps += 1
         first, second = self._betas
         correction = math.sqrt(1.0 - second**moments.steps) / (1.0 - first**moments.steps)
@@ -117,6 +133,7 @@ class RowAdam:
             np.float32(self._lr * correction),
             np.float32(self._epsilon),
             decay,
+            average,
         )
 
 
@@ -141,9 +158,12 @@ def _adam(
     rate: np.float32,
     epsilon: np.float32,
     decay: Float32s,
+    average: OfTable,
 ) -> None:
     one = np.float32(1.0)
     for i in numba.prange(len(rows)):
+        if len(average.taken):
+            catch_up_row(average, rows[i], weight[rows[i]])
         of_weight, of_mean, of_square, pull = weight[rows[i]], mean[rows[i]], square[rows[i]], gradient[i]
         for column in range(len(pull)):
             of_mean[column] += (one - first) * (pull[column] - of_mean[column])

@@ -74,6 +74,7 @@ class Sources:
         self.masks = config.masks
         self._place = np.full(2 * len(data.item_counts), -1, np.int32)  # scratch of `distinct`
         self._clicked_mass: dict[tuple[int, int], Float64s] = {}
+        self._of_every_item: dict[int, Float64s] = {}  # by batch size, of which an epoch has two
         self._weighted: list[Weighted] = []
         self._rows: list[RowSource] = []
         weights: list[float] = []
@@ -161,12 +162,22 @@ class Sources:
         Returns:
             float64 [1, S], [B, S] or [B, K]; as for half a training pair where no known source draws.
         """
+        if not self.differ_by_row:
+            return np.atleast_2d(self.expected_of_every_row(batch, items))
         return self._above_zero(batch, total_expected_count(self._all(), batch, items))
 
     def expected_of_every_row(self, batch: Batch, items: Int64s) -> Float64s:
-        """The part of it that is the same for every row, float64 [S]."""
-        alike = [one for one in self._all() if one not in self.differ_by_row]
-        every_row: Float64s = self._above_zero(batch, total_expected_count(alike, batch, items))[0]
+        """The part of it that is the same for every row, float64 of the shape of the items, which may be any."""
+        if self._proposal.is_fixed and self.queue is None:
+            pairs = len(batch)
+            if pairs not in self._of_every_item:
+                self._of_every_item[pairs] = self._alike(batch, np.arange(len(self._data.item_counts)))
+            return self._of_every_item[pairs][items]
+        return self._alike(batch, items.reshape(-1)).reshape(items.shape)
+
+    def _alike(self, batch: Batch, items: Int64s) -> Float64s:
+        sources = [one for one in self._all() if one not in self.differ_by_row]
+        every_row: Float64s = self._above_zero(batch, total_expected_count(sources, batch, items))[0]
         return every_row
 
     def expected_of_each_row(self, rows: Batch, items: Int64s) -> Float64s:

@@ -6,6 +6,7 @@ the optimiser.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -113,7 +114,9 @@ class Towers(nn.Module):
     ) -> tuple[Tensor, Callable[[Tensor], None]]:
         """As `embed_users`, times 1/τ; and what takes the gradient of that and adds to those of the weights."""
         inputs, pull_inputs = self._user_inputs(ids, categorical, numeric, offsets, values)
-        scale = self.inverse_temperature().item()
+        scale = math.exp(self.log_inverse_temperature.item())
+        if self.log_inverse_temperature.requires_grad:
+            scale = min(scale, MAX_INVERSE_TEMPERATURE)
         queries, pull_mlp = self.user_mlp.vjp(inputs, scale)
 
         @torch.no_grad()

@@ -54,9 +54,7 @@ class Trainer:
             )
         self.optimizer.zero_grad()
         loss.backward()
-        if self.average is not None:
-            self.average.before_step()
-        self.optimizer.step()
+        self.optimizer.step(self.average)
         if self.average is not None:
             self.average.after_step()
         return loss.value

@@ -7,6 +7,7 @@ Here: how weights of later steps outweigh earlier ones. Not here: when the avera
 from __future__ import annotations
 
 import copy
+from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -14,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from twotower_assets.two_tower.compiled import compiled_parallel
+from twotower_assets.two_tower.compiled import compiled, compiled_parallel
 from twotower_assets.two_tower.item_sets import Int64s
 from twotower_assets.two_tower.towers import Towers
 
@@ -42,12 +43,10 @@ class WeightAverage:
         dense: list[tuple[Tensor, Tensor]] = [pair for pair in pairs if id(pair[1]) not in of_tables]
         self._dense = [average for average, _ in dense], [weight for _, weight in dense]
 
-    @torch.no_grad()
-    def before_step(self) -> None:
-        """To be called when gradients are there and weights have not been changed yet."""
-        for average, table, taken in self._tables:
-            if table.gradient is not None:
-                self._catch_up(average, table.weight, taken, table.gradient[0])
+    def of_table(self, number: int) -> OfTable:
+        """What a table's update needs to bring the average of the rows that it changes up to date before it does."""
+        average, _, taken = self._tables[number]
+        return OfTable(average.detach().numpy(), taken, self._steps, self._kept)
 
     @torch.no_grad()
     def after_step(self) -> None:
@@ -59,8 +58,8 @@ class WeightAverage:
     @torch.no_grad()
     def catch_up(self) -> None:
         """Bring every row of `towers` up to date."""
-        for average, table, taken in self._tables:
-            self._catch_up(average, table.weight, taken, np.arange(len(table)))
+        for number, (_, table, _) in enumerate(self._tables):
+            _catch_up(self.of_table(number), table.weight.numpy())
 
     def state(self) -> dict[str, Tensor]:
         """The weights, and how many steps they stand for; to be asked for after `catch_up`."""
@@ -73,22 +72,37 @@ class WeightAverage:
         for _, _, taken in self._tables:
             taken[:] = self._steps
 
-    def _catch_up(self, average: Tensor, weight: Tensor, taken: Int64s, rows: Int64s) -> None:
-        _decay(average.numpy(), weight.detach().numpy(), taken, rows, self._steps, self._kept)
+
+class OfTable(NamedTuple):
+    """The averages of a table's rows float32 [rows, d]; the steps int64 [rows] that each row's is of; and k."""
+
+    average: Float32s
+    taken: Int64s
+    steps: int
+    kept: float
+
+
+NO_AVERAGE = OfTable(np.zeros((0, 0), np.float32), np.zeros(0, np.int64), 0, 0.0)
+
+
+@compiled
+def catch_up_row(of_table: OfTable, row: int, weight: Float32s) -> None:
+    """Bring the average of a row up to date, whose weights float32 [d] have not changed since it was.
+
+    Of steps 1 … n the average holds Σ k^(n - s)·w_s / Σ k^(n - s); from n to m steps of the same weight w it goes to
+    w + (average - w)·k^(m - n)·(1 - k^n) / (1 - k^m).
+    """
+    average, taken, steps, kept = of_table
+    before = taken[row]
+    if before < steps:
+        left = np.float32(kept ** (steps - before) * (1.0 - kept**before) / (1.0 - kept**steps))
+        of_average = average[row]
+        for column in range(len(of_average)):
+            of_average[column] = weight[column] + (of_average[column] - weight[column]) * left
+        taken[row] = steps
 
 
 @compiled_parallel
-def _decay(average: Float32s, weight: Float32s, taken: Int64s, rows: Int64s, steps: int, kept: float) -> None:
-    """Of steps 1 … n the average holds Σ k^(n - s)·w_s / Σ k^(n - s); from n to m steps of the same weight w
-
-    it goes to w + (average - w)·k^(m - n)·(1 - k^n) / (1 - k^m).
-    """
-    for i in numba.prange(len(rows)):
-        row = rows[i]
-        before = taken[row]
-        if before < steps:
-            left = np.float32(kept ** (steps - before) * (1.0 - kept**before) / (1.0 - kept**steps))
-            of_average, of_weight = average[row], weight[row]
-            for column in range(len(of_average)):
-                of_average[column] = of_weight[column] + (of_average[column] - of_weight[column]) * left
-            taken[row] = steps
+def _catch_up(of_table: OfTable, weight: Float32s) -> None:
+    for row in numba.prange(len(weight)):
+        catch_up_row(of_table, row, weight[row])
