@@ -46,6 +46,14 @@ def test_null_categories_are_one_category_and_items_outside_the_catalogue_have_i
     assert "unknown" in data.encoder.items.categorical[""].ids.to_pylist()
 
 
+def test_one_category_of_all_items_is_none(make_pairs) -> None:
+    pairs = make_pairs(["u", "v"], ["a", "b"])
+    for items in (pa.table({"item_id": ["a", "b"]}), pa.table({"item_id": ["a", "b"], "category": ["c", "c"]})):
+        data = build_training_set(pairs, items, NO_USERS, CONFIG)
+        assert data.encoder.items.categorical == {}
+        assert data.item_inputs.categorical.shape == (3, 0)
+
+
 def test_features_are_read_from_the_maps_and_missing_ones_are_neutral(rich_market) -> None:
     data = rich_market.training_set()
     encoder = data.encoder

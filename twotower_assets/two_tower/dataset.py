@@ -147,7 +147,7 @@ def build_training_set(
             item_vocabulary,
             own_items,
             trained_items,
-            ["", *config.item_categorical_features],
+            [*_categories_that_differ(trained_items), *config.item_categorical_features],
             config.item_numeric_features,
         ),
         history_length=config.history_length,
@@ -218,6 +218,11 @@ def _items_by_frequency(column: pa.ChunkedArray) -> tuple[Vocabulary, npt.NDArra
     counted = counted.sort_by([("count_all", "descending"), ("item", "ascending")])
     counts = counted.column("count_all").to_numpy().astype(np.int64)
     return Vocabulary(counted.column("item")), counts
+
+
+def _categories_that_differ(trained_items: pa.Table) -> list[str]:
+    """The key of the items' categories, unless they are all the same, which would tell nothing about any."""
+    return [""] if pc.count_distinct(item_categories(trained_items)).as_py() > 1 else []
 
 
 def _side_encoder(

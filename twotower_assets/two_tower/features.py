@@ -103,7 +103,8 @@ class SideEncoder:
     """Turns rows of one table into SideInputs.
 
     `own_rows`: the first so many ids of the vocabulary have their own embedding, later ones share the
-    unknown. `categorical` and `numeric` are keyed by feature name; the items' category has the key ''.
+    unknown. `categorical` and `numeric` are keyed by feature name; the items' category has the key '', where
+    it differs between items.
     """
 
     ids: Vocabulary

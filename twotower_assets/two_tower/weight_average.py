@@ -46,7 +46,7 @@ class WeightAverage:
     def of_table(self, number: int) -> OfTable:
         """What a table's update needs to bring the average of the rows that it changes up to date before it does."""
         average, _, taken = self._tables[number]
-        return OfTable(average.detach().numpy(), taken, self._steps, self._kept)
+        return OfTable(average.detach().numpy(), taken, self._steps, self._kept, self._kept**self._steps)
 
     @torch.no_grad()
     def after_step(self) -> None:
@@ -74,15 +74,16 @@ class WeightAverage:
 
 
 class OfTable(NamedTuple):
-    """The averages of a table's rows float32 [rows, d]; the steps int64 [rows] that each row's is of; and k."""
+    """The averages of a table's rows float32 [rows, d]; the steps int64 [rows] that each row's is of; m, k and k^m."""
 
     average: Float32s
     taken: Int64s
     steps: int
     kept: float
+    kept_of_all: float
 
 
-NO_AVERAGE = OfTable(np.zeros((0, 0), np.float32), np.zeros(0, np.int64), 0, 0.0)
+NO_AVERAGE = OfTable(np.zeros((0, 0), np.float32), np.zeros(0, np.int64), 0, 0.0, 0.0)
 
 
 @compiled
@@ -90,12 +91,12 @@ def catch_up_row(of_table: OfTable, row: int, weight: Float32s) -> None:
     """Bring the average of a row up to date, whose weights float32 [d] have not changed since it was.
 
     Of steps 1 … n the average holds Σ k^(n - s)·w_s / Σ k^(n - s); from n to m steps of the same weight w it goes to
-    w + (average - w)·k^(m - n)·(1 - k^n) / (1 - k^m).
+    w + (average - w)·(k^(m - n) - k^m) / (1 - k^m).
     """
-    average, taken, steps, kept = of_table
+    average, taken, steps, kept, kept_of_all = of_table
     before = taken[row]
     if before < steps:
-        left = np.float32(kept ** (steps - before) * (1.0 - kept**before) / (1.0 - kept**steps))
+        left = np.float32((kept ** (steps - before) - kept_of_all) / (1.0 - kept_of_all))
         of_average = average[row]
         for column in range(len(of_average)):
             of_average[column] = weight[column] + (of_average[column] - weight[column]) * left
