@@ -24,14 +24,17 @@ from twotower_assets.two_tower.item_sets import Int64s
 TILE = 2**19
 """Scores per tile: 2 MiB in float32, which the caches of one or two cores hold."""
 SMALLEST_TILE_ROWS = 32
+COLUMNS = 32
+"""A tile has a multiple of so many. In bfloat16, products of other widths take an eighth longer, and the first one of
+any width four times as long."""
 
 Floats = npt.NDArray[np.floating]
 Numbers = npt.NDArray[np.generic]  # see `bfloat16.py`
 
 Edit = Callable[[int, Tensor, Tensor], tuple[Tensor | None, Tensor | None]]
-"""Told the number of the first row of a tile, its products with what all rows share [t, S], and those of its pairs
-[t, 1 + K], where it sets to -∞ what is to be left out; gives what is to be added to the scores of the tile's positives
-[t], and to those of its candidates [t, S]; None for nothing."""
+"""Told the number of the first row of a tile, its products with what all rows share [t, S and some that do not count],
+and those of its pairs [t, 1 + K], where it sets to -∞ what is to be left out; gives what is to be added to the scores
+of the tile's positives [t], and to those of its candidates [t, S or as many as there were]; None for nothing."""
 
 
 @dataclass(frozen=True)
@@ -95,12 +98,13 @@ def sampled_softmax(
     of_pairs = pairs.numpy()
     _multiply_pairs(queries.numpy(), vectors.numpy(), places, of_pairs)
     product = torch.bfloat16 if bfloat16 else queries.dtype
-    left, right = queries.to(product), shared.to(product)
-    rows, candidates = len(queries), len(shared)
-    per_tile = min(rows, max(SMALLEST_TILE_ROWS, TILE // max(1, candidates)))
-    of_queries, of_shared = torch.empty_like(queries), torch.zeros_like(shared)
+    rows, candidates, columns = len(queries), len(shared), -(-len(shared) // COLUMNS) * COLUMNS
+    left, right = queries.to(product), queries.new_zeros(columns, queries.shape[1], dtype=product)
+    right[:candidates] = shared
+    per_tile = min(rows, max(SMALLEST_TILE_ROWS, TILE // max(1, columns)))
+    of_queries, of_right = torch.empty_like(queries), torch.zeros_like(right, dtype=queries.dtype)
     of_offsets = torch.zeros_like(offsets)
-    scores, nothing = left.new_empty(per_tile, candidates), np.zeros((rows, 0), of_pairs.dtype)
+    scores, nothing = left.new_empty(per_tile, columns), np.zeros((rows, 0), of_pairs.dtype)
     loss = 0.0
     for first in range(0, rows, max(1, per_tile)):
         tile = slice(first, min(first + per_tile, rows))
@@ -110,19 +114,19 @@ def sampled_softmax(
         loss += _soften(  # 3
             numbers_of(pulls),
             offsets.numpy(),
-            nothing[tile] if of_candidates is None else of_candidates.expand_as(pulls).contiguous().numpy(),
+            nothing[tile] if of_candidates is None else of_candidates.expand(len(pulls), -1).contiguous().numpy(),
             of_pairs[tile],
             terms.numpy()[tile],
             nothing[0] if of_positives is None else of_positives.numpy(),
             share[tile],
         )
         if learned_offsets:
-            of_offsets += pulls.sum(dim=0, dtype=offsets.dtype)
+            of_offsets += pulls.sum(dim=0, dtype=offsets.dtype)[:candidates]
         of_queries[tile] = torch.mm(pulls, right)  # 4
-        of_shared += torch.mm(pulls.T, left[tile])
+        of_right += torch.mm(pulls.T, left[tile])
     of_vectors = torch.zeros_like(vectors)
     _add_pairs(queries.numpy(), vectors.numpy(), places, of_pairs, of_queries.numpy(), of_vectors.numpy())
-    return Softmax(loss, of_queries, of_vectors, of_shared, of_offsets, pairs)
+    return Softmax(loss, of_queries, of_vectors, of_right[:candidates], of_offsets, pairs)
 
 
 @compiled_parallel
@@ -132,7 +136,7 @@ def _soften(
     """Turns scores into the gradients of the loss by them, as far as they are candidates; gives the loss of the rows.
 
     Args:
-        scores: [t, S], to which `offsets` [S] come, and `added` [t, S], or [t, 0] for nothing.
+        scores: [t, S and more, which become 0], to which `offsets` [S] come, and `added` [t, S], or [t, 0] for nothing.
         pairs: [t, 1 + K], of the positives, then of what the rows have for themselves, to which `terms` [t, 1 + K]
             come, and `of_positives` [t] or [0] to the first; made gradients too.
         terms: See above.
@@ -141,7 +145,7 @@ def _soften(
     """
     loss = 0.0
     for row in numba.prange(len(scores)):
-        of_row, of_pairs, powers = scores[row], pairs[row], np.empty(scores.shape[1], pairs.dtype)
+        of_row, of_pairs, powers = scores[row], pairs[row], np.empty(len(offsets), pairs.dtype)
         _read(of_row, offsets, added[row], powers)
         for column in range(len(of_pairs)):
             of_pairs[column] += terms[row, column]
@@ -163,6 +167,8 @@ def _soften(
         of_pairs[0] -= share[row]
         for column in range(len(powers)):
             of_row[column] = stored(powers[column] * factor, of_row)
+        for column in range(len(powers), len(of_row)):
+            of_row[column] = stored(0 * factor, of_row)
     return loss
 
 
@@ -171,7 +177,7 @@ def _read(scores: Numbers, offsets: Floats, added: Floats, sums: Floats) -> None
     """Adds them up, but for scores of -∞."""
     for column in range(len(sums)):
         sums[column] = widened(scores[column]) + offsets[column]
-    for column in range(len(added)):
+    for column in range(min(len(added), len(sums))):
         sums[column] = sums[column] + added[column] if sums[column] > -np.inf else sums[column]
 
 

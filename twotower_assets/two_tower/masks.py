@@ -82,7 +82,7 @@ class FalseNegatives:
         return bool(self.candidates.of_batch.any())
 
     def leave_out(self, first: int, scores: Tensor) -> tuple[Int64s, tuple[int, int, int]]:
-        """Set the scores float [t, S] of the rows from `first` on to -∞ in the columns that they leave out.
+        """Set the scores float [t, S and more] of the rows from `first` on to -∞ in the columns that they leave out.
 
         Returns:
             How many candidates each row keeps, without its own positive, int64 [t]; and how many each of the first
@@ -117,7 +117,7 @@ class SharedMask:
         self._share, self._counts, self._known = config.positive_aware_share, counts, false_negatives
 
     def leave_out(self, first: int, scores: Tensor, positive: Tensor) -> Int64s:
-        """Set the scores float [t, S] of the rows from `first` on to -∞ where a candidate is no negative.
+        """Set the scores float [t, S and more] of the rows from `first` on to -∞ where a candidate is no negative.
 
         Left out are the false negatives that are known, and what `positive_aware_share` names.
 
@@ -132,8 +132,9 @@ class SharedMask:
         left, known = self._known.leave_out(first, scores)
         close_ones = 0
         if self._share is not None:
-            close = (scores > self._share * positive[:, None]) & (positive > 0)[:, None]
-            scores.masked_fill_(close, float("-inf"))
+            of_candidates = scores[:, : len(self._known.candidates)]
+            close = (of_candidates > self._share * positive[:, None]) & (positive > 0)[:, None]
+            of_candidates.masked_fill_(close, float("-inf"))
             taken = close.numpy() @ self._known.candidates.count
             close_ones = int(taken.sum())
             left = left - taken
