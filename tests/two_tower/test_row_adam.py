@@ -107,3 +107,14 @@ def test_rows_without_a_gradient_stay_as_they_are() -> None:
         optimizer.step()
         moved = (table.weight.detach() != before).any(dim=1).nonzero().flatten().tolist()
         assert moved == ids
+
+
+def test_dense_parameters_become_parts_of_one_row() -> None:
+    matrix, scalar = torch.nn.Parameter(torch.arange(6.0).view(2, 3)), torch.nn.Parameter(torch.tensor(7.0))
+    optimizer = RowAdam([], [matrix, scalar], lr=0.1)
+    assert optimizer.row.tolist() == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 7.0]
+    with torch.no_grad():
+        matrix[1, 0] = 9.0
+    optimizer.row[-1] = 8.0
+    assert optimizer.row[3] == 9.0
+    assert scalar.item() == 8.0

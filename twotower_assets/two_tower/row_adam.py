@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from twotower_assets.two_tower.compiled import compiled_parallel
+from twotower_assets.two_tower.dense_row import as_one_row, parts_of
 from twotower_assets.two_tower.item_sets import Int64s
 from twotower_assets.two_tower.tables import Table
 from twotower_assets.two_tower.weight_average import NO_AVERAGE, OfTable, WeightAverage, catch_up_row
@@ -58,17 +59,15 @@ class RowAdam:
     ) -> None:
         self._lr, self._betas, self._epsilon = lr, betas, epsilon
         self._tables = list(tables)
-        self._dense: list[Tensor] = list(dense)
+        self._dense = list(dense)
+        self.row = as_one_row(self._dense)
+        """Of all that is dense, float32 [n]."""
+        self._gradient = torch.zeros_like(self.row)
+        self._gradients = parts_of(self._gradient, self._dense)
         self._of_table = [Moments.of(*one.weight.shape) for one in self._tables]
-        sizes = [one.numel() for one in self._dense]
-        self._of_dense = Moments.of(1, sum(sizes))
-        self._rows = torch.zeros(2, sum(sizes))
-        self._parts, self._gradients = (
-            [part.view(one.shape) for part, one in zip(torch.split(row, sizes), self._dense, strict=True)]
-            for row in self._rows
-        )
+        self._of_dense = Moments.of(1, len(self.row))
         decays = [lr * weight_decay if one.ndim else 0.0 for one in self._dense]
-        self._decay = np.repeat(np.array(decays, np.float32), sizes)
+        self._decay = np.repeat(np.array(decays, np.float32), [one.numel() for one in self._dense])
         self._no_decay = np.zeros(max((one.weight.shape[1] for one in self._tables), default=0), np.float32)
 
     def zero_grad(self) -> None:
@@ -90,10 +89,8 @@ class RowAdam:
                 self._update(moments, table.weight.numpy(), *table.gradient, self._no_decay, of_average)
         if self._dense:
             torch._foreach_copy_(self._gradients, [_gradient(one) for one in self._dense])
-            torch._foreach_copy_(self._parts, self._dense)
-            row, gradient = self._rows.numpy()
-            self._update(self._of_dense, row[None], ONE_ROW, gradient[None], self._decay, NO_AVERAGE)
-            torch._foreach_copy_(self._dense, self._parts)
+            rows = self.row[None].numpy(), ONE_ROW, self._gradient[None].numpy()
+            self._update(self._of_dense, *rows, self._decay, NO_AVERAGE)
 
     def state(self) -> dict[str, Tensor]:
         """Moments and steps of each table, then of what is dense."""

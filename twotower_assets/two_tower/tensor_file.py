@@ -34,7 +34,8 @@ def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> None:
     """Write to a temporary name beside `path`, flush to the disk, and rename. Raises OSError where the disk refuses."""
-    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # Copies: safetensors refuses tensors that share memory.
+    contiguous = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     text = json.dumps(description)
     digest = hashlib.sha256((tensors_digest(contiguous) + text).encode()).hexdigest()
     # One key only: safetensors writes several in no fixed order, and equal contents must give equal bytes.

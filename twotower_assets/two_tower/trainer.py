@@ -38,7 +38,8 @@ class Trainer:
         )
         self.average: WeightAverage | None = None
         if config.average_half_life is not None:
-            self.average = WeightAverage(self.towers, config.average_half_life, -(-len(data) // config.batch_size))
+            steps = -(-len(data) // config.batch_size)
+            self.average = WeightAverage(self.towers, self.optimizer.row, config.average_half_life, steps)
 
     @property
     def served(self) -> Towers:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from twotower_assets.two_tower.compiled import compiled, compiled_parallel
+from twotower_assets.two_tower.dense_row import as_one_row
 from twotower_assets.two_tower.item_sets import Int64s
 from twotower_assets.two_tower.towers import Towers
 
@@ -29,8 +30,8 @@ class WeightAverage:
     once at the end of an epoch: no step passes over a table.
     """
 
-    def __init__(self, towers: Towers, half_life: float, steps: int) -> None:
-        """`half_life` in epochs, of `steps` steps each."""
+    def __init__(self, towers: Towers, dense: Tensor, half_life: float, steps: int) -> None:
+        """`dense` float32 [n]: the row of `towers.dense_parameters()`; `half_life` in epochs, of `steps` steps each."""
         self.towers = copy.deepcopy(towers)
         self._kept = 0.5 ** (1.0 / steps / half_life)
         self._steps = 0
@@ -38,10 +39,7 @@ class WeightAverage:
             (average.weight, table, np.zeros(len(table), np.int64))
             for average, table in zip(self.towers.tables(), towers.tables(), strict=True)
         ]
-        of_tables = {id(table.weight) for table in towers.tables()}
-        pairs = zip(self.towers.parameters(), towers.parameters(), strict=True)
-        dense: list[tuple[Tensor, Tensor]] = [pair for pair in pairs if id(pair[1]) not in of_tables]
-        self._dense = [average for average, _ in dense], [weight for _, weight in dense]
+        self._dense, self._average_of_dense = dense, as_one_row(self.towers.dense_parameters())
 
     def of_table(self, number: int) -> OfTable:
         """What a table's update needs to bring the average of the rows that it changes up to date before it does."""
@@ -53,7 +51,7 @@ class WeightAverage:
         """Take in the weights after a step."""
         self._steps += 1
         share = (1.0 - self._kept) / (1.0 - self._kept**self._steps)
-        torch._foreach_lerp_(*self._dense, share)
+        self._average_of_dense.lerp_(self._dense, share)
 
     @torch.no_grad()
     def catch_up(self) -> None:
