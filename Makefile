@@ -11,7 +11,7 @@ demo: $(VENV)/installed ## set up, run MovieLens-100K through the whole graph, p
 test: $(VENV)/installed ## run all tests
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-bench: $(VENV)/installed ## every benchmark in its short form, some ten minutes
+bench: $(VENV)/installed ## every benchmark in its short form, five to ten minutes
 	$(BIN)/python benchmarks/training_throughput.py --short
 	$(BIN)/python benchmarks/time_to_quality.py --short
 	$(BIN)/python benchmarks/feature_sql.py --short

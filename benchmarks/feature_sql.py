@@ -24,7 +24,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import shutil
 import statistics
 import subprocess
@@ -41,6 +40,7 @@ import polars as pl
 import pyarrow as pa
 from rich.console import Console
 from rich.table import Table as Printed
+from timing import peak_resident_set
 
 from twotower_assets.assets.features import stage_feature
 from twotower_assets.evaluation.buckets import HEAD_PERCENT, MID_PERCENT
@@ -268,8 +268,8 @@ def measure(folder: Path, engine: str, feature: str, memory_limit: str) -> dict[
     """Run one engine in this process; give its seconds, rows and largest resident set."""
     started = time.perf_counter()
     rows = ENGINES[engine](folder, feature, memory_limit)
-    seconds, peak = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    return {"seconds": seconds, "rows_made": rows, "peak_gib": peak}
+    seconds = time.perf_counter() - started
+    return {"seconds": seconds, "rows_made": rows, "peak_gib": peak_resident_set() / 1024}
 
 
 def in_a_process(work: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -38,6 +37,16 @@ class Spread:
         return f"{self.median:{form}}{low_to_high}"
 
 
+def peak_resident_set() -> float:
+    """The most memory that this process held since it was started, in MiB.
+
+    `ru_maxrss` would count what the process held that started it.
+    """
+    status = Path("/proc/self/status").read_text()
+    peak = next(line for line in status.splitlines() if line.startswith("VmHWM"))
+    return int(peak.split()[1]) / 1024
+
+
 def alternate(measures: Mapping[str, Callable[[], float]], rounds: int, warm_ups: int = 1) -> dict[str, list[float]]:
     """What each measure gave in each round, in the order A B C A B C …, after rounds that are thrown away."""
     found: dict[str, list[float]] = {name: [] for name in measures}
@@ -51,6 +60,8 @@ def alternate(measures: Mapping[str, Callable[[], float]], rounds: int, warm_ups
 
 def machine() -> dict[str, Any]:
     """Processor, usable cores, threads of torch, versions, and whether the processor multiplies in bfloat16."""
+    import torch  # not above: a process whose memory is measured need not hold it
+
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
     fields = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}

@@ -25,7 +25,7 @@ import peers
 import pyarrow as pa
 import torch
 from peers import Peer, PeerMissingError, Work
-from timing import Spread, machine_line, print_table, write_json_lines
+from timing import Spread, machine_line, peak_resident_set, print_table, write_json_lines
 
 from twotower_assets.two_tower.batches import epoch_generator, spread_batches
 from twotower_assets.two_tower.config import TrainingConfig
@@ -154,9 +154,7 @@ def train_and_tell_memory(batch_size: int) -> None:
     train = platform(training_set(work, config), config)
     Path("/proc/self/clear_refs").write_text("5")  # the peak so far was that of building the training set
     train(max(5, 40_000 // batch_size))
-    status = Path("/proc/self/status").read_text()
-    peak = next(line for line in status.splitlines() if line.startswith("VmHWM"))
-    print(json.dumps({"mib": int(peak.split()[1]) / 1024}))
+    print(json.dumps({"mib": peak_resident_set()}))
 
 
 def main() -> None:
