@@ -20,10 +20,7 @@ from twotower_assets.two_tower.towers import Towers
 
 @dataclass(frozen=True)
 class Plain(Softmax):
-    """Besides, the scores [B, S + K] of all candidates, corrected, and of the positives [B], with gradients; and which
-
-    candidates are masked.
-    """
+    """With the corrected scores of all candidates [B, S + K] and of the positives [B], and which are masked."""
 
     scores: Tensor
     mask: Tensor

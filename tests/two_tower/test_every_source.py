@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -184,6 +185,25 @@ def one_step(market, rows: list[int], **changes) -> float:
     loss.backward()
     assert all(gradient.isfinite().all() for gradient in gradients_of(towers).values())
     return loss.value
+
+
+@pytest.mark.parametrize(("names", "correction"), CASES)
+def test_frequencies_that_change_go_with_every_source(logged_market, names: tuple[str, ...], correction: str) -> None:
+    loss = one_step(
+        logged_market, list(range(40)), negatives=negatives(*names), correction=correction, proposal="streaming"
+    )
+    assert math.isfinite(loss)
+    assert loss > 0
+
+
+def test_sources_of_equally_many_sets_are_told_apart(logged_market) -> None:
+    data = logged_market.configured(negatives=negatives("in_batch", "category", "context")).training_set()
+    config = logged_market.configured(negatives=negatives("in_batch", "category", "context")).config
+    sources = Objective(data, config).sources
+    one, other = sources.differ_by_row
+    assert one != other
+    same = replace(one)
+    assert same not in [one, other]
 
 
 EDGES = {

@@ -191,3 +191,21 @@ def test_a_batch_of_one_has_nothing_left(data: TrainingSet) -> None:
     assert one.shared(Batch(data, np.array([3])), np.zeros(0, np.int64)) == [[]]
     assert one.own(Batch(data, np.array([3])), np.zeros((1, 0), np.int64)) == [[]]
     assert sum(one.counts.masked.values()) == 0
+
+
+def test_products_in_bfloat16_with_columns_that_do_not_count_are_masked_alike(data: TrainingSet) -> None:
+    batch, items = Batch(data, ROWS), np.array([1, 2, 3, 4, 5])
+    ones = np.ones_like(items)
+    candidates = Candidates(items, 2 * ones, 0 * ones, -ones)
+    scores = torch.randn(5, 5, generator=torch.Generator().manual_seed(1)).bfloat16()
+    positive = torch.full((5,), 0.5)
+    found, counted = [], []
+    for tile in (scores.float(), torch.cat([scores, torch.full((5, 27), 9.0).bfloat16()], dim=1)):
+        one = Masks("clicked", share=0.9)
+        one.of(batch, candidates).leave_out(0, tile, positive)
+        found.append((tile[:, :5] == -torch.inf).tolist())
+        counted.append(one.counts)
+    assert found[0] == found[1]
+    assert counted[0] == counted[1]
+    assert counted[0].masked["positive_aware"] > 0
+    assert (tile[:, 5:] == 9.0).all()

@@ -170,9 +170,8 @@ def test_held_out_clicks_show_how_much_popularity_a_trained_model_lacks(name: st
 
 def flipped(monkeypatch: pytest.MonkeyPatch) -> None:
     """The correction is added instead of subtracted."""
-    for name in ("expected_count", "expected_of_every_row"):
-        rule = getattr(Sources, name)
-        monkeypatch.setattr(Sources, name, lambda *arguments, rule=rule: 1.0 / rule(*arguments))
+    rule = Sources._above_zero
+    monkeypatch.setattr(Sources, "_above_zero", lambda *arguments: 1.0 / rule(*arguments))
 
 
 def positive_uncorrected(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,12 +220,13 @@ def no_log_n(monkeypatch: pytest.MonkeyPatch) -> None:
     """The positive-excluded form forgets the number of negatives."""
     edit_of = Objective._edit
 
-    def without_n(self, *arguments):
-        edit = edit_of(self, *arguments)
+    def without_n(self, drawn, candidates):
+        edit = edit_of(self, drawn, candidates)
 
         def forgetful(first, scores, pairs):
             of_positives, of_candidates = edit(first, scores, pairs)
-            return of_positives - (scores > -torch.inf).sum(dim=1).clamp_min(1).log(), of_candidates
+            left = (scores[:, : len(candidates)] > -torch.inf).sum(dim=1)
+            return of_positives - left.clamp_min(1).log(), of_candidates
 
         return forgetful
 

@@ -39,7 +39,7 @@ def widened(number: Any) -> Any:
 def stored(number: Any, array: npt.NDArray[Any]) -> Any:
     """A number as `array` holds it: of uint16 the nearest, of two the even one; in compiled loops alone.
 
-    NaN may come out as ∞.
+    NaN may come out as a number or ∞.
     """
     raise NotImplementedError
 

@@ -1,7 +1,8 @@
 """Loops over integers, over the rows they name, and over scores, that no array operation does in one pass.
 
 Here: how such functions are compiled, by Numba, once per machine and without Python's lock, and on how many threads the
-parallel ones run. Not here: the functions, which stand beside what they are for.
+parallel ones run. Not here: the functions, which stand beside what they are for. A function is compiled anew when its
+own file has changed; after a change of one in another file that it calls (`bfloat16.py`, `exponential.py`), touch it.
 """
 
 from __future__ import annotations

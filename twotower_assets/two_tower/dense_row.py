@@ -19,7 +19,10 @@ def parts_of(row: Tensor, parameters: Sequence[nn.Parameter]) -> list[Tensor]:
 
 
 def as_one_row(parameters: Sequence[nn.Parameter]) -> Tensor:
-    """A row float [n] with the numbers of the parameters, whose memory it is from now on."""
+    """A row float [n] with the numbers of the parameters, whose memory it is from now on.
+
+    They may be written to, but not be moved: another row, or `to` another type, would leave this one behind.
+    """
     if not parameters:
         return torch.zeros(0)
     row = torch.cat([one.detach().reshape(-1) for one in parameters])

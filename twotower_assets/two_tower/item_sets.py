@@ -1,8 +1,7 @@
 """Sets of items: what a user clicked, what a category holds.
 
 Here: the container, membership of many pairs at once, where items stand in a list and which are in it, and seeded
-uniform draws. Not here:
-what the sets mean.
+uniform draws. Not here: what the sets mean.
 """
 
 from __future__ import annotations

@@ -85,8 +85,9 @@ def sampled_softmax(
         terms: float [B, 1 + K], -∞ where there is no candidate.
         weights: float [B], not negative: the loss is their mean.
         edit: See `Edit`; it has no gradient.
-        bfloat16: Products of matrices round their factors and results to bfloat16, accumulating in float32; everything
-            else stays in the precision of `queries`.
+        bfloat16: Products of matrices round their factors and results to bfloat16, accumulating in float32, and so the
+            gradients of scores that they are made of, and that `offsets` sum; everything else stays in the precision
+            of `queries`.
         learned_offsets: Whether anybody wants their gradient, which otherwise is 0.
 
     Returns:
@@ -136,7 +137,8 @@ def _soften(
     """Turns scores into the gradients of the loss by them, as far as they are candidates; gives the loss of the rows.
 
     Args:
-        scores: [t, S and more, which become 0], to which `offsets` [S] come, and `added` [t, S], or [t, 0] for nothing.
+        scores: [t, S and more, which become 0], to which `offsets` [S] come, and `added` [t, as many], or [t, 0] for
+            nothing.
         pairs: [t, 1 + K], of the positives, then of what the rows have for themselves, to which `terms` [t, 1 + K]
             come, and `of_positives` [t] or [0] to the first; made gradients too.
         terms: See above.

@@ -140,7 +140,7 @@ class Weighted:
         return expected
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Grouped:
     """Each row draws uniformly from the set of its group; `group_of_pair` int64 [N] is -1 where there is none."""
 

@@ -37,7 +37,7 @@ Generator = np.random.Generator
 
 @dataclass(frozen=True)
 class Loss:
-    """The loss of a batch, and what adds its gradients to those of the towers; to be called once."""
+    """The loss of a batch, and what makes its gradients, of towers that have none; to be called once."""
 
     value: float
     backward: Callable[[], None]

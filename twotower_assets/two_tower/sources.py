@@ -173,11 +173,12 @@ class Sources:
             if pairs not in self._of_every_item:
                 self._of_every_item[pairs] = self._alike(batch, np.arange(len(self._data.item_counts)))
             return self._of_every_item[pairs][items]
-        return self._alike(batch, items.reshape(-1)).reshape(items.shape)
+        return self._alike(batch, items)
 
     def _alike(self, batch: Batch, items: Int64s) -> Float64s:
         sources = [one for one in self._all() if one not in self.differ_by_row]
-        every_row: Float64s = self._above_zero(batch, total_expected_count(sources, batch, items))[0]
+        total = total_expected_count(sources, batch, items.reshape(-1))[0]  # one number where there is no source
+        every_row: Float64s = np.broadcast_to(self._above_zero(batch, total), (items.size,)).reshape(items.shape)
         return every_row
 
     def expected_of_each_row(self, rows: Batch, items: Int64s) -> Float64s:

@@ -34,8 +34,7 @@ def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> None:
     """Write to a temporary name beside `path`, flush to the disk, and rename. Raises OSError where the disk refuses."""
-    # Copies: safetensors refuses tensors that share memory.
-    contiguous = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    contiguous = {name: _of_its_own(tensor.detach().cpu().contiguous()) for name, tensor in tensors.items()}
     text = json.dumps(description)
     digest = hashlib.sha256((tensors_digest(contiguous) + text).encode()).hexdigest()
     # One key only: safetensors writes several in no fixed order, and equal contents must give equal bytes.
@@ -50,6 +49,11 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], description: Mappin
         raise OSError(f"cannot write {path}: {error}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _of_its_own(tensor: Tensor) -> Tensor:
+    """The tensor, or a copy where it is a part of another: safetensors refuses tensors that share memory."""
+    return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -38,7 +38,7 @@ class SideEmbedding(nn.Module):
         self.numeric = nn.Linear(len(encoder.numeric), config.dimensions, bias=False) if encoder.numeric else None
 
     def vjp(self, ids: Tensor, categorical: Tensor, numeric: Tensor) -> tuple[Tensor, Callable[[Tensor], None]]:
-        """int64 [n], int64 [n, c], float [n, m] to float [n, d], and what adds to the weights' gradients by its own."""
+        """int64 [n], int64 [n, c], float [n, m] to float [n, d], and what makes the weights' gradients of its own."""
         total, pull_ids = self.ids.vjp(ids)
         pulls = [pull_ids]
         for column, table in enumerate(self.categorical):
@@ -106,13 +106,15 @@ class Towers(nn.Module):
 
     def embed_items(self, ids: Tensor, categorical: Tensor, numeric: Tensor) -> Tensor:
         """Vectors float32 [n, d] of length 1 of n items: int64 [n], int64 [n, c], float32 [n, m]."""
-        return self.items_vjp(ids, categorical, numeric)[0]
+        with torch.no_grad():
+            unit: Tensor = self.item_mlp(self.item_side.vjp(ids, categorical, numeric)[0])
+        return unit
 
     @torch.no_grad()
     def queries_vjp(
         self, ids: Tensor, categorical: Tensor, numeric: Tensor, offsets: Tensor, values: Tensor
     ) -> tuple[Tensor, Callable[[Tensor], None]]:
-        """As `embed_users`, times 1/τ; and what takes the gradient of that and adds to those of the weights."""
+        """As `embed_users`, times 1/τ; and what makes the weights' gradients of the gradient of that."""
         inputs, pull_inputs = self._user_inputs(ids, categorical, numeric, offsets, values)
         scale = math.exp(self.log_inverse_temperature.item())
         if self.log_inverse_temperature.requires_grad:
@@ -130,7 +132,7 @@ class Towers(nn.Module):
 
     @torch.no_grad()
     def items_vjp(self, ids: Tensor, categorical: Tensor, numeric: Tensor) -> tuple[Tensor, Callable[[Tensor], None]]:
-        """As `embed_items`; and what takes the gradient of that and adds to those of the weights."""
+        """As `embed_items`; and what makes the weights' gradients of the gradient of that."""
         inputs, pull_inputs = self.item_side.vjp(ids, categorical, numeric)
         vectors, pull_mlp = self.item_mlp.vjp(inputs)
         return vectors, lambda gradient: pull_inputs(pull_mlp(gradient))
