@@ -42,9 +42,8 @@ def plain_softmax(
 ) -> Plain:
     """As `sampled_softmax`."""
     inputs = [one.detach().clone().requires_grad_() for one in (queries, vectors, shared, offsets, terms)]
-    queries, vectors, shared, offsets, terms = inputs
     with torch.enable_grad():
-        loss, scores, mask, positive = _plain(queries, vectors, shared, offsets, places, terms, weights, edit)
+        loss, scores, mask, positive = _plain(inputs, places, weights, edit)
         scores.retain_grad()
         positive.retain_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -53,15 +52,9 @@ def plain_softmax(
 
 
 def _plain(
-    queries: Tensor,
-    vectors: Tensor,
-    shared: Tensor,
-    offsets: Tensor,
-    places: npt.NDArray[np.int64],
-    terms: Tensor,
-    weights: Tensor,
-    edit: Edit | None,
+    inputs: list[Tensor], places: npt.NDArray[np.int64], weights: Tensor, edit: Edit | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    queries, vectors, shared, offsets, terms = inputs
     products = queries @ shared.T
     pairs = torch.einsum("bd,bkd->bk", queries, vectors[torch.from_numpy(places)])
     edited, edited_pairs = products.detach().clone(), pairs.detach().clone()
