@@ -29,14 +29,14 @@ from pathlib import Path
 import dagster as dg
 from timing import Spread, alternate, machine, machine_line, print_table
 
-from twotower_assets.movielens import fetch_movielens
+from twotower_assets.datasets.movielens import fetch_movielens
 from twotower_assets.settings import load_settings
 
 TWOTOWER = [sys.executable, "-c", "from twotower_assets.cli import app; app()"]
 PHASES = ("features, first half", "features, second half", "training and report")
 CHECKS = "_checks"
 PROCESS = "process"
-DEFINITIONS = "import dagster; from twotower_assets.definitions import build_definitions; build_definitions()"
+DEFINITIONS = "import dagster; from twotower_assets.defs.build import build_definitions; build_definitions()"
 START_UPS = {
     "twotower --help": [*TWOTOWER, "--help"],
     "twotower sql": [*TWOTOWER, "sql", "SELECT count(*) FROM items"],
@@ -48,7 +48,7 @@ START_UPS = {
     "definitions, and what training imports": [
         sys.executable,
         "-c",
-        f"{DEFINITIONS}; from twotower_assets.assets import recipe_training; "
+        f"{DEFINITIONS}; from twotower_assets.experiments import train_recipe as recipe_training; "
         "from twotower_assets.two_tower import checkpoint, training",
     ],
 }

@@ -25,8 +25,9 @@ import numpy as np
 import polars as pl
 from recipes import BASELINE, DATA_SETS, HERE, KUAIRAND, TUNED, DataSet
 
-from twotower_assets.assets.recipe_training import Training, train_recipe
-from twotower_assets.two_tower.recipes import load_recipes
+from twotower_assets.experiments.train_recipe import train_recipe
+from twotower_assets.experiments.training_request import Training
+from twotower_assets.recipes.recipes import load_recipes
 
 NEIGHBOURS = 20
 

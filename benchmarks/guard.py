@@ -23,14 +23,14 @@ import numpy as np
 import training_throughput
 from timing import Spread, alternate, machine_line, print_table
 
-from twotower_assets.event_log import speed_up_sqlite_event_log
-from twotower_assets.two_tower.batches import spread_batches
+from twotower_assets.defs.event_log import speed_up_sqlite_event_log
+from twotower_assets.two_tower.sampling.batches import spread_batches
 
 HERE = Path(__file__).resolve().parent
 DAYS = dg.DailyPartitionsDefinition("2024-01-01", end_date="2024-07-01")
 LOCAL_EVENT_LOG = """
 event_log_storage:
-  module: twotower_assets.event_storage
+  module: twotower_assets.defs.event_storage
   class: LocalEventLog
   config: {{base_dir: "{home}"}}
 """

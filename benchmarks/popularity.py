@@ -21,14 +21,15 @@ from unittest.mock import patch
 import numpy as np
 from recipes import HERE, KUAIRAND, PARTS, TUNED, DataSet, movielens_ratings
 
-from twotower_assets.assets.model_evaluation import Judged, diagnostic_rows, judge_checkpoint
-from twotower_assets.assets.recipe_training import Training, train_recipe
 from twotower_assets.evaluation.buckets import HEAD, popularity_buckets
 from twotower_assets.evaluation.ranking import recall_at_k, restrict, top_k
-from twotower_assets.two_tower import objective
-from twotower_assets.two_tower.config import TrainingConfig
-from twotower_assets.two_tower.dataset import TrainingSet
-from twotower_assets.two_tower.recipes import load_recipes
+from twotower_assets.experiments.evaluate_model import Judged, diagnostic_rows, judge_checkpoint
+from twotower_assets.experiments.train_recipe import train_recipe
+from twotower_assets.experiments.training_request import Training
+from twotower_assets.recipes.config import TrainingConfig
+from twotower_assets.recipes.recipes import load_recipes
+from twotower_assets.two_tower.data.training_set import TrainingSet
+from twotower_assets.two_tower.loss import objective
 
 
 def nothing_given_back(data: TrainingSet, _config: TrainingConfig) -> np.ndarray:

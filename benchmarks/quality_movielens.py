@@ -48,14 +48,14 @@ import torch
 
 from twotower_assets.evaluation.baselines import ease, most_popular
 from twotower_assets.evaluation.buckets import HEAD, popularity_buckets
-from twotower_assets.evaluation.popularity import coverage_at_k
+from twotower_assets.evaluation.popularity_metrics import coverage_at_k
 from twotower_assets.evaluation.ranking import Ragged, ndcg_at_k, recall_at_k, restrict, top_k
 from twotower_assets.evaluation.scores import inner_products
-from twotower_assets.two_tower.config import TrainingConfig
-from twotower_assets.two_tower.dataset import TrainingSet, build_training_set
-from twotower_assets.two_tower.embedding import Embedder
-from twotower_assets.two_tower.towers import Towers
-from twotower_assets.two_tower.training import train
+from twotower_assets.recipes.config import TrainingConfig
+from twotower_assets.two_tower.data.training_set import TrainingSet, build_training_set
+from twotower_assets.two_tower.towers.compiled_towers import Towers
+from twotower_assets.two_tower.towers.embedding import Embedder
+from twotower_assets.two_tower.training.loop import train
 
 EPOCHS = 5
 HELD_OUT_AFTER = 0.8
@@ -311,7 +311,7 @@ def main() -> None:
 
 
 def fetched() -> Path:
-    from twotower_assets.movielens import fetch_movielens
+    from twotower_assets.datasets.movielens import fetch_movielens
     from twotower_assets.settings import load_settings
 
     return fetch_movielens(load_settings().cache_folder / "movielens")

@@ -43,18 +43,19 @@ import polars as pl
 import pyarrow as pa
 import quality_movielens as ratings_protocol
 
-from twotower_assets.assets.declaration import code_files, code_version
-from twotower_assets.assets.hold_out import HoldOut, HoldOutRule, read_hold_out
-from twotower_assets.assets.recipe_evaluation import Judgement, Measured, compared_rows, data_fingerprint, judge
-from twotower_assets.assets.recipe_training import Training, train_recipe
-from twotower_assets.movielens import fetch_movielens
-from twotower_assets.platform import open_platform
+from twotower_assets.datasets.movielens import fetch_movielens
+from twotower_assets.defs.runs import dagster_instance, partition_days, run_job
+from twotower_assets.defs.specs import code_files, code_version
+from twotower_assets.experiments.evaluate_recipes import Judgement, Measured, compared_rows, data_fingerprint, judge
+from twotower_assets.experiments.hold_out import HoldOut, HoldOutRule, read_hold_out
+from twotower_assets.experiments.train_recipe import train_recipe
+from twotower_assets.experiments.training_request import Training
+from twotower_assets.recipes.recipes import load_recipes, recipe_named
 from twotower_assets.reporting import recipe_charts
 from twotower_assets.reporting.recipe_words import comparison_table, diagnostics_table, recommendation
-from twotower_assets.runs import dagster_instance, partition_days, run_job
 from twotower_assets.settings import Settings, load_settings
-from twotower_assets.two_tower.features import TrainingDataError
-from twotower_assets.two_tower.recipes import load_recipes, recipe_named
+from twotower_assets.two_tower.data.encoders import TrainingDataError
+from twotower_assets.workspace import open_workspace
 
 HERE = Path(__file__).resolve().parent
 TUNED = HERE / "recipes_tuned.json"
@@ -141,14 +142,14 @@ DATA_SETS: dict[str, Callable[[Path, Path], DataSet]] = {
 
 
 def _through_the_platform(name: str, settings: Settings) -> DataSet:
-    platform = open_platform(settings)
-    with dagster_instance(platform) as instance:
-        first, last = partition_days(platform)
-        if not platform.lake.exists:
-            run_job(platform, instance, "features_job", first, last, log_level="WARNING")
+    workspace = open_workspace(settings)
+    with dagster_instance(workspace) as instance:
+        first, last = partition_days(workspace)
+        if not workspace.lake.exists:
+            run_job(workspace, instance, "features_job", first, last, log_level="WARNING")
     rule = HoldOutRule.of(settings, settings.window_days)
-    with platform.lake.reader() as con:
-        return DataSet(name, read_hold_out(con, rule, last, platform.lake.snapshot(con), exposures=True), rule)
+    with workspace.lake.reader() as con:
+        return DataSet(name, read_hold_out(con, rule, last, workspace.lake.snapshot(con), exposures=True), rule)
 
 
 class Kept:

@@ -43,10 +43,10 @@ from safetensors.numpy import save_file
 
 from twotower_assets.evaluation.baselines import ease
 from twotower_assets.evaluation.scores import inner_products, popularity_weighted
+from twotower_assets.recipes.recipes import load_recipes, recipe_named
 from twotower_assets.two_tower.checkpoint import save_checkpoint
-from twotower_assets.two_tower.recipes import load_recipes, recipe_named
-from twotower_assets.two_tower.towers import Towers
-from twotower_assets.two_tower.training import train
+from twotower_assets.two_tower.towers.compiled_towers import Towers
+from twotower_assets.two_tower.training.loop import train
 
 METRIC = "recall@20"
 RECIPE = "logq"  # TrainingConfig() as it stands, which quality_movielens.py rates
@@ -147,7 +147,7 @@ class _AboveBarError(Exception):
 
 
 @dataclass
-class Platform(Learner):
+class Workspace(Learner):
     """`train` with a shipped recipe."""
 
     recipe: str = RECIPE
@@ -285,7 +285,7 @@ def learners(epochs: int, recipes: list[str], *, short: bool) -> list[Learner]:
         Factorization("ALS (implicit)", als),
         Textbook("textbook loop", loop, epochs),
         Textbook("textbook loop, sparse", loop, epochs, sparse=True),
-        *(Platform(f"twotower_assets, {name}", epochs=2 if short else EPOCHS, recipe=name) for name in recipes),
+        *(Workspace(f"twotower_assets, {name}", epochs=2 if short else EPOCHS, recipe=name) for name in recipes),
     ]
 
 

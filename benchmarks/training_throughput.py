@@ -27,12 +27,12 @@ import torch
 from peers import Peer, PeerMissingError, Work
 from timing import Spread, machine_line, peak_resident_set, print_table, write_json_lines
 
-from twotower_assets.two_tower.batches import epoch_generator, spread_batches
-from twotower_assets.two_tower.config import TrainingConfig
-from twotower_assets.two_tower.dataset import TrainingSet, build_training_set
-from twotower_assets.two_tower.prefetch import prefetched
-from twotower_assets.two_tower.recipes import load_recipes
-from twotower_assets.two_tower.training import Trainer
+from twotower_assets.recipes.config import TrainingConfig
+from twotower_assets.recipes.recipes import load_recipes
+from twotower_assets.two_tower.data.training_set import TrainingSet, build_training_set
+from twotower_assets.two_tower.sampling.batches import epoch_generator, spread_batches
+from twotower_assets.two_tower.training.loop import Trainer
+from twotower_assets.two_tower.training.prefetch import prefetched
 
 SMALL = {"n_users": 6_040, "n_items": 3_706, "n_pairs": 1_000_000}
 LARGE = {"n_users": 1_000_000, "n_items": 200_000, "n_pairs": 2_000_000}
@@ -66,7 +66,7 @@ def config_of(work: Work, recipe: str, **changes: Any) -> TrainingConfig:
     return load_recipes()[recipe].config(**towers, **changes)
 
 
-def platform(data: TrainingSet, config: TrainingConfig) -> Peer:
+def workspace(data: TrainingSet, config: TrainingConfig) -> Peer:
     """The loop of `training.train`, without validation."""
     trainer = Trainer(data, config)
 
@@ -89,9 +89,9 @@ def compared(
     work = peers.zipf_work(**{"small": SMALL, "large": LARGE}[size], batch_size=batch_size)
     data = training_set(work, config_of(work, "logq"))
     makers: dict[str, Callable[[], Peer]] = {
-        OURS: lambda: platform(data, config_of(work, "logq")),
-        "twotower_assets, best": lambda: platform(data, config_of(work, "best")),
-        "twotower_assets, logq, float32": lambda: platform(data, config_of(work, "logq", products="float32")),
+        OURS: lambda: workspace(data, config_of(work, "logq")),
+        "twotower_assets, best": lambda: workspace(data, config_of(work, "best")),
+        "twotower_assets, logq, float32": lambda: workspace(data, config_of(work, "logq", products="float32")),
         "textbook": lambda: peers.textbook(work),
         "textbook, SparseAdam": lambda: peers.textbook(work, sparse=True),
         "textbook, SparseAdam, sliced": lambda: peers.textbook(work, sparse=True, batches="sliced"),
@@ -151,7 +151,7 @@ def train_and_tell_memory(batch_size: int) -> None:
     """What `peak_memory` starts."""
     work = peers.zipf_work(**SMALL, batch_size=batch_size)
     config = config_of(work, "logq")
-    train = platform(training_set(work, config), config)
+    train = workspace(training_set(work, config), config)
     Path("/proc/self/clear_refs").write_text("5")  # the peak so far was that of building the training set
     train(max(5, 40_000 // batch_size))
     print(json.dumps({"mib": peak_resident_set()}))

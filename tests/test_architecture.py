@@ -7,19 +7,42 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 import twotower_assets
 from twotower_assets.lake.tables import TABLES
 
 PACKAGE = Path(twotower_assets.__file__).parent
-MAY_IMPORT = {
-    "lake": set(),
-    "two_tower": set(),
-    "retrieval": set(),
-    "evaluation": set(),
+ROOMS = (
+    "core",
+    "settings",
+    "recipes",
+    "lake",
+    "datasets",
+    "two_tower",
+    "retrieval",
+    "evaluation",
+    "reporting",
+    "checks",
+    "workspace",
+    "experiments",
+    "serving",
+    "defs",
+    "components",
+    "definitions",
+    "event_storage",
+    "cli",
+)
+"""From the ground up: a file imports its own room and those before it."""
+MIDDLE = ("recipes", "lake", "datasets", "two_tower", "retrieval", "evaluation", "reporting", "checks")
+KNOWN_TO_THE_MIDDLE = {
+    "datasets": {"lake"},
+    "two_tower": {"recipes"},
     "reporting": {"evaluation"},
+    "checks": {"lake"},
 }
+"""The rooms of the middle do not know each other, except for these; what joins them is `experiments`."""
+TOWER_ROOMS = ("kernels", "data", "sampling", "towers", "loss", "optim", "training", "checkpoint")
+"""The order within `two_tower`."""
+MAY_IMPORT_DAGSTER = ("defs", "components", "definitions")
 HEAVY = ("torch", "faiss", "great_expectations")
 LONGEST_FILE = 400
 LOADING = """
@@ -27,7 +50,7 @@ import json, sys, time
 start = time.perf_counter()
 import dagster
 middle = time.perf_counter()
-from twotower_assets.definitions import build_definitions
+from twotower_assets.defs.build import build_definitions
 from twotower_assets.settings import Settings
 from pathlib import Path
 build_definitions(Settings(home=Path(sys.argv[1]), dataset="movielens"))
@@ -40,8 +63,8 @@ import sys
 from datetime import date
 from pathlib import Path
 import dagster as dg, duckdb
-from twotower_assets.assets.declaration import key_of
-from twotower_assets.definitions import build_definitions
+from twotower_assets.defs.specs import key_of
+from twotower_assets.defs.build import build_definitions
 from twotower_assets.settings import Settings
 home, checked, names = Path(sys.argv[1]), sys.argv[2] == "checked", sys.argv[3:]
 log = "SELECT 'ann' AS user_id, 'a' AS item_id, TIMESTAMP '2024-01-01 10:00' AS shown_at, true AS clicked"
@@ -50,8 +73,8 @@ for file, query in (("impressions", log), ("items", "SELECT 'a' AS item_id")):
 selection = dg.AssetSelection.assets(*(key_of(name) for name in names))
 job = dg.define_asset_job("steps", selection if checked else selection.without_checks())
 day = date(2024, 1, 1)
-platform = Settings(home=home, dataset="parquet", source_path=home, first_day=day, last_day=day, threads=1)
-definitions = dg.Definitions.merge(build_definitions(platform), dg.Definitions(jobs=[job]))
+settings = Settings(home=home, dataset="parquet", source_path=home, first_day=day, last_day=day, threads=1)
+definitions = dg.Definitions.merge(build_definitions(settings), dg.Definitions(jobs=[job]))
 result = definitions.resolve_job_def("steps").execute_in_process(partition_key=str(day))
 made = {event.asset_key.path[-1] for event in result.get_asset_materialization_events()}
 assert made == set(names), made
@@ -82,14 +105,53 @@ def imported(file: Path) -> Iterator[str]:
             yield from (f"{origin}.{alias.name}" for alias in node.names)
 
 
-@pytest.mark.parametrize("room", sorted(MAY_IMPORT))
-def test_a_room_imports_no_dagster_and_no_room_that_it_must_not_know(room: str) -> None:
-    for file in sorted((PACKAGE / room).rglob("*.py")):
-        for module in imported(file):
-            parts = module.split(".")
-            assert parts[0] not in ("dagster", "dagster_shared"), f"{file.name} imports {module}"
-            if parts[0] == "twotower_assets" and len(parts) > 1:
-                assert parts[1] in {room, *MAY_IMPORT[room]}, f"{file.name} imports {module}"
+def room_of(parts: tuple[str, ...]) -> str:
+    """The room of a module, given by its names below the package."""
+    return parts[0]
+
+
+FILES = sorted(file for file in PACKAGE.rglob("*.py") if file != PACKAGE / "__init__.py")
+
+
+def modules_of(file: Path) -> tuple[str, ...]:
+    """The names of a file's module below the package."""
+    return file.relative_to(PACKAGE).with_suffix("").parts
+
+
+def imported_here(file: Path) -> set[tuple[str, ...]]:
+    """The modules of this package that a file imports, by their names below it."""
+    return {tuple(parts[1:]) for name in imported(file) if (parts := name.split("."))[0] == "twotower_assets"} - {()}
+
+
+def test_every_file_is_in_a_room_of_the_list() -> None:
+    assert {room_of(modules_of(file)) for file in FILES} <= set(ROOMS)
+
+
+def test_dagster_is_imported_where_definitions_are_and_nowhere_else() -> None:
+    importing = {
+        room_of(modules_of(file))
+        for file in FILES
+        if any(name.split(".")[0] in ("dagster", "dagster_shared") for name in imported(file))
+    }
+    assert importing <= set(MAY_IMPORT_DAGSTER)
+
+
+def test_no_file_imports_a_room_above_its_own() -> None:
+    for file in FILES:
+        own = room_of(modules_of(file))
+        for module in imported_here(file):
+            other = room_of(module)
+            assert ROOMS.index(other) <= ROOMS.index(own), f"{file} imports {'.'.join(module)}"
+            if own in MIDDLE and other in MIDDLE:
+                assert other in {own, *KNOWN_TO_THE_MIDDLE.get(own, ())}, f"{file} imports {'.'.join(module)}"
+
+
+def test_no_part_of_the_two_towers_imports_one_above_its_own() -> None:
+    for file in sorted((PACKAGE / "two_tower").rglob("*.py")):
+        own = modules_of(file)[1]
+        for module in imported_here(file):
+            if module[0] == "two_tower" and len(module) > 1 and own != "__init__":
+                assert TOWER_ROOMS.index(module[1]) <= TOWER_ROOMS.index(own), f"{file} imports {'.'.join(module)}"
 
 
 def test_the_code_location_loads_fast_and_without_the_heavy_libraries(tmp_path: Path) -> None:

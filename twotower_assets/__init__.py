@@ -6,7 +6,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from twotower_assets.analysis import connect
+    from twotower_assets.workspace import connect
 
 __all__ = ["connect"]
 
@@ -15,6 +15,6 @@ def __getattr__(name: str) -> Any:
     """`connect`, imported when it is asked for: the command line and Dagster load without it."""
     if name != "connect":
         raise AttributeError(f"module 'twotower_assets' has no attribute {name!r}")
-    from twotower_assets.analysis import connect
+    from twotower_assets.workspace import connect
 
     return connect

@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from twotower_assets.checks.expectations import Expectation, Outcome, suite, validate
+from twotower_assets.checks.expectations import Expectation, suite, validate
+from twotower_assets.checks.outcome import Outcome
 from twotower_assets.lake.tables import TABLES, Column, Table
 
 GOOD_VALUES: dict[str, Any] = {

@@ -10,10 +10,10 @@ from typing import Any
 import duckdb
 import pytest
 
-from twotower_assets.checks.expectations import Outcome
 from twotower_assets.checks.gates import CHALLENGER_GATES, CHAMPION_GATES, GATES, judge
+from twotower_assets.checks.outcome import Outcome
+from twotower_assets.core.days import Days
 from twotower_assets.lake.tables import TABLES
-from twotower_assets.partitions import Days
 from twotower_assets.settings import Settings
 
 Insert = Callable[..., None]

@@ -14,7 +14,7 @@ import pytest
 from documentation.blocks import PROJECT, blocks_of
 from documentation.raw_data import csv_shop, kuairand, parquet_shop
 from documentation.reading import Demo, Reading, person_environment
-from twotower_assets.movielens import FILES
+from twotower_assets.datasets.movielens import FILES
 
 
 @pytest.fixture(scope="session")

@@ -18,10 +18,10 @@ MOST_ROWS = 1000
 
 
 def run_sql(text: str) -> None:
-    from twotower_assets.platform import open_platform
     from twotower_assets.settings import load_settings
+    from twotower_assets.workspace import open_workspace
 
-    with open_platform(load_settings()).lake.reader(transaction=False) as con:
+    with open_workspace(load_settings()).lake.reader(transaction=False) as con:
         for statement in con.extract_statements(text):
             relation = con.sql(statement.query)
             if relation is not None:

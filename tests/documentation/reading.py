@@ -185,9 +185,9 @@ def load_yaml(text: str, scratch: Path) -> None:
     from dagster._config import validate_config
     from dagster._core.instance.config import dagster_instance_config_schema
 
-    from twotower_assets.assets.champion import ChampionConfig
-    from twotower_assets.two_tower.config import TrainingConfig
-    from twotower_assets.two_tower.recipes import load_recipes
+    from twotower_assets.defs.assets.champion import ChampionConfig
+    from twotower_assets.recipes.config import TrainingConfig
+    from twotower_assets.recipes.recipes import load_recipes
 
     content = yaml.safe_load(text)
     assert isinstance(content, dict), f"a block of YAML is a mapping, not {content!r}"

@@ -77,8 +77,8 @@ def read_by_command(*command: str) -> Reading:
 def ways() -> dict[str, Callable[[], Reading]]:
     """How each way reads once."""
     import twotower_assets
-    from twotower_assets.platform import open_platform
     from twotower_assets.settings import load_settings
+    from twotower_assets.workspace import open_workspace
 
     kept: list[duckdb.DuckDBPyConnection] = []
 
@@ -92,7 +92,7 @@ def ways() -> dict[str, Callable[[], Reading]]:
             return read_in_one_transaction(con)
 
     def reader() -> Reading:
-        with open_platform(load_settings()).lake.reader(transaction=False) as con:
+        with open_workspace(load_settings()).lake.reader(transaction=False) as con:
             return read_in_one_transaction(con)
 
     def command(name: str) -> str:

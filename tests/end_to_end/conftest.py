@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from end_to_end.market import COMPARED, OWN_RECIPES, Built, Compared, build, copy_of, platform_in, run_recipe, twotower
-from twotower_assets.platform import Platform
+from end_to_end.market import COMPARED, OWN_RECIPES, Built, Compared, build, copy_of, run_recipe, twotower, workspace_in
+from twotower_assets.workspace import Workspace
 
 
 @pytest.fixture(scope="session")
@@ -17,9 +17,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 
 @pytest.fixture(scope="session")
-def trained(built: Built) -> Platform:
+def trained(built: Built) -> Workspace:
     """The platform of the trained home, not to be changed."""
-    return platform_in(built.home)
+    return workspace_in(built.home)
 
 
 @pytest.fixture(scope="session")
@@ -29,17 +29,17 @@ def compared(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Compared
     (home / "recipes.yaml").write_text(OWN_RECIPES, encoding="utf-8")
     changes = [text for name, value in COMPARED.items() for text in ("--set", f"{name}={value}")]
     for recipe in ("in_batch", "hard_exposure_1", "hard_category", "deep"):
-        run_recipe(platform_in(home), recipe)
+        run_recipe(workspace_in(home), recipe)
     return Compared(home, twotower(home, "compare-recipes", "hard_mined", "--seeds", "2", *changes))
 
 
 @pytest.fixture
-def changeable_comparison(compared: Compared, tmp_path: Path) -> Platform:
+def changeable_comparison(compared: Compared, tmp_path: Path) -> Workspace:
     """The platform of a copy of the home in which recipes were compared."""
-    return platform_in(copy_of(compared.home, tmp_path))
+    return workspace_in(copy_of(compared.home, tmp_path))
 
 
 @pytest.fixture
-def changeable(built: Built, tmp_path: Path) -> Platform:
+def changeable(built: Built, tmp_path: Path) -> Workspace:
     """The platform of a copy of the trained home."""
-    return platform_in(copy_of(built.home, tmp_path))
+    return workspace_in(copy_of(built.home, tmp_path))

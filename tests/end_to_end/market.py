@@ -26,13 +26,13 @@ import torch
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 from typer.testing import CliRunner
 
-from twotower_assets.assets.declaration import key_of
 from twotower_assets.cli import app
-from twotower_assets.definitions import build_definitions
-from twotower_assets.platform import Platform, open_platform
-from twotower_assets.recommendations import recommend
-from twotower_assets.runs import dagster_instance, reasons
+from twotower_assets.defs.build import build_definitions
+from twotower_assets.defs.runs import dagster_instance, reasons
+from twotower_assets.defs.specs import key_of
+from twotower_assets.serving.recommendations import recommend
 from twotower_assets.settings import ENV_PREFIX, load_settings
+from twotower_assets.workspace import Workspace, open_workspace
 
 FIRST, LAST = date(2024, 1, 1), date(2024, 1, 6)
 DAYS = [date(2024, 1, day) for day in range(1, 7)]
@@ -132,10 +132,10 @@ def only_home(home: Path) -> Iterator[None]:
         yield
 
 
-def platform_in(home: Path, **changes: Any) -> Platform:
+def workspace_in(home: Path, **changes: Any) -> Workspace:
     """The platform of a home folder."""
     with only_home(home):
-        return open_platform(load_settings(home=home, **changes))
+        return open_workspace(load_settings(home=home, **changes))
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,7 @@ def copy_of(home: Path, folder: Path) -> Path:
 
 
 def materialize(
-    platform: Platform,
+    workspace: Workspace,
     *names: str,
     day: date | None = None,
     since: date | None = None,
@@ -201,7 +201,7 @@ def materialize(
     wanted = {*names, *(MADE_TOGETHER[name] for name in names if name in MADE_TOGETHER)}
     selection = dg.AssetSelection.assets(*(key_of(name) for name in wanted))
     job = dg.define_asset_job("part_of_the_graph", selection if checks else selection.without_checks())
-    definitions = dg.Definitions.merge(build_definitions(platform.settings), dg.Definitions(jobs=[job]))
+    definitions = dg.Definitions.merge(build_definitions(workspace.settings), dg.Definitions(jobs=[job]))
     config: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     if "tower_checkpoint" in names:
         config["ops"] = {"tower_checkpoint": {"config": {**TRAINING, **training}}}
@@ -209,11 +209,11 @@ def materialize(
     if since:
         where["tags"] = {
             ASSET_PARTITION_RANGE_START_TAG: str(since),
-            ASSET_PARTITION_RANGE_END_TAG: str(platform.settings.last_day),
+            ASSET_PARTITION_RANGE_END_TAG: str(workspace.settings.last_day),
         }
     elif wanted - {"items", "users", "category_map", "champion"}:
-        where["partition_key"] = str(day or platform.settings.last_day)
-    with nullcontext(instance) if instance else instance_of(platform) as used, warnings.catch_warnings():
+        where["partition_key"] = str(day or workspace.settings.last_day)
+    with nullcontext(instance) if instance else instance_of(workspace) as used, warnings.catch_warnings():
         for message in ("\\s*Found multiple backfill policies", "Asset job .* materializes assets with varying"):
             warnings.filterwarnings("ignore", message=message)
         result = definitions.resolve_job_def("part_of_the_graph").execute_in_process(
@@ -224,7 +224,7 @@ def materialize(
 
 
 def run_recipe(
-    platform: Platform,
+    workspace: Workspace,
     recipe: str,
     seeds: Sequence[int] = (0, 1),
     *,
@@ -234,24 +234,24 @@ def run_recipe(
 ) -> dg.ExecuteInProcessResult:
     """Materialize a partition of `negative_sampling_runs`."""
     settings = {"seeds": list(seeds), "training": dict(training), **config}
-    return _run_unchecked(platform, "negative_sampling_runs", settings, succeeds, partition_key=recipe)
+    return _run_unchecked(workspace, "negative_sampling_runs", settings, succeeds, partition_key=recipe)
 
 
-def compare(platform: Platform, baseline: str = "logq", *, succeeds: bool = True) -> dg.ExecuteInProcessResult:
+def compare(workspace: Workspace, baseline: str = "logq", *, succeeds: bool = True) -> dg.ExecuteInProcessResult:
     """Materialize `negative_sampling_comparison`."""
-    return _run_unchecked(platform, "negative_sampling_comparison", {"baseline": baseline}, succeeds)
+    return _run_unchecked(workspace, "negative_sampling_comparison", {"baseline": baseline}, succeeds)
 
 
 def _run_unchecked(
-    platform: Platform, name: str, config: Mapping[str, Any], succeeds: bool, **where: Any
+    workspace: Workspace, name: str, config: Mapping[str, Any], succeeds: bool, **where: Any
 ) -> dg.ExecuteInProcessResult:
     job = dg.define_asset_job("one_asset", dg.AssetSelection.assets(key_of(name)).without_checks())
-    definitions = dg.Definitions.merge(build_definitions(platform.settings), dg.Definitions(jobs=[job]))
+    definitions = dg.Definitions.merge(build_definitions(workspace.settings), dg.Definitions(jobs=[job]))
     run_config = {
         "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
         "ops": {name: {"config": dict(config)}},
     }
-    with instance_of(platform) as instance:
+    with instance_of(workspace) as instance:
         result = definitions.resolve_job_def("one_asset").execute_in_process(
             instance=instance, run_config=run_config, raise_on_error=succeeds, **where
         )
@@ -259,12 +259,12 @@ def _run_unchecked(
     return result
 
 
-def assert_scores_in_sql_are_those_of_the_index(platform: Platform) -> None:
+def assert_scores_in_sql_are_those_of_the_index(workspace: Workspace) -> None:
     """The formula over the views gives the lists of the index; scores may differ by what is the same for all items."""
     for user, gamma in itertools.product(["u3", "u60"], [0.0, 0.5, 1.0]):
-        with platform.lake.reader() as con:
+        with workspace.lake.reader() as con:
             by_hand = dict(con.execute(BY_HAND, {"user": user, "gamma": gamma}).fetchall())
-        listed = recommend(platform, user, 10, gamma)
+        listed = recommend(workspace, user, 10, gamma)
         assert {one.item_id for one in listed} == by_hand.keys(), (user, gamma)
         distances = [one.score - by_hand[one.item_id] for one in listed]
         assert distances == pytest.approx([distances[0]] * 10, abs=1e-4), (user, gamma)
@@ -282,14 +282,14 @@ def metadata(event: Any) -> dict[str, Any]:
     return {name: getattr(value, "value", value) for name, value in event.metadata.items()}
 
 
-def rows(platform: Platform, query: str, snapshot: int | None = None) -> list[tuple[Any, ...]]:
+def rows(workspace: Workspace, query: str, snapshot: int | None = None) -> list[tuple[Any, ...]]:
     """The rows of a query on the lake."""
-    with platform.lake.reader(snapshot) as con:
+    with workspace.lake.reader(snapshot) as con:
         return con.execute(query).fetchall()
 
 
 @contextmanager
-def instance_of(platform: Platform) -> Iterator[dg.DagsterInstance]:
+def instance_of(workspace: Workspace) -> Iterator[dg.DagsterInstance]:
     """The persistent Dagster instance of a home folder."""
-    with only_home(platform.settings.home), dagster_instance(platform) as instance:
+    with only_home(workspace.settings.home), dagster_instance(workspace) as instance:
         yield instance

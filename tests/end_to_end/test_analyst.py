@@ -10,21 +10,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from end_to_end.market import LAST, copy_of, materialize, platform_in, rows, twotower
-from twotower_assets.lineage import Node, lineage
-from twotower_assets.platform import Platform
-from twotower_assets.recommendations import recommend, serving
+from end_to_end.market import LAST, copy_of, materialize, rows, twotower, workspace_in
+from twotower_assets.lake.lineage import Node
 from twotower_assets.retrieval.storage import load_index
+from twotower_assets.serving.recommendations import recommend, serving
+from twotower_assets.workspace import Workspace, lineage
 
 GAMMAS = (0.0, 0.5, 1.0)
 
 
 @pytest.fixture(scope="module")
-def retrained(built: Any, tmp_path_factory: pytest.TempPathFactory) -> Platform:
+def retrained(built: Any, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A copy of the trained home with another model of the last day, which was compared with the champion."""
-    platform = platform_in(copy_of(built.home, tmp_path_factory.mktemp("retrained")))
-    materialize(platform, "tower_checkpoint", "item_embeddings", "embedding_drift", seed=1)
-    return platform
+    workspace = workspace_in(copy_of(built.home, tmp_path_factory.mktemp("retrained")))
+    materialize(workspace, "tower_checkpoint", "item_embeddings", "embedding_drift", seed=1)
+    return workspace
 
 
 def same_but_for_ties(found: list[tuple[str, float]], exact: list[tuple[str, float]]) -> None:
@@ -36,7 +36,7 @@ def same_but_for_ties(found: list[tuple[str, float]], exact: list[tuple[str, flo
 
 
 @pytest.mark.parametrize("gamma", GAMMAS)
-def test_recommend_in_sql_is_what_the_index_recommends(trained: Platform, gamma: float) -> None:
+def test_recommend_in_sql_is_what_the_index_recommends(trained: Workspace, gamma: float) -> None:
     for user in ("u3", "u60"):
         listed = recommend(trained, user, 10, gamma)
         in_sql = rows(trained, f"FROM recommend('{user}', 10, {gamma})")
@@ -48,7 +48,7 @@ def test_recommend_in_sql_is_what_the_index_recommends(trained: Platform, gamma:
 
 
 @pytest.mark.parametrize("gamma", GAMMAS)
-def test_recommend_for_a_vector_is_what_the_index_finds(trained: Platform, gamma: float) -> None:
+def test_recommend_for_a_vector_is_what_the_index_finds(trained: Workspace, gamma: float) -> None:
     ((version, trained_weight),) = rows(
         trained,
         "SELECT index_version, trained_popularity_weight FROM champion, (FROM current_item_embeddings LIMIT 1)",
@@ -61,14 +61,14 @@ def test_recommend_for_a_vector_is_what_the_index_finds(trained: Platform, gamma
     same_but_for_ties([(row[1], row[5]) for row in in_sql], exact)
 
 
-def test_similar_items_in_sql_are_those_of_the_index(trained: Platform) -> None:
+def test_similar_items_in_sql_are_those_of_the_index(trained: Workspace) -> None:
     with serving(trained) as served:
         listed = served.similar("i7", 10)
     in_sql = rows(trained, "FROM similar_items('i7', 10)")
     same_but_for_ties([(row[1], row[5]) for row in in_sql], [(one.item_id, one.score) for one in listed])
 
 
-def test_the_example_of_every_view_and_macro_runs(retrained: Platform) -> None:
+def test_the_example_of_every_view_and_macro_runs(retrained: Workspace) -> None:
     examples = rows(retrained, "SELECT name, example FROM macro_help")
     assert len(examples) > 10
     for name, example in examples:
@@ -76,7 +76,7 @@ def test_the_example_of_every_view_and_macro_runs(retrained: Platform) -> None:
         assert rows(retrained, example), example
 
 
-def test_every_view_and_macro_gives_the_columns_that_its_help_names(retrained: Platform) -> None:
+def test_every_view_and_macro_gives_the_columns_that_its_help_names(retrained: Workspace) -> None:
     with retrained.lake.reader(transaction=False) as con:
         for name, example, gives in con.execute("SELECT name, example, gives FROM macro_help").fetchall():
             source = re.sub(r"^SELECT .*? FROM (?=\w)", "FROM ", example) if name != "embedding_drift" else example
@@ -95,7 +95,7 @@ def table_commits(node: Node) -> set[tuple[str, int, int, str]]:
 
 
 @pytest.mark.parametrize("artifact", ["ann_index", "popularity_bias_report", "tower_checkpoint"])
-def test_lineage_in_sql_is_that_of_the_manifests(trained: Platform, artifact: str) -> None:
+def test_lineage_in_sql_is_that_of_the_manifests(trained: Workspace, artifact: str) -> None:
     ((version,),) = rows(trained, f"SELECT version FROM artifacts WHERE asset = '{artifact}'")
     chain = lineage(trained, artifact)
     in_sql = rows(
@@ -108,7 +108,7 @@ def test_lineage_in_sql_is_that_of_the_manifests(trained: Platform, artifact: st
         assert rows(trained, f"SELECT count(*) FROM lineage_of('{named}') WHERE kind = 'table'") == [(len(in_sql),)]
 
 
-def test_lineage_in_sql_is_the_same_under_any_number_of_threads(trained: Platform) -> None:
+def test_lineage_in_sql_is_the_same_under_any_number_of_threads(trained: Workspace) -> None:
     found = set()
     with trained.lake.reader(transaction=False) as con:
         for threads in (1, *[4] * 30):
@@ -117,7 +117,7 @@ def test_lineage_in_sql_is_the_same_under_any_number_of_threads(trained: Platfor
     assert len(found) == 1
 
 
-def test_lineage_in_sql_of_a_day_that_was_rewritten_names_both_commits(changeable: Platform) -> None:
+def test_lineage_in_sql_of_a_day_that_was_rewritten_names_both_commits(changeable: Workspace) -> None:
     before = rows(changeable, "SELECT * FROM lineage_of('tower_checkpoint')")
     materialize(changeable, "training_pairs", day=LAST)
     assert rows(changeable, "SELECT * FROM lineage_of('tower_checkpoint')") == before
@@ -130,7 +130,7 @@ def test_lineage_in_sql_of_a_day_that_was_rewritten_names_both_commits(changeabl
     assert (LAST, LAST, 1) in commits
 
 
-def test_drift_is_read_for_the_pair_that_was_compared(retrained: Platform) -> None:
+def test_drift_is_read_for_the_pair_that_was_compared(retrained: Workspace) -> None:
     ((fresh,), (champion,)) = rows(
         retrained,
         f"SELECT DISTINCT model_version FROM item_embeddings WHERE day = '{LAST}' "
@@ -145,12 +145,12 @@ def test_drift_is_read_for_the_pair_that_was_compared(retrained: Platform) -> No
     assert rows(retrained, f"FROM embedding_drift('{champion}', '{fresh}')") == drift
 
 
-def test_a_first_model_has_nothing_to_be_compared_with(changeable: Platform) -> None:
+def test_a_first_model_has_nothing_to_be_compared_with(changeable: Workspace) -> None:
     materialize(changeable, "embedding_drift")
     assert rows(changeable, "FROM embedding_drift") == []
 
 
-def test_drift_is_compared_with_the_newest_earlier_day_too(changeable: Platform) -> None:
+def test_drift_is_compared_with_the_newest_earlier_day_too(changeable: Workspace) -> None:
     with changeable.lake.writer() as con:
         con.execute(
             "INSERT INTO item_embeddings SELECT * REPLACE (day - 1 AS day, 'of the day before' AS model_version, "
@@ -164,13 +164,13 @@ def test_drift_is_compared_with_the_newest_earlier_day_too(changeable: Platform)
     assert found == [("of the day before", True, 1.0)]
 
 
-def test_drift_without_vectors_of_the_day_fails_and_names_what_to_run(changeable: Platform) -> None:
+def test_drift_without_vectors_of_the_day_fails_and_names_what_to_run(changeable: Workspace) -> None:
     result = materialize(changeable, "embedding_drift", day=LAST.replace(day=1), succeeds=False)
     (failure,) = [event for event in result.all_events if event.is_step_failure]
     assert "materialize serving/item_embeddings" in str(failure.step_failure_data.error_display_string)
 
 
-def test_history_has_every_version_with_what_it_was_made_from_and_what_was_measured(retrained: Platform) -> None:
+def test_history_has_every_version_with_what_it_was_made_from_and_what_was_measured(retrained: Workspace) -> None:
     history = rows(
         retrained,
         "SELECT model_version, recipe, seed, lake_snapshot, recall_at_20, served, report_version FROM model_history",
@@ -190,7 +190,7 @@ def test_history_has_every_version_with_what_it_was_made_from_and_what_was_measu
     assert first[6] is not None
 
 
-def test_a_checkpoint_can_be_read_with_its_training_pairs_as_it_saw_them(changeable: Platform) -> None:
+def test_a_checkpoint_can_be_read_with_its_training_pairs_as_it_saw_them(changeable: Workspace) -> None:
     count = "SELECT count(*) FROM training_pairs"
     before = rows(changeable, count)
     with changeable.lake.writer() as con:
@@ -201,12 +201,12 @@ def test_a_checkpoint_can_be_read_with_its_training_pairs_as_it_saw_them(changea
     assert json.loads(said) == [{"count_star()": before[0][0]}]
 
 
-def test_the_prompt_answers_with_macros(trained: Platform) -> None:
+def test_the_prompt_answers_with_macros(trained: Workspace) -> None:
     said = twotower(trained.settings.home, "sql", stdin="SELECT rank, item_id\nFROM recommend('u3', 2, 1);\n.exit\n")
     assert "item_id" in said
     assert recommend(trained, "u3", 1, 1.0)[0].item_id in said
 
 
-def test_the_page_of_the_report_is_found(trained: Platform) -> None:
+def test_the_page_of_the_report_is_found(trained: Workspace) -> None:
     page = Path(twotower(trained.settings.home, "report").strip())
     assert "<html" in page.read_text(encoding="utf-8")[:500]

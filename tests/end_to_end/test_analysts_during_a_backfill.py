@@ -22,8 +22,8 @@ import polars as pl
 import pytest
 
 from end_to_end.analyst import WAYS, Reading, read_in_one_transaction, wrong_with
-from end_to_end.market import FIRST, LAST, log_of_the_market, only_home, platform_in, twotower, write_raw
-from twotower_assets.platform import Platform
+from end_to_end.market import FIRST, LAST, log_of_the_market, only_home, twotower, workspace_in, write_raw
+from twotower_assets.workspace import Workspace
 
 PROGRAM = Path(__file__).with_name("analyst.py")
 ANALYSTS, REWRITES = 10, 3
@@ -49,17 +49,17 @@ def other_log() -> pl.DataFrame:
     return pl.concat([log, nobody])
 
 
-def rewrite(platform: Platform, log: pl.DataFrame) -> float:
+def rewrite(workspace: Workspace, log: pl.DataFrame) -> float:
     """All days of all sources and features from a log, as one run; gives the seconds."""
-    raw = platform.source.path
+    raw = workspace.source.path
     write_raw(raw, log)
     started = time.perf_counter()
-    twotower(platform.settings.home, "materialize", "features_job", "--days", f"{FIRST}..{LAST}")
+    twotower(workspace.settings.home, "materialize", "features_job", "--days", f"{FIRST}..{LAST}")
     return time.perf_counter() - started
 
 
-def state_of(platform: Platform) -> Reading:
-    with platform.lake.reader(transaction=False) as con:
+def state_of(workspace: Workspace) -> Reading:
+    with workspace.lake.reader(transaction=False) as con:
         return json.loads(json.dumps(read_in_one_transaction(con)))
 
 
@@ -102,7 +102,7 @@ def two_logs() -> list[pl.DataFrame]:
 
 @pytest.fixture
 def backfill(
-    changeable: Platform, two_logs: list[pl.DataFrame], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    changeable: Workspace, two_logs: list[pl.DataFrame], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> Backfill:
     """Rewrites alone, which give the two states; then rewrites beside ten analysts."""
     raw = tmp_path / "raw"
@@ -111,14 +111,14 @@ def backfill(
     settings.write_text(
         settings.read_text().replace(f"SOURCE_PATH={changeable.source.path}", f"SOURCE_PATH={raw}"), encoding="utf-8"
     )
-    platform = platform_in(changeable.settings.home)
+    workspace = workspace_in(changeable.settings.home)
     alone, states = [], []
     for log in two_logs:
-        alone.append(rewrite(platform, log))
-        states.append(state_of(platform))
+        alone.append(rewrite(workspace, log))
+        states.append(state_of(workspace))
     (tmp_path / "states.json").write_text(json.dumps(states))
-    with caplog.at_level(logging.WARNING), analysts(platform.settings.home, tmp_path) as told:
-        beside = [rewrite(platform, log) for log in islice(cycle(two_logs), REWRITES)]
+    with caplog.at_level(logging.WARNING), analysts(workspace.settings.home, tmp_path) as told:
+        beside = [rewrite(workspace, log) for log in islice(cycle(two_logs), REWRITES)]
     warnings = [record.getMessage() for record in caplog.records if record.name.startswith("twotower_assets")]
     return Backfill(alone, beside, warnings, told)
 

@@ -17,16 +17,16 @@ from end_to_end.market import (
     catalogue,
     log_of_the_market,
     materialize,
-    platform_in,
     rows,
     twotower,
     why,
+    workspace_in,
     write_raw,
     write_settings,
 )
 from twotower_assets.lake import instances
-from twotower_assets.platform import Platform
-from twotower_assets.recommendations import recommend
+from twotower_assets.serving.recommendations import recommend
+from twotower_assets.workspace import Workspace
 
 MakeHome = Callable[..., Path]
 LOG = log_of_the_market()
@@ -45,9 +45,9 @@ def make_home(tmp_path: Path) -> MakeHome:
     return make
 
 
-def refused(platform: Platform, *names: str) -> str:
+def refused(workspace: Workspace, *names: str) -> str:
     """Why the assets cannot be made."""
-    return why(materialize(platform, *names, succeeds=False))
+    return why(materialize(workspace, *names, succeeds=False))
 
 
 def test_a_failing_command_prints_one_error_and_writes_nothing(make_home: MakeHome) -> None:
@@ -60,27 +60,27 @@ def test_a_failing_command_prints_one_error_and_writes_nothing(make_home: MakeHo
     assert "shown_at" in said
     assert "Traceback" not in said
     assert "Stack Trace" not in said
-    platform = platform_in(home)
-    assert rows(platform, "FROM impressions") == rows(platform, "FROM training_pairs") == []
-    assert not list(platform.artifacts.folder.rglob("*"))
+    workspace = workspace_in(home)
+    assert rows(workspace, "FROM impressions") == rows(workspace, "FROM training_pairs") == []
+    assert not list(workspace.artifacts.folder.rglob("*"))
 
 
 def test_a_missing_column_is_named(make_home: MakeHome) -> None:
-    reason = refused(platform_in(make_home(LOG.drop("clicked"))), "impressions")
+    reason = refused(workspace_in(make_home(LOG.drop("clicked"))), "impressions")
     assert "impressions.sql gave no column 'clicked' (it has: user_id, item_id, shown_at" in reason
 
 
 def test_missing_files_are_named(make_home: MakeHome, tmp_path: Path) -> None:
     home = make_home(source_path=tmp_path / "nowhere")
-    assert "nowhere does not exist. Set TWOTOWER_SOURCE_PATH" in refused(platform_in(home), "impressions")
+    assert "nowhere does not exist. Set TWOTOWER_SOURCE_PATH" in refused(workspace_in(home), "impressions")
 
 
 def test_users_are_optional(make_home: MakeHome) -> None:
     home = make_home()
     (home.parent / "raw" / "users.parquet").unlink()
-    platform = platform_in(home)
-    result = materialize(platform, "users")
-    assert rows(platform, "FROM users") == []
+    workspace = workspace_in(home)
+    result = materialize(workspace, "users")
+    assert rows(workspace, "FROM users") == []
     (event,) = result.asset_materializations_for_node("users")
     assert "no file of users" in event.metadata["note"].value
 
@@ -92,42 +92,42 @@ def test_a_log_of_the_future_alone_names_no_first_day(make_home: MakeHome) -> No
 
 
 def test_items_without_a_category_are_of_an_unknown_one(make_home: MakeHome) -> None:
-    platform = platform_in(make_home(items=catalogue().drop("category")))
-    materialize(platform, "items")
-    assert rows(platform, "SELECT DISTINCT category FROM items") == [("unknown",)]
+    workspace = workspace_in(make_home(items=catalogue().drop("category")))
+    materialize(workspace, "items")
+    assert rows(workspace, "SELECT DISTINCT category FROM items") == [("unknown",)]
 
 
-def test_a_model_cannot_be_judged_on_a_day_without_rows(changeable: Platform) -> None:
+def test_a_model_cannot_be_judged_on_a_day_without_rows(changeable: Workspace) -> None:
     materialize(changeable, "tower_checkpoint", day=EMPTY_DAY)
     reason = why(materialize(changeable, "popularity_bias_report", day=EMPTY_DAY, succeeds=False))
     assert "no test click is left to evaluate with" in reason
 
 
 def test_a_log_of_one_user_is_enough_to_train_on(make_home: MakeHome) -> None:
-    platform = platform_in(make_home(LOG.filter(pl.col("user_id") == "u1")))
-    materialize(platform, *FEATURES, since=FIRST)
-    materialize(platform, "tower_checkpoint", "user_embeddings")
+    workspace = workspace_in(make_home(LOG.filter(pl.col("user_id") == "u1")))
+    materialize(workspace, *FEATURES, since=FIRST)
+    materialize(workspace, "tower_checkpoint", "user_embeddings")
     known = (
         "SELECT user_id, isfinite(list_sum(embedding)) FROM user_embeddings WHERE user_id IN ('u1', 'u2') ORDER BY ALL"
     )
-    assert rows(platform, known) == [("u1", True), ("u2", True)]
+    assert rows(workspace, known) == [("u1", True), ("u2", True)]
 
 
 def test_a_log_of_one_item_is_refused(make_home: MakeHome) -> None:
-    platform = platform_in(make_home(LOG.with_columns(item_id=pl.lit("i1"))))
-    materialize(platform, *FEATURES, since=FIRST)
-    assert "have the same item, 'i1'" in refused(platform, "tower_checkpoint")
+    workspace = workspace_in(make_home(LOG.with_columns(item_id=pl.lit("i1"))))
+    materialize(workspace, *FEATURES, since=FIRST)
+    assert "have the same item, 'i1'" in refused(workspace, "tower_checkpoint")
 
 
 def test_a_window_with_a_day_that_was_never_materialized_is_refused(make_home: MakeHome) -> None:
-    platform = platform_in(make_home())
-    materialize(platform, "impressions")
-    reason = refused(platform, "training_pairs")
+    workspace = workspace_in(make_home())
+    materialize(workspace, "impressions")
+    reason = refused(workspace, "training_pairs")
     assert "sources/impressions was never materialized for 5 of the 6 days" in reason
     assert "2024-01-01 the first of them" in reason
 
 
-def test_a_checkpoint_with_a_flipped_byte_is_refused(changeable: Platform) -> None:
+def test_a_checkpoint_with_a_flipped_byte_is_refused(changeable: Workspace) -> None:
     (version,) = rows(changeable, "SELECT model_version FROM champion")[0]
     file = changeable.artifacts.open("tower_checkpoint", version).folder / "weights.safetensors"
     content = bytearray(file.read_bytes())
@@ -138,7 +138,7 @@ def test_a_checkpoint_with_a_flipped_byte_is_refused(changeable: Platform) -> No
     assert "materialize tower_checkpoint again" in reason
 
 
-def test_a_damaged_index_is_refused(changeable: Platform) -> None:
+def test_a_damaged_index_is_refused(changeable: Workspace) -> None:
     (version,) = rows(changeable, "SELECT index_version FROM champion")[0]
     folder = changeable.artifacts.open("ann_index", version).folder
     ids = next(folder.glob("*ids*"))
@@ -149,7 +149,7 @@ def test_a_damaged_index_is_refused(changeable: Platform) -> None:
 
 
 @pytest.mark.parametrize("asset", ["ann_index", "tower_checkpoint"])
-def test_an_artifact_whose_folder_is_gone_is_named(changeable: Platform, asset: str) -> None:
+def test_an_artifact_whose_folder_is_gone_is_named(changeable: Workspace, asset: str) -> None:
     column = {"ann_index": "index_version", "tower_checkpoint": "model_version"}[asset]
     (version,) = rows(changeable, f"SELECT {column} FROM champion")[0]
     folder = changeable.artifacts.open(asset, version).folder
@@ -168,20 +168,20 @@ def test_a_setting_out_of_range_is_named(make_home: MakeHome) -> None:
     assert "TWOTOWER_WINDOW_DAYS: Input should be greater than or equal to 1 (found: '0')" in said
 
 
-def test_a_training_setting_out_of_range_is_named(changeable: Platform) -> None:
+def test_a_training_setting_out_of_range_is_named(changeable: Workspace) -> None:
     said = twotower(changeable.settings.home, "materialize", "training_job", "--set", "temperature=0", exit_code=1)
     assert "temperature" in said
     assert "greater than 0" in said
     assert "pydantic.dev" not in said
 
 
-def test_a_lake_of_another_data_set_is_refused(changeable: Platform) -> None:
+def test_a_lake_of_another_data_set_is_refused(changeable: Workspace) -> None:
     write_settings(changeable.settings.home, dataset="kuairand", source_path=changeable.source.path)
     said = twotower(changeable.settings.home, "sql", "FROM impressions", exit_code=1)
     assert "belongs to the data set 'parquet', not to 'kuairand'" in said
 
 
-def test_a_missing_duckdb_extension_is_named(changeable: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_duckdb_extension_is_named(changeable: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(instances, "EXTENSIONS", {"no_such_extension": "duckdb_extension_no_such"})
     monkeypatch.setattr(instances, "_idle", deque())
     said = twotower(changeable.settings.home, "sql", "FROM impressions", exit_code=1)

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from end_to_end.market import LAST, copy_of, materialize, platform_in, rows, twotower
-from twotower_assets.assets.version_comparison import ComparisonError, compare_versions
-from twotower_assets.platform import Platform
+from end_to_end.market import LAST, copy_of, materialize, rows, twotower, workspace_in
+from twotower_assets.experiments.compare_versions import ComparisonError, compare_versions
+from twotower_assets.workspace import Workspace
 
 SERVED = "SELECT model_version, index_version, report_version FROM champion"
 HISTORY = "SELECT model_version, decision, champion_before FROM champion_decisions ORDER BY decided_at"
@@ -25,30 +25,30 @@ WORSE = {"epochs": 1, "temperature": 5.0}
 def home_of_two(built: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the trained home, where a deliberately worse model was trained of the same day; not to be changed."""
     home = copy_of(built.home, tmp_path_factory.mktemp("two"))
-    materialize(platform_in(home), *CHAIN, **WORSE)
+    materialize(workspace_in(home), *CHAIN, **WORSE)
     return home
 
 
 @pytest.fixture(scope="module")
-def of_two(home_of_two: Path) -> Platform:
-    return platform_in(home_of_two)
+def of_two(home_of_two: Path) -> Workspace:
+    return workspace_in(home_of_two)
 
 
 @pytest.fixture
-def changeable_two(home_of_two: Path, tmp_path: Path) -> Platform:
-    return platform_in(copy_of(home_of_two, tmp_path))
+def changeable_two(home_of_two: Path, tmp_path: Path) -> Workspace:
+    return workspace_in(copy_of(home_of_two, tmp_path))
 
 
-def champion_and_worse(platform: Platform) -> tuple[str, str]:
-    ((champion, *_),) = rows(platform, SERVED)
-    ((worse,),) = rows(platform, "SELECT DISTINCT model_version FROM item_embeddings")
+def champion_and_worse(workspace: Workspace) -> tuple[str, str]:
+    ((champion, *_),) = rows(workspace, SERVED)
+    ((worse,),) = rows(workspace, "SELECT DISTINCT model_version FROM item_embeddings")
     assert champion != worse
     return champion, worse
 
 
-def served_lists(platform: Platform, *options: str) -> list[str]:
+def served_lists(workspace: Workspace, *options: str) -> list[str]:
     """What the command line prints, byte for byte, for some users and γs, and for an item."""
-    home = platform.settings.home
+    home = workspace.settings.home
     return [
         *(
             twotower(home, "recommend", "--user", user, "--popularity-weight", gamma, "--json", *options)
@@ -59,7 +59,7 @@ def served_lists(platform: Platform, *options: str) -> list[str]:
     ]
 
 
-def test_a_deliberately_worse_model_is_refused_and_the_decision_says_why(of_two: Platform) -> None:
+def test_a_deliberately_worse_model_is_refused_and_the_decision_says_why(of_two: Workspace) -> None:
     champion, worse = champion_and_worse(of_two)
     ((decision, reasons, before),) = rows(
         of_two,
@@ -80,7 +80,7 @@ def test_a_deliberately_worse_model_is_refused_and_the_decision_says_why(of_two:
     assert users > 1
 
 
-def test_judging_again_writes_the_same_rows(changeable_two: Platform) -> None:
+def test_judging_again_writes_the_same_rows(changeable_two: Workspace) -> None:
     before = [rows(changeable_two, f"FROM {table} ORDER BY ALL") for table in ("champion", "champion_decisions")]
     materialize(changeable_two, "champion")
     assert [
@@ -88,15 +88,15 @@ def test_judging_again_writes_the_same_rows(changeable_two: Platform) -> None:
     ] == before
 
 
-def test_a_margin_that_allows_the_loss_lets_the_model_pass(changeable_two: Platform) -> None:
+def test_a_margin_that_allows_the_loss_lets_the_model_pass(changeable_two: Workspace) -> None:
     _, worse = champion_and_worse(changeable_two)
-    generous = platform_in(changeable_two.settings.home, maximum_recall_loss=1, minimum_kept_of_champion=0)
+    generous = workspace_in(changeable_two.settings.home, maximum_recall_loss=1, minimum_kept_of_champion=0)
     materialize(generous, "champion")
     assert rows(generous, SERVED)[0][0] == worse
     assert [decision for _, decision, _ in rows(generous, HISTORY)] == ["promoted", "refused", "promoted"]
 
 
-def test_a_roll_back_restores_what_was_served_byte_for_byte(changeable_two: Platform) -> None:
+def test_a_roll_back_restores_what_was_served_byte_for_byte(changeable_two: Workspace) -> None:
     champion, worse = champion_and_worse(changeable_two)
     home = changeable_two.settings.home
     before, listed = rows(changeable_two, SERVED), served_lists(changeable_two)
@@ -116,17 +116,17 @@ def test_a_roll_back_restores_what_was_served_byte_for_byte(changeable_two: Plat
     ]
 
 
-def test_what_was_rolled_back_is_not_promoted_again_by_itself(changeable_two: Platform) -> None:
+def test_what_was_rolled_back_is_not_promoted_again_by_itself(changeable_two: Workspace) -> None:
     champion, worse = champion_and_worse(changeable_two)
     twotower(changeable_two.settings.home, "promote", worse)
     twotower(changeable_two.settings.home, "roll-back")
     materialize(
-        platform_in(changeable_two.settings.home, maximum_recall_loss=1, minimum_kept_of_champion=0), "champion"
+        workspace_in(changeable_two.settings.home, maximum_recall_loss=1, minimum_kept_of_champion=0), "champion"
     )
     assert rows(changeable_two, SERVED)[0][0] == champion
 
 
-def test_any_version_can_be_asked_whatever_is_served(of_two: Platform) -> None:
+def test_any_version_can_be_asked_whatever_is_served(of_two: Workspace) -> None:
     champion, worse = champion_and_worse(of_two)
     assert served_lists(of_two, "--version", champion) == served_lists(of_two)
     others = served_lists(of_two, "--version", worse)
@@ -134,7 +134,7 @@ def test_any_version_can_be_asked_whatever_is_served(of_two: Platform) -> None:
     assert served_lists(of_two, "--version", str(LAST)) == others
 
 
-def test_a_version_that_was_promoted_gives_the_lists_it_gave_when_it_was_asked(changeable_two: Platform) -> None:
+def test_a_version_that_was_promoted_gives_the_lists_it_gave_when_it_was_asked(changeable_two: Workspace) -> None:
     _, worse = champion_and_worse(changeable_two)
     asked = served_lists(changeable_two, "--version", worse)
     twotower(changeable_two.settings.home, "promote", worse)
@@ -154,13 +154,13 @@ def test_a_version_that_was_promoted_gives_the_lists_it_gave_when_it_was_asked(c
         (["recommend", "--user", "u1", "--explain", "--popularity-weight", "1"], "leave out --popularity-weight"),
     ],
 )
-def test_what_cannot_be_done_is_one_error(of_two: Platform, arguments: list[str], message: str) -> None:
+def test_what_cannot_be_done_is_one_error(of_two: Workspace, arguments: list[str], message: str) -> None:
     before = rows(of_two, SERVED)
     assert message in twotower(of_two.settings.home, *arguments, exit_code=1)
     assert rows(of_two, SERVED) == before
 
 
-def test_a_version_whose_vectors_were_changed_is_not_served(changeable_two: Platform) -> None:
+def test_a_version_whose_vectors_were_changed_is_not_served(changeable_two: Workspace) -> None:
     _, worse = champion_and_worse(changeable_two)
     ((index,),) = rows(changeable_two, "SELECT DISTINCT index_version FROM ann_index_quality")
     file = changeable_two.artifacts.folder / "ann_index" / index / "user_vectors.parquet"
@@ -170,7 +170,7 @@ def test_a_version_whose_vectors_were_changed_is_not_served(changeable_two: Plat
     assert "has no user_vectors.parquet" in twotower(changeable_two.settings.home, "promote", worse, exit_code=1)
 
 
-def test_a_champion_that_cannot_be_compared_stays_while_it_can_be_served(changeable_two: Platform) -> None:
+def test_a_champion_that_cannot_be_compared_stays_while_it_can_be_served(changeable_two: Workspace) -> None:
     champion, worse = champion_and_worse(changeable_two)
     checkpoints = changeable_two.artifacts.folder / "tower_checkpoint"
     (checkpoints / champion).rename(checkpoints / "moved")
@@ -188,7 +188,7 @@ def test_a_champion_that_cannot_be_compared_stays_while_it_can_be_served(changea
     assert "nor can it be served" in rows(changeable_two, reasons)[0][0]
 
 
-def test_a_version_that_has_seen_the_held_out_clicks_is_refused(changeable: Platform) -> None:
+def test_a_version_that_has_seen_the_held_out_clicks_is_refused(changeable: Workspace) -> None:
     ((version,),) = rows(changeable, "SELECT model_version FROM champion")
     day = LAST - timedelta(days=1)
     materialize(changeable, "tower_checkpoint", day=day, epochs=1)
@@ -198,7 +198,7 @@ def test_a_version_that_has_seen_the_held_out_clicks_is_refused(changeable: Plat
     assert compare_versions(changeable, version, earlier).height > 0
 
 
-def test_history_keeps_what_was_measured_of_a_version_whose_day_has_a_later_model(of_two: Platform) -> None:
+def test_history_keeps_what_was_measured_of_a_version_whose_day_has_a_later_model(of_two: Workspace) -> None:
     champion, worse = champion_and_worse(of_two)
     measured = dict(rows(of_two, "SELECT model_version, recall_at_20 FROM model_history"))
     compared = compare_versions(of_two, worse, champion).filter(metric="recall", k=20, bucket="all")
@@ -208,7 +208,7 @@ def test_history_keeps_what_was_measured_of_a_version_whose_day_has_a_later_mode
     assert rows(of_two, "SELECT count(*) FROM model_history WHERE delta IS NULL OR coverage_at_20 IS NULL") == [(0,)]
 
 
-def test_compare_shows_metrics_buckets_categories_and_movers(of_two: Platform) -> None:
+def test_compare_shows_metrics_buckets_categories_and_movers(of_two: Workspace) -> None:
     champion, worse = champion_and_worse(of_two)
     found = json.loads(twotower(of_two.settings.home, "compare", worse, "--json"))
     assert (found["version"], found["other_version"]) == (worse, champion)
@@ -226,7 +226,7 @@ def test_compare_shows_metrics_buckets_categories_and_movers(of_two: Platform) -
     assert f"Item {found['movers'][0]['item_id'].removeprefix('i')}" in said
 
 
-def test_the_other_way_round_the_differences_change_their_sign(of_two: Platform) -> None:
+def test_the_other_way_round_the_differences_change_their_sign(of_two: Workspace) -> None:
     champion, worse = champion_and_worse(of_two)
     one, other = compare_versions(of_two, worse, champion), compare_versions(of_two, champion, worse)
     both = one.join(other, on=["metric", "k", "bucket"], suffix="_back")
@@ -237,7 +237,7 @@ def test_the_other_way_round_the_differences_change_their_sign(of_two: Platform)
             assert row["low"] == pytest.approx(-row["high_back"], abs=1e-9)
 
 
-def test_reasons_are_clicked_items_and_lists_are_those_without_reasons(of_two: Platform) -> None:
+def test_reasons_are_clicked_items_and_lists_are_those_without_reasons(of_two: Workspace) -> None:
     home = of_two.settings.home
     found = json.loads(twotower(home, "recommend", "--user", "u1", "-k", "4", "--explain", "--json"))
     assert [one["popularity_weight"] for one in found] == [0, 0.5, 1]

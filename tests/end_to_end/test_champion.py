@@ -15,12 +15,12 @@ from end_to_end.market import (
     assert_scores_in_sql_are_those_of_the_index,
     materialize,
     metadata,
-    platform_in,
     rows,
     why,
+    workspace_in,
 )
-from twotower_assets.platform import Platform
-from twotower_assets.recommendations import recommend
+from twotower_assets.serving.recommendations import recommend
+from twotower_assets.workspace import Workspace
 
 SERVED = "SELECT model_day, model_version FROM champion"
 DECISIONS = "SELECT model_version, decision, champion_before FROM champion_decisions WHERE decision != 'promoted'"
@@ -33,13 +33,13 @@ FAULTS = {
 }
 
 
-def plant(platform: Platform, day: date, change: str = "") -> str:
+def plant(workspace: Workspace, day: date, change: str = "") -> str:
     """A model of another day, with all that the last one has, and one change to what was measured of it."""
     version = f"{day}-planted"
-    ((real,),) = rows(platform, f"SELECT DISTINCT model_version FROM item_embeddings WHERE day = '{LAST}'")
-    checkpoints = platform.artifacts.folder / "tower_checkpoint"
+    ((real,),) = rows(workspace, f"SELECT DISTINCT model_version FROM item_embeddings WHERE day = '{LAST}'")
+    checkpoints = workspace.artifacts.folder / "tower_checkpoint"
     shutil.copytree(checkpoints / real, checkpoints / version)
-    with platform.lake.writer() as con:
+    with workspace.lake.writer() as con:
         for table in ("item_embeddings", "user_embeddings", "ann_index_quality", "model_metrics"):
             con.execute(
                 f"INSERT INTO {table} SELECT * REPLACE ($day AS day, $version AS model_version) FROM {table} "
@@ -57,20 +57,20 @@ def plant(platform: Platform, day: date, change: str = "") -> str:
     return version
 
 
-def promote(platform: Platform) -> dict[str, Any]:
+def promote(workspace: Workspace) -> dict[str, Any]:
     """What the materialization of the champion says."""
-    (event,) = materialize(platform, "champion").asset_materializations_for_node("champion")
+    (event,) = materialize(workspace, "champion").asset_materializations_for_node("champion")
     return metadata(event)
 
 
-def test_the_newest_version_that_passes_the_gates_is_served(changeable: Platform) -> None:
+def test_the_newest_version_that_passes_the_gates_is_served(changeable: Workspace) -> None:
     version = plant(changeable, LAST + timedelta(days=1))
     plant(changeable, LAST - timedelta(days=1))
     assert promote(changeable)["refused"] == []
     assert rows(changeable, SERVED) == [(LAST + timedelta(days=1), version)]
 
 
-def test_newer_versions_that_fail_a_gate_are_not_served(changeable: Platform) -> None:
+def test_newer_versions_that_fail_a_gate_are_not_served(changeable: Workspace) -> None:
     before = rows(changeable, SERVED)
     versions = [
         plant(changeable, LAST + timedelta(days=3 - place), change) for place, change in enumerate(FAULTS.values())
@@ -84,7 +84,7 @@ def test_newer_versions_that_fail_a_gate_are_not_served(changeable: Platform) ->
     ]
 
 
-def test_a_refusal_fails_a_check_with_its_reasons_and_not_the_run(changeable: Platform) -> None:
+def test_a_refusal_fails_a_check_with_its_reasons_and_not_the_run(changeable: Workspace) -> None:
     version = plant(changeable, LAST + timedelta(days=1), FAULTS["index_recall"])
     result = materialize(changeable, "champion", checks=True)
     (check,) = (one for one in result.get_asset_check_evaluations() if one.check_name == "challenger_is_not_worse")
@@ -95,7 +95,7 @@ def test_a_refusal_fails_a_check_with_its_reasons_and_not_the_run(changeable: Pl
 
 
 def test_where_no_version_passes_and_none_is_served_the_run_fails_and_the_decision_is_kept(
-    changeable: Platform,
+    changeable: Workspace,
 ) -> None:
     with changeable.lake.writer() as con:
         con.execute("DELETE FROM champion")
@@ -109,16 +109,16 @@ def test_where_no_version_passes_and_none_is_served_the_run_fails_and_the_decisi
 
 
 @pytest.mark.parametrize("floor", ["minimum_coverage", "minimum_beyond_head_recall"])
-def test_the_floors_hold_for_a_first_version_too(changeable: Platform, floor: str) -> None:
+def test_the_floors_hold_for_a_first_version_too(changeable: Workspace, floor: str) -> None:
     with changeable.lake.writer() as con:
         con.execute("DELETE FROM champion")
         con.execute("DELETE FROM champion_decisions")
         con.execute("UPDATE model_metrics SET value = 0.5 WHERE metric = 'coverage' OR bucket = 'beyond_head'")
-    strict = platform_in(changeable.settings.home, **{floor: 0.6})
+    strict = workspace_in(changeable.settings.home, **{floor: 0.6})
     assert "wanted: at least 0.6, the floor" in why(materialize(strict, "champion", succeeds=False))
 
 
-def test_rebuilding_a_partition_does_not_change_what_is_served(changeable: Platform) -> None:
+def test_rebuilding_a_partition_does_not_change_what_is_served(changeable: Workspace) -> None:
     served = "FROM current_item_embeddings ORDER BY item_id"
     before, listed = rows(changeable, served), recommend(changeable, "u1", 5)
     materialize(changeable, "tower_checkpoint", "item_embeddings", "user_embeddings", seed=1)
@@ -129,18 +129,18 @@ def test_rebuilding_a_partition_does_not_change_what_is_served(changeable: Platf
     assert recommend(changeable, "u1", 5) == listed
 
 
-def test_analysts_get_vectors_of_a_fixed_length(trained: Platform) -> None:
+def test_analysts_get_vectors_of_a_fixed_length(trained: Workspace) -> None:
     types = {row[0]: row[1] for row in rows(trained, "DESCRIBE current_item_embeddings")}
     assert types["embedding"] == f"FLOAT[{TRAINING['dimensions']}]"
     lengths = rows(trained, "SELECT array_inner_product(embedding, embedding) FROM current_item_embeddings")
     assert [length for (length,) in lengths] == pytest.approx([1.0] * len(lengths), abs=1e-5)
 
 
-def test_scores_by_hand_in_sql_give_the_list_of_the_index(trained: Platform) -> None:
+def test_scores_by_hand_in_sql_give_the_list_of_the_index(trained: Workspace) -> None:
     assert_scores_in_sql_are_those_of_the_index(trained)
 
 
-def test_a_version_whose_files_are_damaged_is_not_served(changeable: Platform) -> None:
+def test_a_version_whose_files_are_damaged_is_not_served(changeable: Workspace) -> None:
     version = plant(changeable, LAST + timedelta(days=1))
     weights = changeable.artifacts.folder / "tower_checkpoint" / version / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"?")

@@ -9,10 +9,10 @@ import dagster as dg
 import pytest
 
 from end_to_end.market import DAYS, EMPTY_DAY, LAST, Built, instance_of, metadata, rows
-from twotower_assets.assets.declaration import GROUPS, key_of
-from twotower_assets.definitions import build_definitions
+from twotower_assets.defs.build import build_definitions
+from twotower_assets.defs.specs import GROUPS, key_of
 from twotower_assets.lake.tables import TABLES
-from twotower_assets.platform import Platform
+from twotower_assets.workspace import Workspace
 
 ASSETS = [name for names in GROUPS.values() for name in names]
 OF_DAYS = [name for name in ASSETS if name not in GROUPS["recipes"]]
@@ -22,13 +22,13 @@ OF_THE_LAST_DAY = ["training_curves", "item_embeddings", "user_embeddings"]
 
 
 @pytest.fixture(scope="module")
-def instance(trained: Platform) -> Iterator[dg.DagsterInstance]:
+def instance(trained: Workspace) -> Iterator[dg.DagsterInstance]:
     with instance_of(trained) as instance:
         yield instance
 
 
 @pytest.fixture(scope="module")
-def specs(trained: Platform) -> dict[str, dg.AssetSpec]:
+def specs(trained: Workspace) -> dict[str, dg.AssetSpec]:
     return {spec.key.path[-1]: spec for spec in build_definitions(trained.settings).resolve_all_asset_specs()}
 
 
@@ -47,7 +47,7 @@ def test_every_asset_but_the_comparison_of_recipes_is_materialized(instance: dg.
     assert materialization(instance, name)
 
 
-def test_every_check_has_run_and_passes(trained: Platform, instance: dg.DagsterInstance) -> None:
+def test_every_check_has_run_and_passes(trained: Workspace, instance: dg.DagsterInstance) -> None:
     keys = build_definitions(trained.settings).resolve_asset_graph().asset_check_keys
     assert len(keys) > 50
     for key in (one for one in keys if one.asset_key.path[-1] in OF_DAYS):
@@ -58,7 +58,7 @@ def test_every_check_has_run_and_passes(trained: Platform, instance: dg.DagsterI
         assert record.event.dagster_event.asset_check_evaluation_data.passed, key
 
 
-def test_each_day_of_a_run_has_its_own_row_count(trained: Platform, instance: dg.DagsterInstance) -> None:
+def test_each_day_of_a_run_has_its_own_row_count(trained: Workspace, instance: dg.DagsterInstance) -> None:
     with trained.lake.reader() as con:
         for name in (*OF_EVERY_DAY, *OF_THE_LAST_DAY):
             counts = dict(con.execute(f"SELECT day, count(*) FROM {name} GROUP BY day").fetchall())
@@ -72,7 +72,7 @@ def test_a_day_without_rows_has_a_count_of_zero(instance: dg.DagsterInstance) ->
     assert materialization(instance, "impressions", str(LAST))["dagster/row_count"] > 0
 
 
-def test_what_was_rejected_is_kept_with_its_reason(trained: Platform, instance: dg.DagsterInstance) -> None:
+def test_what_was_rejected_is_kept_with_its_reason(trained: Workspace, instance: dg.DagsterInstance) -> None:
     assert rows(trained, "SELECT item_id, reason FROM rejected_impressions") == [("i0", "user_id is missing")]
     assert "user_id is missing" in str(
         materialization(instance, "rejected_impressions", "2024-01-02")["reasons_in_this_run"]
@@ -81,7 +81,7 @@ def test_what_was_rejected_is_kept_with_its_reason(trained: Platform, instance: 
     assert sum(rejected.values()) == 1
 
 
-def test_the_snapshot_that_was_read_or_written_is_recorded(trained: Platform, instance: dg.DagsterInstance) -> None:
+def test_the_snapshot_that_was_read_or_written_is_recorded(trained: Workspace, instance: dg.DagsterInstance) -> None:
     known = {snapshot for (snapshot,) in rows(trained, "SELECT snapshot_id FROM ducklake_snapshots('lake')")}
     assert {materialization(instance, name)["lake_snapshot"] for name in OF_DAYS} <= known
 
@@ -97,7 +97,7 @@ def test_every_asset_says_what_it_is_and_who_owns_it(specs: dict[str, dg.AssetSp
     assert spec.code_version
 
 
-def test_a_table_tells_dagster_its_name_place_and_columns(trained: Platform, specs: dict[str, dg.AssetSpec]) -> None:
+def test_a_table_tells_dagster_its_name_place_and_columns(trained: Workspace, specs: dict[str, dg.AssetSpec]) -> None:
     with trained.lake.reader() as con:
         for name in TABLE_ASSETS:
             told = specs[name].metadata

@@ -15,9 +15,9 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from end_to_end.market import LAST, Built, copy_of, instance_of, materialize, only_home, platform_in, rows
-from twotower_assets.platform import Platform
-from twotower_assets.two_tower.tensor_file import read_tensors
+from end_to_end.market import LAST, Built, copy_of, instance_of, materialize, only_home, rows, workspace_in
+from twotower_assets.two_tower.training.tensor_file import read_tensors
+from twotower_assets.workspace import Workspace
 
 COMMAND = [sys.executable, "-c", "from twotower_assets.cli import app; app()"]
 LONG = {"epochs": 15, "patience": 15, "batch_size": 16}
@@ -47,7 +47,7 @@ def wait_for(happened: Callable[[], bool], process: subprocess.Popen[bytes]) -> 
         time.sleep(0.002)
 
 
-def test_a_run_killed_in_the_middle_of_a_write_leaves_the_rows_and_the_next_run_succeeds(changeable: Platform) -> None:
+def test_a_run_killed_in_the_middle_of_a_write_leaves_the_rows_and_the_next_run_succeeds(changeable: Workspace) -> None:
     log = "FROM impressions ORDER BY ALL"
     before = rows(changeable, log)
     files = changeable.lake.folder / "data"
@@ -74,20 +74,20 @@ def test_a_run_killed_in_the_middle_of_a_write_leaves_the_rows_and_the_next_run_
 @pytest.fixture
 def uninterrupted(built: Built, tmp_path: Path) -> tuple[str, ...]:
     """Version and content hash of a long training."""
-    platform = platform_in(copy_of(built.home, tmp_path / "uninterrupted"))
-    materialize(platform, "tower_checkpoint", **LONG)
-    return newest_checkpoint(platform)
+    workspace = workspace_in(copy_of(built.home, tmp_path / "uninterrupted"))
+    materialize(workspace, "tower_checkpoint", **LONG)
+    return newest_checkpoint(workspace)
 
 
-def newest_checkpoint(platform: Platform) -> tuple[str, ...]:
+def newest_checkpoint(workspace: Workspace) -> tuple[str, ...]:
     query = (
         "SELECT version, content_hash FROM artifacts WHERE asset = 'tower_checkpoint' ORDER BY created_at DESC LIMIT 1"
     )
-    return rows(platform, query)[0]
+    return rows(workspace, query)[0]
 
 
 def test_a_training_killed_between_epochs_goes_on_and_gives_the_same_model(
-    changeable: Platform, uninterrupted: tuple[str, ...]
+    changeable: Workspace, uninterrupted: tuple[str, ...]
 ) -> None:
     states = changeable.artifacts.scratch("tower_checkpoint", "").glob
     versions = newest_checkpoint(changeable)

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from end_to_end.market import instance_of, platform_in, rows, twotower
-from twotower_assets.assets.declaration import key_of
-from twotower_assets.platform import Platform
+from end_to_end.market import instance_of, rows, twotower, workspace_in
+from twotower_assets.defs.specs import key_of
+from twotower_assets.workspace import Workspace
 
 pytestmark = pytest.mark.real_data
 IMPRESSIONS = {24: 2405, 25: 14440, 26: 14093, 27: 13790, 28: 13368, 29: 16263, 30: 17446}
 
 
 @pytest.fixture(scope="module")
-def week(tmp_path_factory: pytest.TempPathFactory) -> Platform:
+def week(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """The features of all seven days, made in one run; skips where the data are not at hand."""
     raw = Path(__file__).resolve().parents[3] / "shared" / "data" / "kuairand_pure_slice"
     if not any(raw.glob("log_standard_*.parquet")):
@@ -23,10 +23,10 @@ def week(tmp_path_factory: pytest.TempPathFactory) -> Platform:
     home = tmp_path_factory.mktemp("kuairand")
     (home / "twotower.env").write_text(f"TWOTOWER_DATASET=kuairand\nTWOTOWER_SOURCE_PATH={raw}\n", encoding="utf-8")
     twotower(home, "materialize", "features_job")
-    return platform_in(home)
+    return workspace_in(home)
 
 
-def test_a_week_of_kuairand_is_read_day_by_day(week: Platform) -> None:
+def test_a_week_of_kuairand_is_read_day_by_day(week: Workspace) -> None:
     with instance_of(week) as instance:
         told = {
             int(str(record.partition_key)[-2:]): record.asset_materialization.metadata
@@ -41,7 +41,7 @@ def test_a_week_of_kuairand_is_read_day_by_day(week: Platform) -> None:
     assert rows(week, "SELECT count(*) FROM training_pairs") == [(41096,)]
 
 
-def test_no_pair_that_was_clicked_up_to_then_is_in_the_exposure_log(week: Platform) -> None:
+def test_no_pair_that_was_clicked_up_to_then_is_in_the_exposure_log(week: Workspace) -> None:
     query = """
     SELECT count(*) FROM exposure_log AS exposed
     SEMI JOIN impressions AS click

@@ -22,16 +22,17 @@ from end_to_end.market import (
     copy_of,
     log_of_the_market,
     materialize,
-    platform_in,
     shown,
+    workspace_in,
     write_raw,
 )
-from twotower_assets.assets.hold_out import HoldOut, HoldOutRule, read_hold_out
-from twotower_assets.assets.recipe_training import Training, train_recipe
-from twotower_assets.platform import Platform
-from twotower_assets.two_tower import training as training_module
-from twotower_assets.two_tower.proposals import decayed_counts
-from twotower_assets.two_tower.recipes import Recipe
+from twotower_assets.experiments.hold_out import HoldOut, HoldOutRule, read_hold_out
+from twotower_assets.experiments.train_recipe import train_recipe
+from twotower_assets.experiments.training_request import Training
+from twotower_assets.recipes.recipes import Recipe
+from twotower_assets.two_tower.sampling.proposals import decayed_counts
+from twotower_assets.two_tower.training import loop as training_module
+from twotower_assets.workspace import Workspace
 
 FEW = {"dimensions": 8, "history_length": 5, "batch_size": 64, "epochs": 1}
 MINED = Recipe(name="mined", description="What is mined.", training={"negatives": [{"source": "in_batch"}]})
@@ -57,13 +58,13 @@ NEVER_SEEN = "never seen before"
 Read = dict[str, Any]
 
 
-def hold_out_of(platform: Platform, rule: str) -> HoldOut:
+def hold_out_of(workspace: Workspace, rule: str) -> HoldOut:
     """The hold-out as training reads it."""
-    with platform.lake.reader() as con:
-        return read_hold_out(con, HoldOutRule(rule, 6, 0.2, 0.2), LAST, platform.lake.snapshot(con), exposures=True)
+    with workspace.lake.reader() as con:
+        return read_hold_out(con, HoldOutRule(rule, 6, 0.2, 0.2), LAST, workspace.lake.snapshot(con), exposures=True)
 
 
-def all_that_training_reads(platform: Platform, rule: str) -> Read:
+def all_that_training_reads(workspace: Workspace, rule: str) -> Read:
     """What reaches `train`, first of the recipe that is mined, and the weights."""
     reached: list[tuple[Any, Any]] = []
     with pytest.MonkeyPatch.context() as patch:
@@ -74,7 +75,7 @@ def all_that_training_reads(platform: Platform, rule: str) -> Read:
             return train(data, config, **more)
 
         patch.setattr(training_module, "train", spy)
-        hold_out = hold_out_of(platform, rule)
+        hold_out = hold_out_of(workspace, rule)
         training = Training(hold_out, "impressions", 1.0, threads=1)
         recipes = {recipe.name: recipe for recipe in (MINED, EVERYTHING)}
         trained = train_recipe(training, EVERYTHING.config(**FEW), recipes, FEW)
@@ -104,16 +105,16 @@ def all_that_training_reads(platform: Platform, rule: str) -> Read:
 
 
 @pytest.fixture(scope="module")
-def unchanged(trained: Platform) -> dict[str, Read]:
+def unchanged(trained: Workspace) -> dict[str, Read]:
     """What training reads in the trained home, by hold-out rule."""
     return {rule: all_that_training_reads(trained, rule) for rule in ("by_day", "per_user_last")}
 
 
-def planted(built: Built, folder: Path, log: pl.DataFrame) -> Platform:
+def planted(built: Built, folder: Path, log: pl.DataFrame) -> Workspace:
     """A copy of the trained home whose log is another one, with the features of all days made again."""
-    platform = platform_in(copy_of(built.home, folder), source_path=write_raw(folder / "raw", log))
-    materialize(platform, "impressions", "training_pairs", "exposure_log", since=FIRST)
-    return platform
+    workspace = workspace_in(copy_of(built.home, folder), source_path=write_raw(folder / "raw", log))
+    materialize(workspace, "impressions", "training_pairs", "exposure_log", since=FIRST)
+    return workspace
 
 
 def clicks(day: int) -> pl.DataFrame:
@@ -140,11 +141,11 @@ def test_clicks_of_the_last_two_days_change_nothing_that_is_trained_on(
     built: Built, unchanged: dict[str, Read], tmp_path: Path
 ) -> None:
     log = pl.concat([log_of_the_market(), *(add(day) for day in (5, 6) for add in (clicks, second_thoughts))])
-    platform = planted(built, tmp_path, log)
-    pairs = hold_out_of(platform, "by_day").pairs
+    workspace = planted(built, tmp_path, log)
+    pairs = hold_out_of(workspace, "by_day").pairs
     assert sorted(pairs.filter(pl.col("item_id") == NEVER_SEEN)["part"].unique()) == ["test", "validation"]
     assert pairs.filter(pl.col("clicked_at").dt.hour() == 21).group_by("part").len()["len"].min() > 50
-    after = all_that_training_reads(platform, "by_day")
+    after = all_that_training_reads(workspace, "by_day")
     assert {name for name in after if after[name] != unchanged["by_day"][name]} == set()
 
 
@@ -156,7 +157,7 @@ def test_a_click_on_a_day_of_training_is_seen(built: Built, unchanged: dict[str,
 
 @pytest.mark.parametrize(("part", "seen"), [("held out", False), ("train", True)])
 def test_other_items_in_each_users_last_clicks_change_nothing_that_is_trained_on(
-    built: Built, trained: Platform, unchanged: dict[str, Read], tmp_path: Path, part: str, seen: bool
+    built: Built, trained: Workspace, unchanged: dict[str, Read], tmp_path: Path, part: str, seen: bool
 ) -> None:
     hold_out = hold_out_of(trained, "per_user_last")
     of_part = pl.col("part").is_in(["validation", "test"]) if part == "held out" else pl.col("part") == "train"
@@ -178,11 +179,11 @@ def test_other_items_in_each_users_last_clicks_change_nothing_that_is_trained_on
     assert chosen["other"].drop_nulls().n_unique() > 10
     changed = log_of_the_market().join(chosen, on=["user_id", "shown_at"], how="left", maintain_order="left")
     log = changed.with_columns(item_id=pl.coalesce("other", "item_id")).drop("other")
-    platform = planted(built, tmp_path, log)
-    pairs = hold_out_of(platform, "per_user_last").pairs
+    workspace = planted(built, tmp_path, log)
+    pairs = hold_out_of(workspace, "per_user_last").pairs
     planted_clicks = pairs.join(chosen.rename({"shown_at": "clicked_at"}), on=["user_id", "clicked_at"])
     assert len(planted_clicks.filter(pl.col("item_id") == pl.col("other"))) > 50
     assert set(planted_clicks["part"]) <= ({"train"} if seen else {"validation", "test"})
-    after, before = all_that_training_reads(platform, "per_user_last"), unchanged["per_user_last"]
+    after, before = all_that_training_reads(workspace, "per_user_last"), unchanged["per_user_last"]
     same = {name for name in after if after[name] == before[name]}
     assert same == (set() if seen else set(after))

@@ -16,17 +16,17 @@ from end_to_end.market import (
     Compared,
     instance_of,
     metadata,
-    platform_in,
     rows,
     twotower,
+    workspace_in,
     write_settings,
 )
-from twotower_assets.assets.declaration import GROUPS, key_of
-from twotower_assets.definitions import build_definitions
+from twotower_assets.defs.build import build_definitions
+from twotower_assets.defs.specs import GROUPS, key_of
 from twotower_assets.lake.tables import RECIPES
-from twotower_assets.platform import Platform
-from twotower_assets.two_tower.config import TrainingConfig
-from twotower_assets.two_tower.recipes import load_recipes
+from twotower_assets.recipes.config import TrainingConfig
+from twotower_assets.recipes.recipes import load_recipes
+from twotower_assets.workspace import Workspace
 
 TRAINED = {"in_batch": (0.0, True), "logq": (1.0, True), "hard_category": (1.0, True)}
 TRAINED |= {"hard_exposure_1": (1.0, False), "deep": (1.0, False)}
@@ -36,14 +36,14 @@ RECALL = "metric = 'recall' AND k = 20 AND bucket = 'all'"
 
 
 @pytest.fixture(scope="module")
-def platform(compared: Compared) -> Platform:
-    return platform_in(compared.home)
+def workspace(compared: Compared) -> Workspace:
+    return workspace_in(compared.home)
 
 
 @pytest.fixture(scope="module")
-def told(platform: Platform) -> dict[str, Any]:
+def told(workspace: Workspace) -> dict[str, Any]:
     """The metadata of the comparison."""
-    with instance_of(platform) as instance:
+    with instance_of(workspace) as instance:
         event = instance.get_latest_materialization_event(key_of("negative_sampling_comparison"))
     assert event
     assert event.asset_materialization
@@ -51,33 +51,33 @@ def told(platform: Platform) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def runs(platform: Platform) -> dict[tuple[str, int], dict[str, Any]]:
+def runs(workspace: Workspace) -> dict[tuple[str, int], dict[str, Any]]:
     """`negative_sampling_runs` by recipe and seed."""
-    with platform.lake.reader() as con:
+    with workspace.lake.reader() as con:
         found = con.execute("FROM negative_sampling_runs").to_arrow_table().to_pylist()
     return {(row["recipe"], row["seed"]): row for row in found}
 
 
-def test_a_recipe_of_ones_own_is_a_partition_after_the_shipped_ones(platform: Platform) -> None:
-    asset = build_definitions(platform.settings).resolve_asset_graph().get(key_of("negative_sampling_runs"))
+def test_a_recipe_of_ones_own_is_a_partition_after_the_shipped_ones(workspace: Workspace) -> None:
+    asset = build_definitions(workspace.settings).resolve_asset_graph().get(key_of("negative_sampling_runs"))
     assert asset.partitions_def
     assert asset.partitions_def.get_partition_keys() == [*load_recipes(), "deep"]
 
 
 @pytest.mark.parametrize("table", [table.name for table in RECIPES])
-def test_the_rows_of_a_table_are_told_apart_by_its_grain(platform: Platform, table: str) -> None:
+def test_the_rows_of_a_table_are_told_apart_by_its_grain(workspace: Workspace, table: str) -> None:
     (grain,) = (one.grain for one in RECIPES if one.name == table)
     counts = f"SELECT count(*), count(DISTINCT ({', '.join(grain)})) FROM {table}"
-    ((total, distinct),) = rows(platform, counts)
+    ((total, distinct),) = rows(workspace, counts)
     assert total == distinct > 0
 
 
-def test_the_checks_of_all_five_tables_have_run_and_pass(platform: Platform) -> None:
-    keys = build_definitions(platform.settings).resolve_asset_graph().asset_check_keys
+def test_the_checks_of_all_five_tables_have_run_and_pass(workspace: Workspace) -> None:
+    keys = build_definitions(workspace.settings).resolve_asset_graph().asset_check_keys
     own = [key for key in keys if key.asset_key.path[-1] in GROUPS["recipes"]]
     for name in ("metrics", "user_metrics", "diagnostics"):
         assert f"negative_sampling_{name}_rows_are_unique" in {key.name for key in own}
-    with instance_of(platform) as instance:
+    with instance_of(workspace) as instance:
         for key in own:
             record = instance.get_latest_asset_check_evaluation_record(key)
             assert record, f"{key} did not run"
@@ -100,8 +100,8 @@ def test_there_is_a_run_per_seed_and_one_with_a_reason_where_a_recipe_cannot_be_
     assert len({row["data_fingerprint"] for row in runs.values()}) == 1
 
 
-def test_a_run_keeps_every_setting_with_which_it_was_trained(platform: Platform, runs: dict[Any, Any]) -> None:
-    recipes = load_recipes(platform.settings.own_recipes)
+def test_a_run_keeps_every_setting_with_which_it_was_trained(workspace: Workspace, runs: dict[Any, Any]) -> None:
+    recipes = load_recipes(workspace.settings.own_recipes)
     for (recipe, seed), row in runs.items():
         assert json.loads(row["changes"]) == COMPARED
         assert (row["popularity_weight"], row["popularity_from"]) == (1.0, "clicks")
@@ -132,16 +132,18 @@ def test_what_is_left_and_what_is_masked_add_up_to_the_candidates(runs: dict[Any
         assert row["masked_same_request"] == row["masked_positive_aware"] == 0
 
 
-def test_metrics_are_there_at_every_weight_and_agree_with_those_per_user_at_the_served_one(platform: Platform) -> None:
+def test_metrics_are_there_at_every_weight_and_agree_with_those_per_user_when_served(
+    workspace: Workspace,
+) -> None:
     weights: dict[Any, set[float]] = defaultdict(set)
     for recipe, seed, weight, value in rows(
-        platform, f"SELECT recipe, seed, popularity_weight, value FROM negative_sampling_metrics WHERE {RECALL}"
+        workspace, f"SELECT recipe, seed, popularity_weight, value FROM negative_sampling_metrics WHERE {RECALL}"
     ):
         weights[recipe, seed].add(weight)
         assert 0 < value <= 1
     assert weights == {one: {0.0, 0.25, 0.5, 0.75, 1.0} for one in itertools.product(TRAINED, SEEDS)}
     differing = rows(
-        platform,
+        workspace,
         """
         WITH per_seed AS (
             SELECT recipe, metric, k, bucket, avg(value) AS value, any_value(users) AS users
@@ -164,10 +166,10 @@ def test_metrics_are_there_at_every_weight_and_agree_with_those_per_user_at_the_
     assert differing[0][1] == 0
 
 
-def test_missing_popularity_falls_by_what_is_added_of_it(platform: Platform) -> None:
+def test_missing_popularity_falls_by_what_is_added_of_it(workspace: Workspace) -> None:
     found = defaultdict(dict)  # type: ignore[var-annotated]
     for recipe, seed, weight, delta in rows(
-        platform, "SELECT recipe, seed, popularity_weight, delta FROM negative_sampling_diagnostics"
+        workspace, "SELECT recipe, seed, popularity_weight, delta FROM negative_sampling_diagnostics"
     ):
         found[recipe, seed][weight] = delta
     assert set(found) == set(itertools.product(TRAINED, SEEDS))
@@ -177,14 +179,14 @@ def test_missing_popularity_falls_by_what_is_added_of_it(platform: Platform) -> 
             assert deltas[0.0] - deltas[1.0] == pytest.approx(1.0)
 
 
-def test_gains_are_those_over_the_users_whom_both_recipes_have(platform: Platform) -> None:
+def test_gains_are_those_over_the_users_whom_both_recipes_have(workspace: Workspace) -> None:
     by_user: dict[str, dict[str, float]] = defaultdict(dict)
     for recipe, user, value in rows(
-        platform, f"SELECT recipe, user_id, value FROM negative_sampling_user_metrics WHERE {RECALL}"
+        workspace, f"SELECT recipe, user_id, value FROM negative_sampling_user_metrics WHERE {RECALL}"
     ):
         by_user[recipe][user] = value
     compared = rows(
-        platform,
+        workspace,
         "SELECT recipe, baseline, value, gain_percent, gain_low, gain_high, users, seeds "
         f"FROM negative_sampling_comparison WHERE {RECALL}",
     )
@@ -201,10 +203,10 @@ def test_gains_are_those_over_the_users_whom_both_recipes_have(platform: Platfor
             assert low <= gain <= high
 
 
-def test_metrics_of_the_whole_catalogue_are_compared_without_an_interval(platform: Platform) -> None:
+def test_metrics_of_the_whole_catalogue_are_compared_without_an_interval(workspace: Workspace) -> None:
     for metric in ("coverage", "gini"):
         found = rows(
-            platform,
+            workspace,
             "SELECT recipe, value, gain_percent, low, gain_low, seed_deviation FROM negative_sampling_comparison "
             f"WHERE metric = '{metric}' AND k = 20",
         )
@@ -231,13 +233,13 @@ def test_the_comparison_is_told_with_a_table_charts_and_a_recommendation(told: d
     assert told["dagster/row_count"] > 100
 
 
-def test_a_partition_tells_its_headline_numbers(platform: Platform) -> None:
+def test_a_partition_tells_its_headline_numbers(workspace: Workspace) -> None:
     wanted = dg.AssetRecordsFilter(key_of("negative_sampling_runs"), asset_partitions=["in_batch"])
-    with instance_of(platform) as instance:
+    with instance_of(workspace) as instance:
         (record,) = instance.fetch_materializations(wanted, limit=1).records
     numbers = metadata(record.asset_materialization)
     ((mean,),) = rows(
-        platform, f"SELECT avg(value) FROM negative_sampling_user_metrics WHERE {RECALL} AND recipe = 'in_batch'"
+        workspace, f"SELECT avg(value) FROM negative_sampling_user_metrics WHERE {RECALL} AND recipe = 'in_batch'"
     )
     assert (numbers["status"], numbers["seeds"], numbers["dagster/row_count"]) == ("trained", 2, 2)
     assert numbers["recall_at_20"] == pytest.approx(mean)

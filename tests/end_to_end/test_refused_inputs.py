@@ -9,7 +9,7 @@ import pytest
 
 from end_to_end.market import instance_of, materialize, rows, why
 from twotower_assets.lake import queries
-from twotower_assets.platform import Platform
+from twotower_assets.workspace import Workspace
 
 CHAIN = ("training_pairs", "tower_checkpoint", "item_embeddings")
 
@@ -26,7 +26,7 @@ def leaking_sql(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_a_failed_blocking_check_stops_what_is_downstream_and_later_trainings(
-    changeable: Platform, leaking_sql: None, monkeypatch: pytest.MonkeyPatch
+    changeable: Workspace, leaking_sql: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     versions = "SELECT version FROM artifacts ORDER BY version"
     before = rows(changeable, versions)

@@ -9,30 +9,30 @@ from typing import Any
 
 import pytest
 
-from end_to_end.market import COMPARED, compare, metadata, platform_in, rows, run_recipe, why
-from twotower_assets.assets import negative_sampling
-from twotower_assets.assets.negative_sampling import RUN_TABLES
+from end_to_end.market import COMPARED, compare, metadata, rows, run_recipe, why, workspace_in
+from twotower_assets.defs.assets import recipe_runs as negative_sampling
+from twotower_assets.defs.assets.recipe_runs import RUN_TABLES
 from twotower_assets.lake.tables import TABLES
-from twotower_assets.platform import Platform
-from twotower_assets.two_tower import training as training_module
-from twotower_assets.two_tower.tensor_file import read_tensors
+from twotower_assets.two_tower.training import loop as training_module
+from twotower_assets.two_tower.training.tensor_file import read_tensors
+from twotower_assets.workspace import Workspace
 
 MEASURED = ("seconds", "pairs_per_second", "run_id", "lake_snapshot", "code_version")
 COMPARISON = "negative_sampling_comparison"
 
 
-def contents(platform: Platform, where: str, without: Iterable[str] = ()) -> dict[str, str]:
+def contents(workspace: Workspace, where: str, without: Iterable[str] = ()) -> dict[str, str]:
     """A digest of some rows of each table of runs."""
     digests = {}
     for name in RUN_TABLES:
         columns = ", ".join(one for one in TABLES[name].column_names if one not in without)
-        text = str(rows(platform, f"SELECT {columns} FROM {name} WHERE {where} ORDER BY ALL"))
+        text = str(rows(workspace, f"SELECT {columns} FROM {name} WHERE {where} ORDER BY ALL"))
         digests[name] = hashlib.sha256(text.encode()).hexdigest()
     return digests
 
 
 def test_a_recipe_trained_again_replaces_its_own_rows_by_the_same_numbers(
-    changeable_comparison: Platform, monkeypatch: pytest.MonkeyPatch
+    changeable_comparison: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own, others = "recipe = 'deep'", "recipe <> 'deep'"
     before, of_others = contents(changeable_comparison, own, MEASURED), contents(changeable_comparison, others)
@@ -56,7 +56,7 @@ def test_a_recipe_trained_again_replaces_its_own_rows_by_the_same_numbers(
     assert seconds == [(pytest.approx(taken),)]  # that of what was mined among it
 
 
-def test_a_recipe_that_is_no_longer_applicable_leaves_none_of_its_old_rows(changeable_comparison: Platform) -> None:
+def test_a_recipe_that_is_no_longer_applicable_leaves_none_of_its_old_rows(changeable_comparison: Workspace) -> None:
     others = contents(changeable_comparison, "recipe <> 'hard_category'")
     too_deep = {"negatives": [{"source": "in_batch"}, {"source": "mined", "per_positive": 1, "recipe": "logq"}]}
     run_recipe(changeable_comparison, "hard_category", training={**COMPARED, **too_deep})
@@ -69,10 +69,10 @@ def test_a_recipe_that_is_no_longer_applicable_leaves_none_of_its_old_rows(chang
 
 
 def test_a_run_stopped_between_seeds_leaves_the_old_rows_and_the_next_one_goes_on(
-    changeable_comparison: Platform, monkeypatch: pytest.MonkeyPatch
+    changeable_comparison: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    platform = changeable_comparison
-    everything, own = contents(platform, "true"), contents(platform, "recipe = 'in_batch'", MEASURED)
+    workspace = changeable_comparison
+    everything, own = contents(workspace, "true"), contents(workspace, "recipe = 'in_batch'", MEASURED)
     epochs = itertools.count(1)
 
     def stop_after_an_epoch_of_the_second_seed(_: Any) -> None:
@@ -81,34 +81,34 @@ def test_a_run_stopped_between_seeds_leaves_the_old_rows_and_the_next_one_goes_o
 
     with monkeypatch.context() as patch:
         patch.setattr(negative_sampling, "logged_epochs", lambda *_: stop_after_an_epoch_of_the_second_seed)
-        assert "stopped" in why(run_recipe(platform, "in_batch", succeeds=False))
-    assert contents(platform, "true") == everything
-    states = sorted(platform.artifacts.scratch("negative_sampling_runs", "").rglob("training_state.safetensors"))
+        assert "stopped" in why(run_recipe(workspace, "in_batch", succeeds=False))
+    assert contents(workspace, "true") == everything
+    states = sorted(workspace.artifacts.scratch("negative_sampling_runs", "").rglob("training_state.safetensors"))
     done = [report["seconds"] for state in states for report in read_tensors(state)[1]["reports"]]
     assert (len(states), len(done)) == (2, 3)
 
     trained: list[int] = []
     with monkeypatch.context() as patch:
         patch.setattr(negative_sampling, "logged_epochs", lambda *_: lambda report: trained.append(report.epoch))
-        run_recipe(platform, "in_batch")
+        run_recipe(workspace, "in_batch")
     assert trained == [2]
-    assert contents(platform, "recipe = 'in_batch'", MEASURED) == own
+    assert contents(workspace, "recipe = 'in_batch'", MEASURED) == own
     assert not any(state.exists() for state in states)
 
 
 def test_what_was_trained_otherwise_than_the_baseline_is_left_out_with_the_reason(
-    changeable_comparison: Platform,
+    changeable_comparison: Workspace,
 ) -> None:
-    platform = changeable_comparison
-    run_recipe(platform, "in_batch", seeds=[0])
-    run_recipe(platform, "hard_category", window_days=5)
-    (event,) = compare(platform).asset_materializations_for_node(COMPARISON)
+    workspace = changeable_comparison
+    run_recipe(workspace, "in_batch", seeds=[0])
+    run_recipe(workspace, "hard_category", window_days=5)
+    (event,) = compare(workspace).asset_materializations_for_node(COMPARISON)
     found = metadata(event)
     assert found["left_out"] == [
         "in_batch: trained with seeds [0], the baseline with [0, 1]",
         "hard_category: trained on other data than the baseline; materialize it again",
     ]
-    compared = {recipe for (recipe,) in rows(platform, f"SELECT DISTINCT recipe FROM {COMPARISON}")}
+    compared = {recipe for (recipe,) in rows(workspace, f"SELECT DISTINCT recipe FROM {COMPARISON}")}
     assert compared == {"logq", "hard_exposure_1", "deep"}
     assert "Compared: 3 recipes, 2 seeds each." in found["recommendation"]
     assert "in_batch" not in found["comparison"]
@@ -124,9 +124,9 @@ def test_what_was_trained_otherwise_than_the_baseline_is_left_out_with_the_reaso
     ],
 )
 def test_a_baseline_that_cannot_be_compared_with_is_an_error_and_leaves_the_comparison(
-    changeable_comparison: Platform, baseline: str, changes: dict[str, Any], words: str
+    changeable_comparison: Workspace, baseline: str, changes: dict[str, Any], words: str
 ) -> None:
     before = rows(changeable_comparison, f"FROM {COMPARISON} ORDER BY ALL")
-    platform = platform_in(changeable_comparison.settings.home, **changes)
-    assert words in why(compare(platform, baseline, succeeds=False))
+    workspace = workspace_in(changeable_comparison.settings.home, **changes)
+    assert words in why(compare(workspace, baseline, succeeds=False))
     assert rows(changeable_comparison, f"FROM {COMPARISON} ORDER BY ALL") == before

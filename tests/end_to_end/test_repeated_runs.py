@@ -8,9 +8,9 @@ from typing import Any
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
 from end_to_end.market import instance_of, materialize, rows
-from twotower_assets.assets.declaration import GROUPS, key_of
+from twotower_assets.defs.specs import GROUPS, key_of
 from twotower_assets.lake.tables import TABLES
-from twotower_assets.platform import Platform
+from twotower_assets.workspace import Workspace
 
 MEASURED = {
     "training_curves": "EXCLUDE (pairs_per_second, seconds)",
@@ -21,10 +21,10 @@ MEASURED = {
 }
 
 
-def contents(platform: Platform) -> dict[str, str]:
+def contents(workspace: Workspace) -> dict[str, str]:
     """A digest of the rows of each table, without measured times and names of runs. Reports say when they were made."""
     digests = {}
-    with platform.lake.reader() as con:
+    with workspace.lake.reader() as con:
         for name in TABLES:
             where = "WHERE asset <> 'popularity_bias_report'" if name == "artifacts" else ""
             columns = MEASURED.get(name, "")
@@ -43,7 +43,7 @@ def versions(result: Any, name: str) -> set[str]:
     }
 
 
-def test_a_partition_materialized_twice_gives_the_same_rows_checkpoint_and_index(changeable: Platform) -> None:
+def test_a_partition_materialized_twice_gives_the_same_rows_checkpoint_and_index(changeable: Workspace) -> None:
     before = contents(changeable)
     newest = "SELECT max(snapshot_id) FROM ducklake_snapshots('lake')"
     snapshots = rows(changeable, newest)

@@ -8,20 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from end_to_end.market import LAST, materialize, metadata, rows
-from twotower_assets.platform import Platform
 from twotower_assets.reporting.frames import BUCKETS
+from twotower_assets.workspace import Workspace
 
 SERVED = "SELECT model_version FROM champion"
 
 
-def page_of(platform: Platform, day: date = LAST) -> str:
+def page_of(workspace: Workspace, day: date = LAST) -> str:
     """The page that is written when the report of a day is materialized, as text."""
-    return page_and_metadata(platform, day)[0]
+    return page_and_metadata(workspace, day)[0]
 
 
-def page_and_metadata(platform: Platform, day: date = LAST) -> tuple[str, dict[str, Any]]:
+def page_and_metadata(workspace: Workspace, day: date = LAST) -> tuple[str, dict[str, Any]]:
     """The page as text, and what Dagster is told beside it."""
-    (event,) = materialize(platform, "popularity_bias_report", day=day).asset_materializations_for_node(
+    (event,) = materialize(workspace, "popularity_bias_report", day=day).asset_materializations_for_node(
         "popularity_bias_report"
     )
     told = metadata(event)
@@ -29,7 +29,7 @@ def page_and_metadata(platform: Platform, day: date = LAST) -> tuple[str, dict[s
     return " ".join(re.sub(r"<style>.*?</style>|<svg.*?</svg>|<[^>]+>", " ", html, flags=re.DOTALL).split()), told
 
 
-def test_the_report_shows_settings_lists_and_lineage_of_the_model(changeable: Platform) -> None:
+def test_the_report_shows_settings_lists_and_lineage_of_the_model(changeable: Workspace) -> None:
     page = page_of(changeable)
     assert "No other version was served before this one" in page
     assert re.search(r"dimensions 8 64 Length of the user and item vectors", page)
@@ -44,7 +44,7 @@ def test_the_report_shows_settings_lists_and_lineage_of_the_model(changeable: Pl
     assert run in lineage
 
 
-def test_another_model_is_set_beside_the_one_that_is_served(changeable: Platform) -> None:
+def test_another_model_is_set_beside_the_one_that_is_served(changeable: Workspace) -> None:
     ((served,),) = rows(changeable, SERVED)
     materialize(changeable, "tower_checkpoint", epochs=1, temperature=2.0)
     page, told = page_and_metadata(changeable)
@@ -54,13 +54,13 @@ def test_another_model_is_set_beside_the_one_that_is_served(changeable: Platform
     assert "This version and the one served before, on the same users" in page
 
 
-def test_the_index_of_another_model_is_not_shown(changeable: Platform) -> None:
+def test_the_index_of_another_model_is_not_shown(changeable: Workspace) -> None:
     assert "The vector index Recall and speed" in page_of(changeable)
     materialize(changeable, "tower_checkpoint", epochs=1)
     assert "The vector index Not measured for this version." in page_of(changeable)
 
 
-def test_a_served_model_that_was_trained_on_the_held_out_clicks_is_told_and_not_compared(changeable: Platform) -> None:
+def test_a_served_model_that_was_trained_on_the_held_out_clicks_is_told_and_not_compared(changeable: Workspace) -> None:
     ((served,),) = rows(changeable, SERVED)
     earlier = LAST - timedelta(days=1)
     materialize(changeable, "tower_checkpoint", day=earlier)

@@ -15,16 +15,16 @@ from end_to_end.market import (
     compare,
     materialize,
     metadata,
-    platform_in,
     rows,
     run_recipe,
     twotower,
+    workspace_in,
 )
 from twotower_assets.lake.schema import outstanding, present
 from twotower_assets.lake.tables import RECIPES, TABLES
-from twotower_assets.platform import Platform
-from twotower_assets.recommendations import serving
 from twotower_assets.retrieval.storage import load_index
+from twotower_assets.serving.recommendations import serving
+from twotower_assets.workspace import Workspace
 
 SERVED = ("tower_checkpoint", "item_embeddings", "user_embeddings", "ann_index", "popularity_bias_report", "champion")
 COUNTED = """
@@ -37,12 +37,12 @@ GROUP BY item_id
 """
 
 
-def served_index(platform: Platform) -> Any:
-    ((version,),) = rows(platform, "SELECT index_version FROM champion")
-    return load_index(platform.artifacts.open("ann_index", version).folder)
+def served_index(workspace: Workspace) -> Any:
+    ((version,),) = rows(workspace, "SELECT index_version FROM champion")
+    return load_index(workspace.artifacts.open("ann_index", version).folder)
 
 
-def test_a_recipe_with_margins_is_served_with_a_note_that_its_weight_is_relative(changeable: Platform) -> None:
+def test_a_recipe_with_margins_is_served_with_a_note_that_its_weight_is_relative(changeable: Workspace) -> None:
     before = rows(changeable, "SELECT model_version FROM champion")
     trained = materialize(changeable, *SERVED, recipe="hard_exposure_1", positive_aware_share=0.95)
     (event,) = [
@@ -74,12 +74,12 @@ def test_a_recipe_with_margins_is_served_with_a_note_that_its_weight_is_relative
     assert '"exposure_log"' in tables
 
 
-def test_a_recipe_without_margins_is_served_without_a_note(trained: Platform) -> None:
+def test_a_recipe_without_margins_is_served_without_a_note(trained: Workspace) -> None:
     assert served_index(trained).extra["trained_weight_is_known"] is True
     assert twotower(trained.settings.home, "recommend", "--user", "u1", "--json", output="stderr") == ""
 
 
-def test_the_note_says_what_was_measured_at_the_weight_that_is_asked_for(changeable: Platform) -> None:
+def test_the_note_says_what_was_measured_at_the_weight_that_is_asked_for(changeable: Workspace) -> None:
     index = served_index(changeable)
     with pytest.MonkeyPatch.context() as patch:
         index.extra["trained_weight_is_known"] = False
@@ -97,12 +97,12 @@ def test_the_note_says_what_was_measured_at_the_weight_that_is_asked_for(changea
 
 
 def test_a_learned_bias_and_temperature_are_served_as_the_formula_says_with_log_q_of_impressions(
-    changeable: Platform,
+    changeable: Workspace,
 ) -> None:
     log_q = "SELECT item_id, log_q FROM current_item_embeddings ORDER BY item_id"
     of_clicks = rows(changeable, log_q)
-    platform = platform_in(changeable.settings.home, popularity_from="impressions")
-    materialize(platform, *SERVED, recipe="learned_bias", learn_temperature=True)
+    workspace = workspace_in(changeable.settings.home, popularity_from="impressions")
+    materialize(workspace, *SERVED, recipe="learned_bias", learn_temperature=True)
     assert rows(changeable, log_q) != of_clicks
     ((distinct, largest),) = rows(
         changeable, "SELECT count(DISTINCT bias), max(abs(bias)) FROM current_item_embeddings"
@@ -117,21 +117,21 @@ def test_a_learned_bias_and_temperature_are_served_as_the_formula_says_with_log_
 
 
 @pytest.mark.parametrize("counted", ["clicks", "impressions"])
-def test_log_q_is_of_what_the_setting_says_and_of_the_training_part_alone(changeable: Platform, counted: str) -> None:
-    platform = platform_in(changeable.settings.home, popularity_from=counted)
-    materialize(platform, "item_embeddings")
-    with platform.lake.reader() as con:
+def test_log_q_is_of_what_the_setting_says_and_of_the_training_part_alone(changeable: Workspace, counted: str) -> None:
+    workspace = workspace_in(changeable.settings.home, popularity_from=counted)
+    materialize(workspace, "item_embeddings")
+    with workspace.lake.reader() as con:
         found = con.execute(COUNTED, {"last": DAYS[3], "with_exposures": counted == "impressions"}).fetchall()
     counts = dict(found)
     total = sum(counts.values())
-    served = dict(rows(platform, f"SELECT item_id, log_q FROM item_embeddings WHERE day = '{LAST}'"))
+    served = dict(rows(workspace, f"SELECT item_id, log_q FROM item_embeddings WHERE day = '{LAST}'"))
     assert len(served) > 35
     for item, log_q in served.items():
         assert log_q == pytest.approx(math.log(max(counts.get(item, 0), 0.5) / total), abs=1e-5)
 
 
 @pytest.fixture
-def older(changeable: Platform) -> Platform:
+def older(changeable: Workspace) -> Workspace:
     """A lake as it was before there were recipes."""
     with changeable.lake.writer() as con:
         for table in RECIPES:
@@ -146,7 +146,7 @@ def older(changeable: Platform) -> Platform:
     return changeable
 
 
-def test_a_lake_from_before_there_were_recipes_gets_what_it_lacks_and_keeps_its_rows(older: Platform) -> None:
+def test_a_lake_from_before_there_were_recipes_gets_what_it_lacks_and_keeps_its_rows(older: Workspace) -> None:
     ((rows_before,),) = rows(older, "SELECT count(*) FROM exposure_log")
     assert rows_before > 100
     assert rows(older, "SELECT count(*) FROM exposure_log WHERE request_id IS NULL") == [(rows_before,)]
@@ -160,7 +160,7 @@ def test_a_lake_from_before_there_were_recipes_gets_what_it_lacks_and_keeps_its_
     assert len(json.loads(twotower(older.settings.home, "recommend", "--user", "u1", "-k", "3", "--json"))) == 3
 
 
-def test_on_an_older_lake_models_are_trained_and_recipes_compared(older: Platform) -> None:
+def test_on_an_older_lake_models_are_trained_and_recipes_compared(older: Workspace) -> None:
     materialize(older, "tower_checkpoint", recipe="hard_context")
     assert rows(older, "SELECT count(*) FROM training_curves WHERE negatives_per_positive > 0") == [(3,)]
     run_recipe(older, "logq", seeds=[0])
@@ -168,7 +168,7 @@ def test_on_an_older_lake_models_are_trained_and_recipes_compared(older: Platfor
     assert rows(older, "SELECT DISTINCT recipe FROM negative_sampling_comparison") == [("logq",)]
 
 
-def test_a_model_that_mines_a_recipe_of_exposures_gets_its_exposures(changeable: Platform) -> None:
+def test_a_model_that_mines_a_recipe_of_exposures_gets_its_exposures(changeable: Workspace) -> None:
     own = """
 mines_exposures:
   description: Mines a recipe that needs what was shown.

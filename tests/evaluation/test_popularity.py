@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from twotower_assets.evaluation import popularity as p
+from twotower_assets.evaluation import popularity_metrics as p
 from twotower_assets.evaluation.buckets import COLD, HEAD, MID, TAIL
 from twotower_assets.evaluation.ranking import Ragged
 

@@ -7,7 +7,8 @@ from html.parser import HTMLParser
 import polars as pl
 import pytest
 
-from twotower_assets.reporting import tables, terms
+from twotower_assets.reporting import report_tables as tables
+from twotower_assets.reporting import terms
 from twotower_assets.reporting.report import (
     LineageEntry,
     RecommendedItem,

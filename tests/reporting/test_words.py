@@ -5,7 +5,8 @@ import datetime as dt
 import polars as pl
 import pytest
 
-from twotower_assets.reporting import tables, theme, words
+from twotower_assets.reporting import report_tables as tables
+from twotower_assets.reporting import theme, words
 from twotower_assets.reporting.report import ReportData
 from twotower_assets.reporting.report_data import at_weight
 

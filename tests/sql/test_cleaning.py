@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from twotower_assets.lake.sources import (
+from twotower_assets.datasets.raw_source import (
     Rejects,
     Source,
     SourceError,

@@ -9,7 +9,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from twotower_assets.assets.hold_out import HoldOutRule, read_hold_out
+from twotower_assets.experiments.hold_out import HoldOutRule, read_hold_out
 
 Row = dict[str, Any]
 Show = Callable[..., None]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from twotower_assets.assets.hold_out import HoldOutError, HoldOutRule, read_hold_out
+from twotower_assets.experiments.hold_out import HoldOutError, HoldOutRule, read_hold_out
 
 Clicks = Callable[..., None]
 Parts = Callable[..., dict[str, list[str]]]

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 import torch
 
-from twotower_assets.two_tower.config import TrainingConfig
-from twotower_assets.two_tower.dataset import TrainingSet, build_training_set
+from twotower_assets.recipes.config import TrainingConfig
+from twotower_assets.two_tower.data.training_set import TrainingSet, build_training_set
 
 STRINGS = pa.list_(pa.string())
 FEATURES = pa.map_(pa.string(), pa.string())

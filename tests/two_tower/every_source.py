@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
-from twotower_assets.two_tower.negative_settings import Negatives
+from twotower_assets.recipes.negative_settings import Negatives
 
 SOURCES: dict[str, dict[str, Any]] = {
     "in_batch": {},

@@ -13,9 +13,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from twotower_assets.two_tower.losses import Edit, Softmax, sampled_softmax
-from twotower_assets.two_tower.tables import Table
-from twotower_assets.two_tower.towers import Towers
+from twotower_assets.two_tower.loss.compiled_softmax import Edit, Softmax, sampled_softmax
+from twotower_assets.two_tower.towers.compiled_towers import Towers
+from twotower_assets.two_tower.towers.embedding_tables import Table
 
 
 @dataclass(frozen=True)

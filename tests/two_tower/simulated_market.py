@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from twotower_assets.two_tower.batches import epoch_generator, spread_batches
-from twotower_assets.two_tower.config import TrainingConfig
-from twotower_assets.two_tower.dataset import TrainingSet, build_training_set
-from twotower_assets.two_tower.objective import Objective
-from twotower_assets.two_tower.tables import Table
+from twotower_assets.recipes.config import TrainingConfig
+from twotower_assets.two_tower.data.training_set import TrainingSet, build_training_set
+from twotower_assets.two_tower.loss.objective import Objective
+from twotower_assets.two_tower.sampling.batches import epoch_generator, spread_batches
+from twotower_assets.two_tower.towers.embedding_tables import Table
 
 from .plain_softmax import gradient_of
 

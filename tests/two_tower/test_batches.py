@@ -2,7 +2,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from twotower_assets.two_tower.batches import epoch_generator, repeat_share, shuffled_batches, spread_batches
+from twotower_assets.two_tower.sampling.batches import epoch_generator, repeat_share, shuffled_batches, spread_batches
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from twotower_assets.two_tower.bfloat16 import minus_infinity, numbers_of, stored, widened
-from twotower_assets.two_tower.compiled import compiled
+from twotower_assets.two_tower.kernels.bfloat16 import minus_infinity, numbers_of, stored, widened
+from twotower_assets.two_tower.kernels.compiled import compiled
 
 
 @compiled

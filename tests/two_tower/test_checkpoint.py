@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 
 from twotower_assets.two_tower.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from twotower_assets.two_tower.embedding import Embedder
-from twotower_assets.two_tower.training import train
+from twotower_assets.two_tower.towers.embedding import Embedder
+from twotower_assets.two_tower.training.loop import train
 
 STRINGS = pa.list_(pa.string())
 

@@ -2,9 +2,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from twotower_assets.two_tower.config import TrainingConfig
-from twotower_assets.two_tower.dataset import build_training_set
-from twotower_assets.two_tower.features import TrainingDataError
+from twotower_assets.recipes.config import TrainingConfig
+from twotower_assets.two_tower.data.encoders import TrainingDataError
+from twotower_assets.two_tower.data.training_set import build_training_set
 
 ITEMS = pa.table({"item_id": ["a", "b", "c"], "category": pa.array(["x", None, "y"])})
 NO_USERS = pa.table({"user_id": pa.array([], pa.string())})

@@ -12,14 +12,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from twotower_assets.two_tower import objective as objective_module
-from twotower_assets.two_tower.dataset import TrainingSet
-from twotower_assets.two_tower.embedding import history_tensors, side_tensors
-from twotower_assets.two_tower.item_sets import ItemSets
-from twotower_assets.two_tower.negatives import Weighted
-from twotower_assets.two_tower.objective import Loss, Objective, starting_bias
-from twotower_assets.two_tower.sources import Sources
-from twotower_assets.two_tower.towers import Towers, build_towers
+from twotower_assets.two_tower.data.item_sets import ItemSets
+from twotower_assets.two_tower.data.training_set import TrainingSet
+from twotower_assets.two_tower.loss import objective as objective_module
+from twotower_assets.two_tower.loss.objective import Loss, Objective, starting_bias
+from twotower_assets.two_tower.sampling.negative_sampler import Sources
+from twotower_assets.two_tower.sampling.negatives import Weighted
+from twotower_assets.two_tower.towers.compiled_towers import Towers, build_towers
+from twotower_assets.two_tower.towers.embedding import history_tensors, side_tensors
 
 from .every_source import ALL_TOGETHER, CASES, CORRECTIONS, SHARED, SOURCES, goes_with, negatives
 from .plain_softmax import gradient_of, gradients_of, plain_softmax
@@ -198,7 +198,7 @@ def test_tiles_give_the_gradients_of_the_plain_form(
     logged_market, names: tuple[str, ...], correction: str, learned: dict[str, bool], products: str, monkeypatch
 ) -> None:
     tolerance = 1e-5 if products == "float32" else 0.03
-    monkeypatch.setattr("twotower_assets.two_tower.losses.TILE", 32 * len(BATCH))  # two tiles
+    monkeypatch.setattr("twotower_assets.two_tower.loss.compiled_softmax.TILE", 32 * len(BATCH))  # two tiles
     gradients = []
     for plain in (False, True):
         run = Run(logged_market, names, correction, products=products, positive_aware_share=None, **learned)

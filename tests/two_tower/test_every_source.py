@@ -11,16 +11,16 @@ import pyarrow as pa
 import pytest
 import torch
 
-from twotower_assets.two_tower.config import TrainingConfig
-from twotower_assets.two_tower.dataset import TrainingSet, build_training_set
-from twotower_assets.two_tower.features import TrainingDataError
-from twotower_assets.two_tower.item_sets import ItemSets
-from twotower_assets.two_tower.negative_settings import CrossBatchNegatives
-from twotower_assets.two_tower.negatives import Batch, build_source
-from twotower_assets.two_tower.objective import Objective
-from twotower_assets.two_tower.proposals import build_proposal
-from twotower_assets.two_tower.towers import build_towers
-from twotower_assets.two_tower.vector_queue import VectorQueue
+from twotower_assets.recipes.config import TrainingConfig
+from twotower_assets.recipes.negative_settings import CrossBatchNegatives
+from twotower_assets.two_tower.data.encoders import TrainingDataError
+from twotower_assets.two_tower.data.item_sets import ItemSets
+from twotower_assets.two_tower.data.training_set import TrainingSet, build_training_set
+from twotower_assets.two_tower.loss.objective import Objective
+from twotower_assets.two_tower.sampling.negatives import Batch, build_source
+from twotower_assets.two_tower.sampling.proposals import build_proposal
+from twotower_assets.two_tower.sampling.vector_queue import VectorQueue
+from twotower_assets.two_tower.towers.compiled_towers import build_towers
 
 from .conftest import Market
 from .every_source import ALL_TOGETHER, CASES, DECLARED, KNOWN, PER_ROW, SHARED, SOURCES, negatives

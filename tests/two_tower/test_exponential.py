@@ -6,8 +6,8 @@ import numba
 import numpy as np
 import pytest
 
-from twotower_assets.two_tower.compiled import compiled, compiled_parallel
-from twotower_assets.two_tower.exponential import exponential, highest
+from twotower_assets.two_tower.kernels.compiled import compiled, compiled_parallel
+from twotower_assets.two_tower.kernels.exponential import exponential, highest
 
 
 @compiled_parallel

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from twotower_assets.two_tower.item_sets import ItemSets
+from twotower_assets.two_tower.data.item_sets import ItemSets
 
 MEMBERS = {0: [], 1: [4], 2: [1, 2, 5, 7, 8], 3: [0, 3, 9]}
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from twotower_assets.two_tower import losses as losses_module
-from twotower_assets.two_tower.losses import Softmax, sampled_softmax
+from twotower_assets.two_tower.loss import compiled_softmax as losses_module
+from twotower_assets.two_tower.loss.compiled_softmax import Softmax, sampled_softmax
 
 from .plain_softmax import DifferentiableSoftmax, plain_softmax
 

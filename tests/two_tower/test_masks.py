@@ -5,10 +5,10 @@ import pyarrow as pa
 import pytest
 import torch
 
-from twotower_assets.two_tower.config import TrainingConfig
-from twotower_assets.two_tower.dataset import TrainingSet, build_training_set
-from twotower_assets.two_tower.masks import FalseNegatives, MaskCounts, SharedMask, leave_out_own
-from twotower_assets.two_tower.negatives import Batch, Candidates
+from twotower_assets.recipes.config import TrainingConfig
+from twotower_assets.two_tower.data.training_set import TrainingSet, build_training_set
+from twotower_assets.two_tower.sampling.masks import FalseNegatives, MaskCounts, SharedMask, leave_out_own
+from twotower_assets.two_tower.sampling.negatives import Batch, Candidates
 
 NO_USERS = pa.table({"user_id": pa.array([], pa.string())})
 ROWS = np.arange(5)

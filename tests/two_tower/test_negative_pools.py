@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from twotower_assets.two_tower.config import TrainingConfig
-from twotower_assets.two_tower.dataset import TrainingSet, build_training_set
-from twotower_assets.two_tower.features import TrainingDataError
+from twotower_assets.recipes.config import TrainingConfig
+from twotower_assets.two_tower.data.encoders import TrainingDataError
+from twotower_assets.two_tower.data.training_set import TrainingSet, build_training_set
 
 STRINGS = pa.list_(pa.string())
 NO_USERS = pa.table({"user_id": pa.array([], pa.string())})

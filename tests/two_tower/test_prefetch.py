@@ -5,8 +5,8 @@ import threading
 import pytest
 import torch
 
-from twotower_assets.two_tower import prefetch
-from twotower_assets.two_tower.prefetch import prefetched
+from twotower_assets.two_tower.training import prefetch
+from twotower_assets.two_tower.training.prefetch import prefetched
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from twotower_assets.two_tower.ragged import Ragged
+from twotower_assets.two_tower.data.ragged import Ragged
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from twotower_assets.two_tower.residual_mlp import ResidualMLP
+from twotower_assets.two_tower.towers.residual_mlp import ResidualMLP
 
 
 @pytest.mark.parametrize("length", [1.0, 5.0])

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from twotower_assets.two_tower.row_adam import RowAdam
-from twotower_assets.two_tower.tables import Table
+from twotower_assets.two_tower.optim.row_adam import RowAdam
+from twotower_assets.two_tower.towers.embedding_tables import Table
 
 
 def trained(threads: int, *, ours: bool) -> list[torch.Tensor]:

@@ -17,12 +17,12 @@ import torch
 
 from twotower_assets.evaluation.missing_popularity import missing_popularity
 from twotower_assets.evaluation.ranking import Ragged
-from twotower_assets.two_tower import sources as sources_module
-from twotower_assets.two_tower.masks import FalseNegatives
-from twotower_assets.two_tower.negatives import Grouped, InBatch, Weighted
-from twotower_assets.two_tower.objective import Objective
-from twotower_assets.two_tower.sources import Sources
-from twotower_assets.two_tower.vector_queue import VectorQueue
+from twotower_assets.two_tower.loss.objective import Objective
+from twotower_assets.two_tower.sampling import negative_sampler as sources_module
+from twotower_assets.two_tower.sampling.masks import FalseNegatives
+from twotower_assets.two_tower.sampling.negative_sampler import Sources
+from twotower_assets.two_tower.sampling.negatives import Grouped, InBatch, Weighted
+from twotower_assets.two_tower.sampling.vector_queue import VectorQueue
 
 from .simulated_market import Fit, SimulatedMarket, distance
 

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from twotower_assets.two_tower.item_sets import ItemSets
-from twotower_assets.two_tower.proposals import build_proposal
-from twotower_assets.two_tower.sources import Drawn, Sources
+from twotower_assets.two_tower.data.item_sets import ItemSets
+from twotower_assets.two_tower.sampling.negative_sampler import Drawn, Sources
+from twotower_assets.two_tower.sampling.proposals import build_proposal
 
 from .every_source import negatives
 

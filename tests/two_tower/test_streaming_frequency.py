@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from twotower_assets.two_tower.streaming_frequency import StreamingFrequency
+from twotower_assets.two_tower.sampling.streaming_frequency import StreamingFrequency
 
 Int64s = npt.NDArray[np.int64]
 Float64s = npt.NDArray[np.float64]

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from twotower_assets.two_tower.tables import Table, weighted_sums
+from twotower_assets.two_tower.towers.embedding_tables import Table, weighted_sums
 
 from .plain_softmax import gradient_of
 

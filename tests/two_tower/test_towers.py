@@ -5,10 +5,10 @@ import pyarrow as pa
 import pytest
 import torch
 
-from twotower_assets.two_tower import embedding
-from twotower_assets.two_tower.embedding import Embedder
-from twotower_assets.two_tower.features import TrainingDataError
-from twotower_assets.two_tower.towers import build_towers, recency_weights
+from twotower_assets.two_tower.data.encoders import TrainingDataError
+from twotower_assets.two_tower.towers import embedding
+from twotower_assets.two_tower.towers.compiled_towers import build_towers, recency_weights
+from twotower_assets.two_tower.towers.embedding import Embedder
 
 STRINGS = pa.list_(pa.string())
 

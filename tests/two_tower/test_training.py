@@ -12,15 +12,15 @@ import pyarrow as pa
 import pytest
 import torch
 
-from twotower_assets.two_tower import objective as objective_module
-from twotower_assets.two_tower.embedding import Embedder
-from twotower_assets.two_tower.item_sets import ItemSets
-from twotower_assets.two_tower.masks import FalseNegatives
-from twotower_assets.two_tower.negatives import Candidates
-from twotower_assets.two_tower.objective import Loss, Objective
-from twotower_assets.two_tower.resume import FILE_NAME
-from twotower_assets.two_tower.sources import replaced_item_share
-from twotower_assets.two_tower.training import train
+from twotower_assets.two_tower.data.item_sets import ItemSets
+from twotower_assets.two_tower.loss import objective as objective_module
+from twotower_assets.two_tower.loss.objective import Loss, Objective
+from twotower_assets.two_tower.sampling.masks import FalseNegatives
+from twotower_assets.two_tower.sampling.negative_sampler import replaced_item_share
+from twotower_assets.two_tower.sampling.negatives import Candidates
+from twotower_assets.two_tower.towers.embedding import Embedder
+from twotower_assets.two_tower.training.loop import train
+from twotower_assets.two_tower.training.resume import FILE_NAME
 
 
 class Interruption(KeyboardInterrupt):
@@ -253,7 +253,7 @@ def test_an_interruption_while_the_state_is_written_keeps_the_one_before(market,
     def interrupted(*arguments) -> None:
         raise Interruption
 
-    monkeypatch.setattr("twotower_assets.two_tower.tensor_file.os.fsync", interrupted)
+    monkeypatch.setattr("twotower_assets.two_tower.training.tensor_file.os.fsync", interrupted)
     with pytest.raises(Interruption):
         train(data, market.config, resume_dir=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [FILE_NAME]
@@ -276,7 +276,7 @@ def test_an_error_in_validation_passes_through_and_torch_is_left_as_it_was(marke
 
 def test_training_does_not_wait_for_the_import_of_torchs_compiler() -> None:
     code = (
-        "import sys; from twotower_assets.two_tower.training import _reproducible, torch\n"
+        "import sys; from twotower_assets.two_tower.training.loop import _reproducible, torch\n"
         "with _reproducible(1): print(torch.are_deterministic_algorithms_enabled(), 'torch._dynamo' in sys.modules)"
     )
     told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from twotower_assets.two_tower.negative_settings import CrossBatchNegatives
-from twotower_assets.two_tower.negatives import Batch
-from twotower_assets.two_tower.proposals import CountedFrequency
-from twotower_assets.two_tower.vector_queue import VectorQueue
+from twotower_assets.recipes.negative_settings import CrossBatchNegatives
+from twotower_assets.two_tower.sampling.negatives import Batch
+from twotower_assets.two_tower.sampling.proposals import CountedFrequency
+from twotower_assets.two_tower.sampling.vector_queue import VectorQueue
 
 PROPOSAL = CountedFrequency(np.array([0.0, 1.0, 3.0]))
 

@@ -2,7 +2,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from twotower_assets.two_tower.vocabulary import Vocabulary
+from twotower_assets.two_tower.data.vocabulary import Vocabulary
 
 
 @pytest.fixture

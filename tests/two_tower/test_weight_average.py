@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from twotower_assets.two_tower.batches import epoch_generator, spread_batches
-from twotower_assets.two_tower.trainer import Trainer
+from twotower_assets.two_tower.sampling.batches import epoch_generator, spread_batches
+from twotower_assets.two_tower.training.trainer import Trainer
 
 HALF_LIFE = 0.7
 

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from end_to_end.market import build, copy_of, only_home, platform_in
+from end_to_end.market import build, copy_of, only_home, workspace_in
 
-from twotower_assets.platform import DAGSTER_YAML, Platform
 from twotower_assets.settings import PROJECT_ROOT
+from twotower_assets.workspace import DAGSTER_YAML, Workspace
 
 QUEUE = """\
 run_coordinator:
@@ -46,7 +46,7 @@ class Served:
     """A webserver and the home that it shows."""
 
     address: str
-    platform: Platform
+    workspace: Workspace
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     try:
         address = f"http://127.0.0.1:{port}"
         _wait_for(address, process, log)
-        yield Served(address, platform_in(home))
+        yield Served(address, workspace_in(home))
     finally:
         os.killpg(process.pid, signal.SIGINT)
         try:

@@ -13,7 +13,7 @@ LAUNCHPAD = "/locations/twotower_assets.definitions/jobs/training_job/playground
 
 
 def newest_checkpoints(ui: Served) -> int:
-    (count,) = rows(ui.platform, "SELECT count(*) FROM artifacts WHERE asset = 'tower_checkpoint'")[0]
+    (count,) = rows(ui.workspace, "SELECT count(*) FROM artifacts WHERE asset = 'tower_checkpoint'")[0]
     return int(count)
 
 
@@ -47,7 +47,7 @@ def drawn(page: Any, words: str) -> bool:
 
 
 def test_a_mistake_in_the_launchpad_is_told_and_no_run_starts(page: Any, ui: Served) -> None:
-    with instance_of(ui.platform) as instance:
+    with instance_of(ui.workspace) as instance:
         before = instance.get_runs_count()
     page.goto(LAUNCHPAD)
     page.get_by_placeholder("Partition").fill(str(LAST))
@@ -60,7 +60,7 @@ def test_a_mistake_in_the_launchpad_is_told_and_no_run_starts(page: Any, ui: Ser
     page.get_by_text("No errors").wait_for()
     page.get_by_role("button", name="Launch Run").click()
     page.get_by_text("temperature: Input should be less than or equal to 10 (found: 50.0)").first.wait_for()
-    with instance_of(ui.platform) as instance:
+    with instance_of(ui.workspace) as instance:
         assert instance.get_runs_count() == before
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from twotower_assets.checks.outcome import Outcome
 from twotower_assets.lake.tables import Column, Table
 
 if TYPE_CHECKING:
@@ -49,20 +50,6 @@ class Expectation:
         if "column_list" in self.arguments:
             return list(self.arguments["column_list"])
         return [self.arguments["column"]] if "column" in self.arguments else []
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What an expectation found: passed or not, what was observed, what was wanted, offending values.
-
-    `rows` are the rows of these values, as the columns that identify a row and the value, where that is known.
-    """
-
-    passed: bool
-    observed: str
-    wanted: str
-    sample: list[str] = field(default_factory=list)
-    rows: list[dict[str, str]] = field(default_factory=list)
 
 
 EXTRA = {

@@ -11,9 +11,9 @@ from typing import Any
 
 import duckdb
 
-from twotower_assets.checks.expectations import Outcome
+from twotower_assets.checks.outcome import Outcome
+from twotower_assets.core.days import Days
 from twotower_assets.lake.queries import bound, read_query
-from twotower_assets.partitions import Days
 from twotower_assets.settings import Settings
 
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 if TYPE_CHECKING:
-    from twotower_assets.platform import Platform
+    from twotower_assets.workspace import Workspace
 
 app = typer.Typer(
     help="Two-tower retrieval on Dagster: look into the lake, ask for recommendations, follow lineage.",
@@ -54,12 +54,12 @@ def fail(message: str) -> NoReturn:
     raise typer.Exit(1)
 
 
-def open_home() -> Platform:
+def open_home() -> Workspace:
     """The platform of the home folder."""
-    from twotower_assets.platform import open_platform
     from twotower_assets.settings import load_settings
+    from twotower_assets.workspace import open_workspace
 
-    return open_platform(load_settings())
+    return open_workspace(load_settings())
 
 
 def json_value(value: Any) -> Any:

@@ -28,10 +28,10 @@ def sql(
 
     Examples: `twotower sql "FROM recommend('1', 5, 0.5)"`, `twotower sql --snapshot 17 "FROM items"`, `twotower sql`
     """
-    from twotower_assets.prompt import run_prompt
+    from twotower_assets.cli.prompt import run_prompt
 
-    platform = open_home()
-    with platform.lake.reader(snapshot, transaction=False) as con:
+    workspace = open_home()
+    with workspace.lake.reader(snapshot, transaction=False) as con:
         if query is None:
             run_prompt(con)
         elif as_json:
@@ -68,7 +68,7 @@ def report(
     """
     import webbrowser
 
-    from twotower_assets.analysis import report_page
+    from twotower_assets.serving.report_pages import report_page
 
     page = report_page(open_home(), version, day.date() if day else None)
     print(page)
@@ -86,10 +86,10 @@ def lineage(
 
     Examples: `twotower lineage ann_index`, `twotower lineage tower_checkpoint --json`
     """
-    from twotower_assets.lineage import lineage as chain_of
-    from twotower_assets.lineage_tree import as_tree
+    from twotower_assets.cli.lineage_tree import as_tree
+    from twotower_assets.workspace import lineage as chain_below
 
-    node = chain_of(open_home(), artifact)
+    node = chain_below(open_home(), artifact)
     if as_json:
         print(json.dumps(node.as_dict(), indent=2, default=str))
     else:
@@ -103,7 +103,7 @@ def doctor(as_json: AsJson = False) -> None:
 
     Example: `twotower doctor`
     """
-    from twotower_assets.doctor import examine
+    from twotower_assets.cli.doctor import examine
 
     findings = examine()
     if as_json:

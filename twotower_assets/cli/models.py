@@ -13,7 +13,7 @@ from rich.table import Table as RichTable
 from twotower_assets.cli.app import WIDE, AsJson, app, json_value, open_home, out, told_in_one_line, training_changes
 
 if TYPE_CHECKING:
-    from twotower_assets.assets.version_comparison import Compared
+    from twotower_assets.experiments.compare_versions import Compared
 
 Reason = Annotated[str | None, typer.Option("--reason", help="Why; kept with the decision.")]
 
@@ -25,7 +25,7 @@ def recipes(as_json: AsJson = False) -> None:
 
     Example: `twotower recipes`
     """
-    from twotower_assets.two_tower.recipes import load_recipes
+    from twotower_assets.recipes.recipes import load_recipes
 
     found = load_recipes(open_home().settings.own_recipes)
     if as_json:
@@ -55,13 +55,13 @@ def compare(
     Recipes are compared with `twotower compare-recipes`. Examples: `twotower compare 1998-04-22`,
     `twotower compare 2dee61 8b2444 --json`
     """
-    from twotower_assets.assets.version_comparison import compared
-    from twotower_assets.versions import find_version
+    from twotower_assets.experiments.compare_versions import compared
+    from twotower_assets.serving.versions import find_version
 
-    platform = open_home()
-    with platform.lake.reader() as con:
+    workspace = open_home()
+    with workspace.lake.reader() as con:
         names = [find_version(con, name).model_version for name in (version, other)]
-    found = compared(platform, *names)
+    found = compared(workspace, *names)
     if as_json:
         print(json.dumps(_as_json(found), default=str, allow_nan=False, ensure_ascii=False))
         return
@@ -120,13 +120,13 @@ def compare_recipes(
     """
     from rich.markdown import Markdown
 
-    from twotower_assets.runs import compare_recipes as run_comparison
-    from twotower_assets.runs import dagster_instance
+    from twotower_assets.defs.runs import compare_recipes as run_comparison
+    from twotower_assets.defs.runs import dagster_instance
 
-    platform = open_home()
+    workspace = open_home()
     names = [name.strip() for name in chosen.split(",") if name.strip()]
-    with dagster_instance(platform) as instance:
-        compared = run_comparison(platform, instance, names, baseline, seeds, training_changes(changes or []))
+    with dagster_instance(workspace) as instance:
+        compared = run_comparison(workspace, instance, names, baseline, seeds, training_changes(changes or []))
     wide = _wide()
     wide.print(Markdown(compared.table))
     wide.print(Markdown(compared.popularity))
@@ -140,15 +140,15 @@ def _wide() -> Console:
 
 def _choose(config: dict[str, Any], reason: str | None) -> None:
     """Materialize the champion with a person's decision, and say what is served then."""
-    from twotower_assets.runs import choose_champion, dagster_instance
-    from twotower_assets.versions import champion_of
+    from twotower_assets.defs.runs import choose_champion, dagster_instance
+    from twotower_assets.serving.versions import champion_of
 
-    platform = open_home()
-    with platform.lake.reader() as con:
+    workspace = open_home()
+    with workspace.lake.reader() as con:
         before = champion_of(con)
-    with dagster_instance(platform) as instance:
-        choose_champion(platform, instance, {**config, **({"reason": reason} if reason else {})})
-    with platform.lake.reader() as con:
+    with dagster_instance(workspace) as instance:
+        choose_champion(workspace, instance, {**config, **({"reason": reason} if reason else {})})
+    with workspace.lake.reader() as con:
         now = champion_of(con)
     print(f"Served: {now.model_version if now else 'nothing'}")
     print(f"Before: {before.model_version if before else 'nothing'}")

@@ -13,7 +13,7 @@ import typer
 from twotower_assets.cli.app import app, open_home, out, told_in_one_line, training_changes
 
 if TYPE_CHECKING:
-    from twotower_assets.platform import Platform
+    from twotower_assets.workspace import Workspace
 
 
 @app.command()
@@ -23,16 +23,16 @@ def demo() -> None:
 
     Safe to run again. Example: `twotower demo`
     """
-    from twotower_assets import demo as demo_run
+    from twotower_assets.cli import demo as demo_run
 
-    platform = demo_run.run_demo(lambda text: out.print(text, markup=False, highlight=False))
-    out.print(demo_run.headline_table(platform))
+    workspace = demo_run.run_demo(lambda text: out.print(text, markup=False, highlight=False))
+    out.print(demo_run.headline_table(workspace))
     out.print(
         "A rating of 4 or 5 is a click, a lower one is shown and not liked. The last 20 % of each user's clicks are "
         "held out.\nBenchmarks that take every rating as a positive have other numbers.\n",
         highlight=False,
     )
-    print(f"Report:  {demo_run.report_path(platform)}")
+    print(f"Report:  {demo_run.report_path(workspace)}")
     print("Dagster: make ui, then http://127.0.0.1:3000")
     print(f'Query:   .venv/bin/twotower sql "{demo_run.QUERY}"')
 
@@ -41,10 +41,10 @@ def demo() -> None:
 @told_in_one_line
 def fetch() -> None:
     """Fetch MovieLens-100K into the cache (2 MB). Example: `twotower fetch`"""
-    from twotower_assets.movielens import LICENCE, fetch_movielens
+    from twotower_assets.datasets.movielens import LICENCE, fetch_movielens
 
-    platform = open_home()
-    print(fetch_movielens(platform.settings.cache_folder / "movielens"))
+    workspace = open_home()
+    print(fetch_movielens(workspace.settings.cache_folder / "movielens"))
     print(LICENCE)
 
 
@@ -68,16 +68,16 @@ def materialize(
     Examples: `twotower materialize features_job --days 2022-04-24..2022-04-30`,
     `twotower materialize training_job --days 2022-04-30 --set temperature=0.5 --set correction=none`
     """
-    from twotower_assets.runs import dagster_instance, run_job
+    from twotower_assets.defs.runs import dagster_instance, run_job
 
-    platform = open_home()
-    first, last = _day_range(platform, days)
+    workspace = open_home()
+    first, last = _day_range(workspace, days)
     if not days and job != "features_job":
         first = last
     training = training_changes(changes or [])
-    with dagster_instance(platform) as instance:
+    with dagster_instance(workspace) as instance:
         for begin, end in [(first, last)] if job == "features_job" else _each_day(first, last):
-            result = run_job(platform, instance, job, begin, end, training=training)
+            result = run_job(workspace, instance, job, begin, end, training=training)
             print(f"{job} succeeded for {begin} to {end}: run {result.run_id}")
             for check in result.get_asset_check_evaluations():
                 if check.check_name == "challenger_is_not_worse" and not check.passed:
@@ -94,8 +94,8 @@ def ui(port: Annotated[int, typer.Option(min=1, max=65535)] = 3000) -> None:
 
     Example: `twotower ui --port 3001`
     """
-    from twotower_assets.platform import prepare_dagster_home
     from twotower_assets.settings import PROJECT_ROOT
+    from twotower_assets.workspace import prepare_dagster_home
 
     prepare_dagster_home(open_home().settings.dagster_home)
     dg_command = str(Path(sys.executable).with_name("dg"))  # beside the interpreter, as pip puts it
@@ -108,11 +108,11 @@ def _each_day(first: date, last: date) -> list[tuple[date, date]]:
     return [(day, day) for day in days]
 
 
-def _day_range(platform: Platform, days: str) -> tuple[date, date]:
-    from twotower_assets.runs import partition_days
+def _day_range(workspace: Workspace, days: str) -> tuple[date, date]:
+    from twotower_assets.defs.runs import partition_days
 
     if not days:
-        return partition_days(platform)
+        return partition_days(workspace)
     ends = days.split("..")
     try:
         found = [date.fromisoformat(end) for end in ends]

@@ -37,7 +37,7 @@ def recommend(
     Examples: `twotower recommend --user 1`, `twotower recommend --user 1 -k 5 --explain`,
     `twotower recommend --user 1 --popularity-weight 0.5 --json`, `twotower recommend --user 1 --version 1998-04-22`
     """
-    from twotower_assets.recommendations import serving
+    from twotower_assets.serving.recommendations import serving
 
     if explain and popularity_weight is not None:
         raise ValueError("--explain shows γ = 0, ½ and 1; leave out --popularity-weight")
@@ -63,7 +63,7 @@ def similar(
 
     Example: `twotower similar --item 50 -k 5`
     """
-    from twotower_assets.recommendations import serving
+    from twotower_assets.serving.recommendations import serving
 
     with serving(open_home(), version) as served:
         title = f"Like item {item}" + (f", in {served.version.model_version}" if version else "")

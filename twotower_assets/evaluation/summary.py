@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from twotower_assets.evaluation.bootstrap import Interval, bootstrap_interval
 from twotower_assets.evaluation.buckets import BUCKET_NAMES, HEAD, popularity_buckets
-from twotower_assets.evaluation.popularity import (
+from twotower_assets.evaluation.popularity_metrics import (
     average_recommendation_popularity,
     calibration,
     coverage_at_k,

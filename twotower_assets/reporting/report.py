@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 
 import polars as pl
 
-from twotower_assets.reporting import charts, tables, terms, theme, version_charts, words
+from twotower_assets.reporting import charts, terms, theme, version_charts, words
+from twotower_assets.reporting import report_tables as tables
 from twotower_assets.reporting.report_data import (
     PREDECESSOR,
     LineageEntry,

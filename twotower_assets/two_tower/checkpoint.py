@@ -26,15 +26,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
-from twotower_assets.two_tower.config import TrainingConfig
-from twotower_assets.two_tower.dataset import TrainingSet
-from twotower_assets.two_tower.embedding import Embedder
-from twotower_assets.two_tower.features import Encoder, SideEncoder
-from twotower_assets.two_tower.reports import EpochReport
-from twotower_assets.two_tower.tensor_file import read_tensors, write_tensors
-from twotower_assets.two_tower.towers import Towers, build_towers
-from twotower_assets.two_tower.training import TrainingResult
-from twotower_assets.two_tower.vocabulary import Vocabulary
+from twotower_assets.recipes.config import TrainingConfig
+from twotower_assets.two_tower.data.encoders import Encoder, SideEncoder
+from twotower_assets.two_tower.data.training_set import TrainingSet
+from twotower_assets.two_tower.data.vocabulary import Vocabulary
+from twotower_assets.two_tower.towers.compiled_towers import Towers, build_towers
+from twotower_assets.two_tower.towers.embedding import Embedder
+from twotower_assets.two_tower.training.epoch_report import EpochReport
+from twotower_assets.two_tower.training.loop import TrainingResult
+from twotower_assets.two_tower.training.tensor_file import read_tensors, write_tensors
 
 FORMAT_VERSION = 2
 UNSEEN_CLICKS = 0.5

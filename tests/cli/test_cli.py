@@ -1,0 +1,185 @@
+"""The commands as people use them, on the trained market."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from end_to_end.market import LAST, build, copy_of, rows, twotower, workspace_in, write_settings
+
+from twotower_assets.cli import app
+
+COMMANDS = [str(command.name or command.callback.__name__) for command in app.registered_commands if command.callback]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.getbasetemp()).home
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_a_command_has_an_example(home: Path, command: str) -> None:
+    said = twotower(home, command, "--help")
+    assert "Example" in said
+    assert f"twotower {command}" in said
+
+
+def test_sql_shows_the_rows_of_one_query(home: Path) -> None:
+    assert "u1" in twotower(home, "sql", "SELECT DISTINCT user_id FROM impressions WHERE user_id = 'u1'")
+
+
+def test_sql_gives_json_for_scripts(home: Path) -> None:
+    said = twotower(home, "sql", "SELECT day, count(*) AS n FROM impressions GROUP BY day ORDER BY day", "--json")
+    assert json.loads(said)[0]["day"] == "2024-01-01"
+    assert len(json.loads(said)) == 5
+
+
+@pytest.mark.parametrize("statement", ["DELETE FROM impressions", "CREATE TABLE lake.mine (a INTEGER)"])
+def test_sql_refuses_to_write(home: Path, statement: str) -> None:
+    before = rows(workspace_in(home), "SELECT count(*) FROM impressions")
+    assert "read-only" in twotower(home, "sql", statement, exit_code=1)
+    assert rows(workspace_in(home), "SELECT count(*) FROM impressions") == before
+
+
+def test_a_wrong_query_is_one_error(home: Path) -> None:
+    said = twotower(home, "sql", "SELECT nothing_like_it FROM impressions", exit_code=1)
+    assert said.startswith("error: ")
+    assert "nothing_like_it" in said
+
+
+def test_the_prompt_answers_statements_and_survives_a_wrong_one(home: Path) -> None:
+    said = twotower(home, "sql", stdin="SELECT nothing_like_it;\nSELECT\n  40 + 2 AS answer;\n.exit\nSELECT 1;\n")
+    assert "nothing_like_it" in said
+    assert "42" in said
+    assert said.index("nothing_like_it") < said.index("42")
+
+
+def test_recommend_gives_as_many_items_as_asked_for_and_none_that_was_clicked(home: Path) -> None:
+    found = json.loads(twotower(home, "recommend", "--user", "u1", "-k", "4", "--json"))
+    assert [one["rank"] for one in found] == [1, 2, 3, 4]
+    assert sorted((one["score"] for one in found), reverse=True) == [one["score"] for one in found]
+    clicked = {
+        item for (item,) in rows(workspace_in(home), "SELECT item_id FROM impressions WHERE user_id = 'u1' AND clicked")
+    }
+    assert clicked.isdisjoint(one["item_id"] for one in found)
+
+
+def test_the_popularity_weight_changes_the_scores(home: Path) -> None:
+    lists = [
+        json.loads(twotower(home, "recommend", "--user", "u1", "--popularity-weight", weight, "--json"))
+        for weight in ("0", "1")
+    ]
+    assert [one["score"] for one in lists[0]] != [one["score"] for one in lists[1]]
+
+
+def test_recommend_shows_titles_to_people(home: Path) -> None:
+    assert "Item " in twotower(home, "recommend", "--user", "u1")
+
+
+def test_an_unknown_user_is_one_error_with_a_way_to_find_others(home: Path) -> None:
+    said = twotower(home, "recommend", "--user", "nobody", exit_code=1)
+    assert said.startswith("error: the served model does not know the user 'nobody'")
+    assert "twotower sql" in said
+
+
+@pytest.mark.parametrize("wrong", [["--popularity-weight", "1.5"], ["-k", "0"]])
+def test_an_option_out_of_range_is_a_usage_error(home: Path, wrong: list[str]) -> None:
+    assert f"Invalid value for '{wrong[0]}'" in twotower(home, "recommend", "--user", "u1", *wrong, exit_code=2)
+
+
+def test_similar_gives_items_of_the_same_taste_and_not_the_item_itself(home: Path) -> None:
+    found = json.loads(twotower(home, "similar", "--item", "i2", "-k", "3", "--json"))
+    assert len(found) == 3
+    assert "i2" not in {one["item_id"] for one in found}
+    assert {one["category"] for one in found} == {"c2"}
+
+
+def test_similar_to_an_unknown_item_is_one_error(home: Path) -> None:
+    assert "does not know the item 'nothing'" in twotower(home, "similar", "--item", "nothing", exit_code=1)
+
+
+def test_nothing_is_served_before_the_first_training(tmp_path: Path) -> None:
+    write_settings(tmp_path)
+    said = twotower(tmp_path, "recommend", "--user", "u1", exit_code=1)
+    assert "there is no lake" in said
+    assert not list(tmp_path.glob("lake"))
+
+
+@pytest.mark.parametrize("by", ["asset", "version", "both"])
+def test_lineage_reaches_the_raw_files_and_names_the_snapshots(home: Path, by: str) -> None:
+    (version,) = rows(workspace_in(home), "SELECT index_version FROM champion")[0]
+    name = {"asset": "ann_index", "version": version, "both": f"ann_index/{version}"}[by]
+    chain = json.loads(twotower(home, "lineage", name, "--json"))
+    assert chain["name"] == f"ann_index/{version}"
+    nodes = list(walk(chain))
+    assert {node["kind"] for node in nodes} == {"artifact", "table", "raw files"}
+    tables = [node for node in nodes if node["kind"] == "table"]
+    assert {"training_pairs", "impressions", "items", "item_embeddings"} <= {node["name"] for node in tables}
+    assert all(node["snapshot_read"] and node["written_by"] for node in tables)
+    assert any("raw" in node["name"] for node in nodes if node["kind"] == "raw files")
+
+
+def walk(node: dict) -> list[dict]:
+    return [node, *(below for one in node["made_from"] for below in walk(one))]
+
+
+def test_lineage_is_drawn_as_a_tree(home: Path) -> None:
+    said = twotower(home, "lineage", "tower_checkpoint")
+    assert "training_pairs" in said
+    assert "snapshot" in said
+    assert "raw files" in said
+
+
+def test_an_unknown_artifact_is_one_error_that_names_known_ones(home: Path) -> None:
+    said = twotower(home, "lineage", "nothing", exit_code=1)
+    assert "there is no artifact 'nothing'" in said
+    assert "ann_index/" in said
+
+
+def test_doctor_finds_a_trained_home_in_order(home: Path) -> None:
+    findings = json.loads(twotower(home, "doctor", "--json"))
+    assert all(finding["ok"] for finding in findings)
+    assert {"lake", "champion", "data set parquet"} <= {finding["name"] for finding in findings}
+    assert "WRONG" not in twotower(home, "doctor")
+
+
+def test_doctor_says_what_is_wrong(home: Path, tmp_path: Path) -> None:
+    copy = copy_of(home, tmp_path)
+    (version,) = rows(workspace_in(copy), "SELECT index_version FROM champion")[0]
+    folder = copy / "artifacts" / "ann_index" / version
+    folder.rename(folder.with_name("moved"))
+    write_settings(copy, source_path=tmp_path / "nowhere")
+    said = twotower_stdout(copy, "doctor", "--json")
+    wrong = {finding["name"]: finding["text"] for finding in json.loads(said) if not finding["ok"]}
+    assert set(wrong) == {"champion", "data set parquet"}
+    assert "does not exist" in wrong["data set parquet"]
+    assert "is gone" in wrong["champion"]
+
+
+def test_doctor_names_a_wrong_setting(tmp_path: Path) -> None:
+    write_settings(tmp_path, half_life_days=0)
+    assert "TWOTOWER_HALF_LIFE_DAYS" in twotower_stdout(tmp_path, "doctor")
+
+
+def twotower_stdout(home: Path, *arguments: str) -> str:
+    """What a command that exits with 1 prints to standard output."""
+    return twotower(home, *arguments, exit_code=1, output="stdout")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["features_job", "--days", "yesterday"], "--days takes 2022-04-24 or"),
+        (["features_job", "--days", "2024-01-03..2024-01-01"], "--days takes a day or first..last"),
+        (["features_job", "--days", "2023-12-31"], "2023-12-31 is no daily partition"),
+        (["features_job", "--days", "2023-12-31..2024-01-02"], "2023-12-31 is no daily partition"),
+        (["no_job", "--days", str(LAST)], "Could not find job 'no_job'"),
+        (["training_job", "--days", str(LAST), "--set", "epochs"], "--set takes NAME=VALUE, not 'epochs'"),
+        (["training_job", "--days", str(LAST), "--set", "nothing=1"], 'unexpected config entry "nothing"'),
+    ],
+)
+def test_materialize_says_what_it_cannot_do(home: Path, arguments: list[str], message: str) -> None:
+    said = twotower(home, "materialize", *arguments, exit_code=1)
+    assert said.startswith("error: ")
+    assert message in said

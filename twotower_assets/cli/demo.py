@@ -1,0 +1,97 @@
+"""The demo: MovieLens-100K through the whole graph, and a summary of what came out and where to look."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+from rich.table import Table as RichTable
+
+from twotower_assets.datasets.movielens import LICENCE, fetch_movielens
+from twotower_assets.defs.runs import dagster_instance, run_job
+from twotower_assets.lake.queries import read_query
+from twotower_assets.settings import Settings, SettingsError, load_settings
+from twotower_assets.workspace import Workspace, open_workspace
+
+ENV_FILE = """\
+# Settings of this home folder; the environment comes before them. See twotower_assets/settings.py.
+TWOTOWER_DATASET=movielens
+# Half of the users live less than an hour, so a split by day would leave nobody to test.
+TWOTOWER_HOLD_OUT=per_user_last
+# All 215 days of the log.
+TWOTOWER_WINDOW_DAYS=215
+"""
+HEADLINE = (
+    ("recall@20", "recall", 20, "all"),
+    ("NDCG@20", "ndcg", 20, "all"),
+    ("recall@100", "recall", 100, "all"),
+    ("coverage@20", "coverage", 20, "all"),
+    ("recall@20 beyond the head", "recall", 20, "beyond_head"),
+)
+MODELS = {"two_tower": "two towers", "most_popular": "most popular", "ease": "EASE"}
+QUERY = (
+    "SELECT item_id, title, array_inner_product(embedding, (SELECT embedding FROM current_item_embeddings "
+    "WHERE item_id = '50')) AS cosine FROM current_item_embeddings JOIN items USING (item_id) "
+    "ORDER BY cosine DESC LIMIT 6"
+)
+
+
+def demo_settings() -> Settings:
+    """The settings of the demo, written to `twotower.env` of the home folder where there is none yet."""
+    home = load_settings().home
+    home.mkdir(parents=True, exist_ok=True)
+    if not (home / "twotower.env").exists():
+        (home / "twotower.env").write_text(ENV_FILE, encoding="utf-8")
+    return load_settings()
+
+
+def run_demo(say: Callable[[str], None]) -> Workspace:
+    """Fetch, materialize all days of features as a few ranges, train as of the last day. Raises as its parts do."""
+    started = time.monotonic()
+    workspace = open_workspace(demo_settings())
+    if workspace.source.dataset != "movielens":
+        raise SettingsError(
+            f"the demo is of MovieLens-100K, and {workspace.settings.home} is the home of the data set "
+            f"'{workspace.source.dataset}'; set TWOTOWER_HOME to another folder for the demo"
+        )
+    if workspace.settings.source_path is None:
+        say(f"Fetching MovieLens-100K into {workspace.source.path} …\n  {LICENCE}")
+        fetch_movielens(workspace.source.path)
+    first, last = workspace.days()
+    last = last or first
+    middle = first + (last - first) // 2
+    with dagster_instance(workspace) as instance:
+        for begin, end in ((first, middle), (middle + timedelta(days=1), last)):
+            say(f"Sources and features, {begin} to {end} in one run …")
+            run_job(workspace, instance, "features_job", begin, end, "WARNING")
+        say(f"Training, embeddings, index and report as of {last} …")
+        run_job(workspace, instance, "training_job", last, last)
+    say(f"Done in {time.monotonic() - started:.0f} s.")
+    return workspace
+
+
+def headline_table(workspace: Workspace) -> RichTable:
+    """The headline metrics of the champion's report, beside the baselines."""
+    table = RichTable(title="On the held-out clicks (full ranking, seen items removed)")
+    for heading in ("", *(name for name, *_ in HEADLINE)):
+        table.add_column(heading, justify="left" if not heading else "right")
+    with workspace.lake.reader() as con:
+        rows = con.execute(
+            read_query("reports/headline.sql"), {"popularity_weight": workspace.settings.popularity_weight}
+        ).fetchall()
+    values = {tuple(row[:4]): row[4] for row in rows}
+    for model, name in MODELS.items():
+        found = [values.get((model, metric, k, bucket)) for _, metric, k, bucket in HEADLINE]
+        if any(value is not None for value in found):
+            table.add_row(name, *("–" if value is None else f"{value:.3f}" for value in found))
+    return table
+
+
+def report_path(workspace: Workspace) -> Path:
+    """The HTML report on the champion."""
+    with workspace.lake.reader() as con:
+        row = con.execute("SELECT report_version FROM champion").fetchone()
+    assert row is not None, "the demo ends with a champion"
+    return workspace.artifacts.open("popularity_bias_report", row[0]).folder / "report.html"

@@ -1,0 +1,114 @@
+"""What is installed, where state lives, what is wrong: the findings of `twotower doctor`. It repairs nothing."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from typing import NamedTuple
+
+import duckdb
+
+from twotower_assets.datasets.raw_source import SourceError
+from twotower_assets.lake.artifacts import ArtifactError
+from twotower_assets.lake.errors import LakeError
+from twotower_assets.lake.extensions import EXTENSIONS, load_extension
+from twotower_assets.settings import SettingsError, load_settings
+from twotower_assets.workspace import Workspace, open_workspace
+
+PACKAGES = (
+    "dagster",
+    "dagster-webserver",
+    "duckdb",
+    "duckdb-extension-ducklake",
+    "duckdb-extension-sqlite-scanner",
+    "polars",
+    "torch",
+    "faiss-cpu",
+    "great-expectations",
+)
+
+
+class Finding(NamedTuple):
+    """One thing looked at: whether it is as it should be, and what was found."""
+
+    name: str
+    ok: bool
+    text: str
+
+
+def examine() -> list[Finding]:
+    """Everything there is to look at; stops early where the settings are wrong."""
+    findings = [
+        Finding("python", sys.version_info >= (3, 11), sys.version.split()[0]),
+        *_packages(),
+        *_extensions(),
+    ]
+    try:
+        workspace = open_workspace(load_settings())
+    except SettingsError as error:
+        return [*findings, Finding("settings", False, str(error))]
+    return [*findings, *_places(workspace), *_source(workspace), *_lake(workspace)]
+
+
+def _packages() -> list[Finding]:
+    findings = []
+    for name in PACKAGES:
+        try:
+            findings.append(Finding(name, True, version(name)))
+        except PackageNotFoundError:
+            findings.append(Finding(name, False, f"not installed; run `pip install {name}` or `make install`"))
+    return findings
+
+
+def _extensions() -> list[Finding]:
+    findings = []
+    with duckdb.connect() as con:
+        for name, package in EXTENSIONS.items():
+            try:
+                load_extension(con, name, package)
+                findings.append(Finding(f"DuckDB extension {name}", True, "loads"))
+            except LakeError as error:
+                findings.append(Finding(f"DuckDB extension {name}", False, str(error)))
+    return findings
+
+
+def _places(workspace: Workspace) -> list[Finding]:
+    settings = workspace.settings
+    env_file = settings.home / "twotower.env"
+    return [
+        Finding("home", True, f"{settings.home}{'' if settings.home.is_dir() else ' (made by the first run)'}"),
+        Finding("settings file", True, str(env_file) if env_file.is_file() else f"none ({env_file} is not there)"),
+        Finding("Dagster instance", True, f"DAGSTER_HOME={settings.dagster_home}"),
+    ]
+
+
+def _source(workspace: Workspace) -> list[Finding]:
+    name = f"data set {workspace.source.dataset}"
+    try:
+        first, last = workspace.days()
+    except (SettingsError, SourceError) as error:
+        return [Finding(name, False, str(error))]
+    there = workspace.source.path.exists()
+    days = f"daily partitions from {first} to {last or 'today'}"
+    text = f"{workspace.source.path}{'' if there else ' does not exist'}; {days}"
+    return [Finding(name, there, text)]
+
+
+def _lake(workspace: Workspace) -> list[Finding]:
+    if not workspace.lake.exists:
+        return [Finding("lake", True, f"none yet in {workspace.lake.folder}; `make demo` or a run in the UI makes it")]
+    try:
+        with workspace.lake.reader() as con:
+            snapshot = workspace.lake.snapshot(con)
+            found = [Finding("lake", True, f"{workspace.lake.uri}, snapshot {snapshot}")]
+            row = con.execute("SELECT model_version, index_version FROM champion").fetchone()
+    except (LakeError, duckdb.Error) as error:
+        return [Finding("lake", False, str(error))]
+    if row is None:
+        return [*found, Finding("champion", True, "none yet")]
+    try:
+        for asset, wanted in zip(("tower_checkpoint", "ann_index"), row, strict=True):
+            workspace.artifacts.open(asset, wanted)
+    except ArtifactError as error:
+        return [*found, Finding("champion", False, str(error))]
+    return [*found, Finding("champion", True, row[0])]

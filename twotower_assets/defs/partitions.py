@@ -1,0 +1,49 @@
+"""The daily partitions and how assets look back over a trailing window. Nothing else lives here."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+import dagster as dg
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+    PARTITION_NAME_TAG,
+)
+
+from twotower_assets.core.days import Days
+
+
+def daily_partitions(first_day: date, last_day: date | None) -> dg.DailyPartitionsDefinition:
+    """One partition a UTC day, from `first_day` to `last_day`, or growing with the calendar where that is None."""
+    end = last_day + timedelta(days=1) if last_day else None
+    return dg.DailyPartitionsDefinition(
+        start_date=first_day.isoformat(), end_date=end.isoformat() if end else None, timezone="UTC"
+    )
+
+
+def trailing_window(window_days: int) -> dg.TimeWindowPartitionMapping:
+    """A partition depends on the upstream partitions of its own day and the `window_days − 1` days before it."""
+    return dg.TimeWindowPartitionMapping(
+        start_offset=-(window_days - 1), end_offset=0, allow_nonexistent_upstream_partitions=True
+    )
+
+
+def day_of(context: dg.AssetExecutionContext) -> date:
+    """The day of a run of one partition. Raises `LookupError` for a range: a model is trained as of one day."""
+    days = days_of(context)
+    if days.first != days.last:
+        raise LookupError(
+            f"a model is trained as of one day, and the run names {days.first} to {days.last}; run each day by itself"
+        )
+    return days.first
+
+
+def days_of(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> Days:
+    """The days that a run materializes or checks: one, or a range. Raises `LookupError` for a run of no partition."""
+    tags = context.run.tags
+    first = tags.get(ASSET_PARTITION_RANGE_START_TAG) or tags.get(PARTITION_NAME_TAG)
+    last = tags.get(ASSET_PARTITION_RANGE_END_TAG) or tags.get(PARTITION_NAME_TAG)
+    if not first or not last:
+        raise LookupError("the run names no daily partition; choose one, or a range")
+    return Days(date.fromisoformat(first), date.fromisoformat(last))

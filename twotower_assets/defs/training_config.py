@@ -1,0 +1,117 @@
+"""What a run may be told about a training: a recipe, and changes of its settings, as Dagster shows and checks them.
+
+What a setting means and its range are declared in `two_tower/config.py`; how it is trained is decided there too.
+"""
+
+import logging
+from collections.abc import Mapping
+from typing import Any, Literal, Optional, get_args, get_origin
+
+import dagster as dg
+from pydantic import Field, create_model
+
+from twotower_assets.defs.launch_checks import CHOICES
+from twotower_assets.recipes.config import TrainingConfig
+from twotower_assets.recipes.recipes import Recipe, recipe_named
+from twotower_assets.settings import Settings
+
+log = logging.getLogger(__name__)
+NOT_IN_LAUNCHPAD = ("negatives",)
+"""Fields of `TrainingConfig` that only a recipe can set."""
+
+
+def _limits(field: Any) -> dict[str, Any]:
+    return {
+        name: getattr(one, name) for one in field.metadata for name in ("ge", "gt", "le", "lt") if hasattr(one, name)
+    }
+
+
+def _with_range(description: str, limits: dict[str, Any]) -> str:
+    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+    shown = ", ".join(f"{signs[name]} {value:.10g}" for name, value in limits.items())
+    return f"{description} ({shown})" if shown else description
+
+
+def _without_literals(annotation: Any) -> tuple[Any, list[str]]:
+    """A type that Dagster can make optional, and the values it may take; it knows no optional `Literal`."""
+    if get_origin(annotation) is Literal:
+        return str, list(get_args(annotation))
+    if get_origin(annotation) is list and get_origin(get_args(annotation)[0]) is Literal:
+        return list[str], list(get_args(get_args(annotation)[0]))
+    return annotation, []
+
+
+def _as_dagster_config() -> type[dg.Config]:
+    """A recipe and what may be changed of it, as Dagster shows it in the launchpad, ranges in the descriptions."""
+    fields: dict[str, Any] = {
+        "recipe": (
+            str | None,
+            Field(None, description="Recipe to train; the settings below change it. Default: TWOTOWER_RECIPE."),
+        )
+    }
+    for name, field in TrainingConfig.model_fields.items():
+        if name in NOT_IN_LAUNCHPAD:
+            continue
+        annotation, choices = _without_literals(field.annotation)
+        limits = _limits(field)
+        pattern = f"^({'|'.join(choices)})$" if choices and annotation is str else None
+        description = f"{_with_range(field.description or '', limits)} Default: the recipe's, else {field.default!r}."
+        extra: Any = {CHOICES: choices} if choices else None
+        shown = Field(None, description=description, pattern=pattern, json_schema_extra=extra, **limits)
+        fields[name] = (Optional[annotation], shown)  # noqa: UP045 - a union of a type known only here
+    fields["window_days"] = (
+        int | None,
+        Field(
+            None,
+            ge=1,
+            description="Days of pairs to train on, this day included; at most, and by default, the platform's "
+            "TWOTOWER_WINDOW_DAYS.",
+        ),
+    )
+    return create_model("TowerTrainingConfig", __base__=dg.Config, **fields)
+
+
+TowerTrainingConfig = _as_dagster_config()
+
+
+def require_trainable(settings: Settings, recipes: Mapping[str, Recipe], asked: Mapping[str, Any]) -> None:
+    """Raises `ValueError` where a run that is asked for with these settings could not be trained."""
+    recipe = recipe_named(recipes, asked["recipe"] or settings.recipe)
+    changes, _ = split_config(TowerTrainingConfig(**asked), recipe, settings, log)
+    recipe.config(**changes)
+
+
+def split_config(
+    run_config: Any, recipe: Recipe, settings: Settings, log: logging.Logger
+) -> tuple[dict[str, Any], int]:
+    """What a run changes of a recipe, and the window in days. Raises `ValueError` beyond the window.
+
+    A longer history than the training pairs keep is cut to theirs, so that training and serving see the same.
+    """
+    names = [name for name in TrainingConfig.model_fields if name not in NOT_IN_LAUNCHPAD]
+    asked = {name: getattr(run_config, name) for name in names}
+    return changes_for({name: value for name, value in asked.items() if value is not None}, recipe, settings, log), (
+        window_for(run_config.window_days, settings)
+    )
+
+
+def changes_for(changes: dict[str, Any], recipe: Recipe, settings: Settings, log: logging.Logger) -> dict[str, Any]:
+    """The changes of a recipe, with its history cut to what training pairs keep."""
+    wanted = recipe.config(**changes).history_length
+    if wanted > settings.history_length:
+        log.info(
+            f"history_length is {settings.history_length}, not {wanted}: training pairs keep no more "
+            "(TWOTOWER_HISTORY_LENGTH)"
+        )
+        return {**changes, "history_length": settings.history_length}
+    return changes
+
+
+def window_for(window_days: int | None, settings: Settings) -> int:
+    """The days to train on. Raises `ValueError` beyond what the features look back."""
+    if window_days and window_days > settings.window_days:
+        raise ValueError(
+            f"window_days is {window_days}, but the platform's features look back {settings.window_days} days; raise "
+            "TWOTOWER_WINDOW_DAYS and materialize them again, or train on fewer days"
+        )
+    return window_days or settings.window_days

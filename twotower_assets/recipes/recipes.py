@@ -1,0 +1,112 @@
+"""Recipes: named training settings, the shipped ones and a user's own, each in a few lines of YAML.
+
+Here: what a recipe is, reading and checking the files. Not here: what settings there are (`config.py`,
+`negative_settings.py`), and what a recipe does to a model (`docs/recipes.md`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from twotower_assets.recipes.config import TrainingConfig
+from twotower_assets.recipes.negative_settings import MinedNegatives
+
+SHIPPED = Path(__file__).with_name("recipes.yaml")
+NAME = r"^[a-z][a-z0-9_]*$"
+
+
+class RecipeError(ValueError):
+    """A recipe is unknown, or its file cannot be used; the message says where and why."""
+
+
+class Recipe(BaseModel):
+    """A named way to draw negatives and to treat popularity."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=NAME, description="Lower case letters, digits and underscores.")
+    description: str = Field(min_length=1, description="What it is, in a sentence or two.")
+    assumes: str = Field(default="", description="What must hold.")
+    helps: str = Field(default="", description="Where it helps.")
+    costs: str = Field(default="", description="What it costs.")
+    source: str = Field(default="", description="Where it comes from.")
+    training: dict[str, Any] = Field(
+        default_factory=dict, description="Fields of TrainingConfig in which it differs from the defaults."
+    )
+
+    def config(self, **changes: Any) -> TrainingConfig:
+        """The training configuration, with `changes` over the recipe's own. Raises `pydantic.ValidationError`."""
+        return TrainingConfig.model_validate({**self.training, **changes})
+
+    @property
+    def mined_recipe(self) -> str | None:
+        """The recipe whose model this one mines, if it mines one."""
+        return next((one.recipe for one in self.config().negatives if isinstance(one, MinedNegatives)), None)
+
+
+def load_recipes(own: Path | None = None) -> dict[str, Recipe]:
+    """The shipped recipes, then those of the file `own`, by name; a file that is not there holds none.
+
+    Raises `RecipeError`.
+    """
+    recipes = shipped = _read(SHIPPED)
+    if own is not None and own.is_file():
+        mine = _read(own)
+        if taken := [name for name in mine if name in recipes]:
+            raise RecipeError(f"{own}: '{taken[0]}' is a shipped recipe; give yours another name")
+        recipes = shipped | mine
+    for recipe in recipes.values():
+        mined = recipe.mined_recipe
+        if mined is not None and (mined not in recipes or recipes[mined].mined_recipe is not None):
+            raise RecipeError(
+                f"{SHIPPED if recipe.name in shipped else own}: recipe '{recipe.name}' mines '{mined}', which must be "
+                "another recipe that mines none itself"
+            )
+    return recipes
+
+
+def recipe_named(recipes: Mapping[str, Recipe], name: str) -> Recipe:
+    """The recipe of that name. Raises `RecipeError` naming those there are."""
+    if name not in recipes:
+        raise RecipeError(f"'{name}' is no recipe; there are {', '.join(recipes)}")
+    return recipes[name]
+
+
+def _read(file: Path) -> dict[str, Recipe]:
+    try:
+        found = yaml.load(file.read_text(encoding="utf-8"), Loader=_UniqueKeys)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RecipeError(f"{file} cannot be read as YAML: {error}") from error
+    if not isinstance(found or {}, dict):
+        raise RecipeError(f"{file} must map names of recipes to recipes")
+    return {str(name): _recipe(file, name, body) for name, body in (found or {}).items()}
+
+
+def _recipe(file: Path, name: Any, body: Any) -> Recipe:
+    try:
+        recipe = Recipe.model_validate({"name": name, **(body if isinstance(body, dict) else {"training": body})})
+        recipe.config()
+    except ValidationError as error:
+        problems = "; ".join(
+            ": ".join([*([".".join(map(str, one["loc"]))] if one["loc"] else []), one["msg"]]) for one in error.errors()
+        )
+        raise RecipeError(f"{file}: recipe '{name}': {problems}") from error
+    return recipe
+
+
+class _UniqueKeys(yaml.SafeLoader):  # type: ignore[misc]
+    """YAML in which a key given twice is an error, not the last one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        if repeated := [key for key in keys if keys.count(key) > 1]:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the key '{repeated[0]}' is given twice", node.start_mark
+            )
+        mapping: dict[Hashable, Any] = super().construct_mapping(node, deep)
+        return mapping

@@ -1,0 +1,83 @@
+"""The index over a day's vectors, searched as deep as its measured recall asks for, and what is told of that.
+
+How an index is built and measured lives in `retrieval`; where it is published, in `serving`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from twotower_assets.settings import Settings
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from twotower_assets.retrieval.geometry import FloatMatrix
+    from twotower_assets.retrieval.index import ItemIndex
+    from twotower_assets.retrieval.quality import IndexQuality
+
+SERVED_WEIGHTS = {"γ = 0": 0.0, "γ = ½": 0.5, "γ = 1": 1.0}
+INDEX_RECALL_K = 100
+
+
+def measured_index(
+    items: pa.Table, item_vectors: FloatMatrix, user_vectors: FloatMatrix, settings: Settings
+) -> tuple[ItemIndex, list[IndexQuality]]:
+    """The index at the smallest depth with enough recall at every served weight, and the curve that says so.
+
+    Args:
+        items: rows of `item_embeddings`, all of one model.
+        item_vectors: their embeddings, float32 [n, d].
+        user_vectors: float32 [m, d]; a sample of them asks.
+        settings: say the kind of index, the recall that is enough, and threads.
+    """
+    from twotower_assets.retrieval.index import build_index, depths_to_try
+    from twotower_assets.retrieval.quality import least_depth, measure_index
+
+    log_q, bias = items["log_q"].to_numpy(), items["bias"].to_numpy()
+    trained_weight = items["trained_popularity_weight"][0].as_py()
+    index = build_index(
+        items["item_id"].to_pylist(),
+        item_vectors,
+        inverse_temperature=items["inverse_temperature"][0].as_py(),
+        log_q=log_q,
+        bias=bias,
+        factory=settings.index_factory,
+        threads=settings.threads,
+        extra={
+            "model_version": items["model_version"][0].as_py(),
+            "trained_popularity_weight": trained_weight,
+            "trained_weight_is_known": items["trained_weight_is_known"][0].as_py(),
+        },
+    )
+    curve = measure_index(
+        index,
+        item_vectors,
+        user_vectors,
+        log_q=log_q,
+        bias=bias,
+        weights={name: gamma - trained_weight for name, gamma in SERVED_WEIGHTS.items()},
+        depths=depths_to_try(index),
+        enough=settings.minimum_index_recall,
+        k=min(INDEX_RECALL_K, len(index)),
+        threads=settings.threads,
+    )
+    depth = least_depth(curve, settings.minimum_index_recall)
+    return (index if depth is None else index.at_depth(depth)), curve
+
+
+def curve_rows(curve: list[IndexQuality], chosen_depth: int | None) -> list[dict[str, Any]]:
+    """Rows of `ann_index_depths`, without day, versions and factory."""
+    return [
+        {
+            "search_depth": one.search_depth,
+            "popularity_weight": SERVED_WEIGHTS[one.name],
+            "k": one.k,
+            "recall_at_k": one.recall_at_k,
+            "queries_per_second": one.queries_per_second,
+            "queries": one.queries,
+            "threads": one.threads,
+            "chosen": one.search_depth == chosen_depth,
+        }
+        for one in curve
+    ]

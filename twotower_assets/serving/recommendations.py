@@ -1,0 +1,216 @@
+"""What is served, asked for from a terminal: lists for a user, with reasons if wanted, and items like an item.
+
+The champion is asked, or any version whose index is there. How an index is searched lives in `retrieval`, which version
+is the champion is decided by its asset, and what a reason is, in `evaluation.reasons`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from twotower_assets.lake.queries import quoted, read_query
+from twotower_assets.serving.versions import Version, VersionError, champion_of, find_version, vector_file
+from twotower_assets.workspace import Workspace
+
+if TYPE_CHECKING:
+    from twotower_assets.retrieval.index import ItemIndex
+
+EXPLAINED_WEIGHTS = (0.0, 0.5, 1.0)
+ASKED = {"served_item_embeddings": "asked_items", "served_user_embeddings": "asked_users"}
+"""The temporary views that the SQL of this module reads vectors from."""
+
+
+class NothingServedError(LookupError):
+    """There is no champion, or the version that is asked does not know the user or item."""
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """One place of a list."""
+
+    rank: int
+    item_id: str
+    title: str | None
+    category: str
+    bucket: str
+    score: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields as JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class ExplainedSuggestion(Suggestion):
+    """One place of a list, and the clicked items that it resembles most: their ids and titles, nearest first."""
+
+    because: list[dict[str, str | None]]
+
+
+@dataclass(frozen=True)
+class Served:
+    """A version that can be asked, with the lake and its index open. Made by `serving`."""
+
+    con: duckdb.DuckDBPyConnection
+    index: ItemIndex
+    version: Version
+    default_weight: float
+    is_champion: bool
+
+    def recommend(self, user_id: str, k: int, popularity_weight: float | None = None) -> list[Suggestion]:
+        """The k best items that the user has not clicked, best first, at γ (default: the setting).
+
+        Raises `NothingServedError` for an unknown user.
+        """
+        gamma = self.default_weight if popularity_weight is None else popularity_weight
+        return self._described(self._ranked(user_id, k, gamma, [item for item, _ in self._clicked(user_id)]))
+
+    def explain(self, user_id: str, k: int) -> dict[float, list[ExplainedSuggestion]]:
+        """The lists at γ = 0, ½ and 1, each item with the two clicked ones that resemble it most.
+
+        Raises `NothingServedError` for an unknown user.
+        """
+        import numpy as np
+
+        from twotower_assets.evaluation.reasons import nearest_in_history
+
+        clicked = dict(self._clicked(user_id))
+        lists = {gamma: self._described(self._ranked(user_id, k, gamma, list(clicked))) for gamma in EXPLAINED_WEIGHTS}
+        listed = {one.item_id for suggestions in lists.values() for one in suggestions}
+        known = self.con.execute(
+            read_query("serving/item_vectors.sql"), {"item_ids": [*clicked, *sorted(listed)]}
+        ).fetchall()
+        place_of = {item: place for place, (item, _) in enumerate(known)}
+        items = list(place_of)
+        history = [place_of[item] for item in clicked if item in place_of]
+        vectors = np.asarray([vector for _, vector in known], np.float32).reshape(len(known), -1)
+        explained = {}
+        for gamma, suggestions in lists.items():
+            nearest = nearest_in_history(vectors, history, [place_of[one.item_id] for one in suggestions])
+            explained[gamma] = [
+                ExplainedSuggestion(
+                    **one.as_dict(),
+                    because=[{"item_id": items[place], "title": clicked[items[place]]} for place in places],
+                )
+                for one, places in zip(suggestions, nearest, strict=True)
+            ]
+        return explained
+
+    def similar(self, item_id: str, k: int) -> list[Suggestion]:
+        """The k items whose vectors are nearest to the item's, best first. Raises as `recommend` does."""
+        from twotower_assets.retrieval.index import ItemIndexError
+
+        try:
+            position = self.index.position_of(item_id)
+        except ItemIndexError as error:
+            raise NothingServedError(self._does_not_know("item", item_id)) from error
+        scores, places = self.index.similar_items(position, min(k, len(self.index) - 1))
+        found = zip(places.ravel(), scores.ravel(), strict=True)
+        return self._described([(self.index.item_ids[place], float(score)) for place, score in found if place >= 0])
+
+    def popularity_warning(self, popularity_weight: float | None = None) -> str | None:
+        """What somebody who asks for γ (default: the setting) should know, where γ₀ of the recipe is unknown."""
+        gamma = self.default_weight if popularity_weight is None else popularity_weight
+        if self.index.extra.get("trained_weight_is_known", True):
+            return None
+        row = self.con.execute(
+            read_query("serving/missing_popularity.sql"),
+            {"version": self.version.model_version, "popularity_weight": gamma},
+        ).fetchone()
+        told = (
+            "γ₀ of the served recipe is unknown, as some of its negatives are not corrected for; γ is relative, "
+            f"{self._trained_weight:g} being the score as it was trained."
+        )
+        if row is None:
+            return f"{told} δ is not known at γ = {gamma:g}; it is measured at 0, ½ and 1."
+        delta, low, high = row
+        told += f" At γ = {gamma:g} the score misses δ = {delta:+.2f} [{low:+.2f}, {high:+.2f}] of log q."
+        if low > 0 and gamma < 1:
+            told += " It is too low for popular items already, and a lower γ takes away more: raise γ."
+        return told
+
+    @property
+    def _trained_weight(self) -> float:
+        return float(self.index.extra["trained_popularity_weight"])
+
+    def _ranked(self, user_id: str, k: int, gamma: float, seen: list[str]) -> list[tuple[str, float]]:
+        """The k best items that are not in `seen`, with their scores."""
+        import numpy as np
+
+        row = self.con.execute(read_query("serving/user_vector.sql"), {"user_id": user_id}).fetchone()
+        if row is None:
+            raise NothingServedError(self._does_not_know("user", user_id))
+        scores, places = self.index.search(
+            np.asarray([row[0]], np.float32), min(k + len(seen), len(self.index)), gamma - self._trained_weight
+        )
+        left_out = set(seen)
+        kept = [
+            (self.index.item_ids[place], float(score))
+            for place, score in zip(places[0], scores[0], strict=True)
+            if place >= 0 and self.index.item_ids[place] not in left_out
+        ]
+        return kept[:k]
+
+    def _clicked(self, user_id: str) -> list[tuple[str, str | None]]:
+        """Ids and titles of what the user has clicked, oldest first."""
+        return self.con.execute(read_query("serving/clicked_items.sql"), {"user_id": user_id}).fetchall()
+
+    def _described(self, found: list[tuple[str, float]]) -> list[Suggestion]:
+        if not found:
+            return []
+        rows = self.con.execute(
+            read_query("serving/item_titles.sql"),
+            {"item_ids": [item for item, _ in found], "model_day": self.version.model_day},
+        ).fetchall()
+        return [
+            Suggestion(rank, item_id, title, category, bucket, score)
+            for rank, ((item_id, title, category, bucket), (_, score)) in enumerate(zip(rows, found, strict=True), 1)
+        ]
+
+    def _does_not_know(self, what: str, name: str) -> str:
+        who = "the served model" if self.is_champion else f"version {self.version.model_version}"
+        return (
+            f"{who} does not know the {what} '{name}'. {what.capitalize()}s known to what is served: "
+            f'`twotower sql "SELECT {what}_id FROM served_{what}_embeddings LIMIT 5"`'
+        )
+
+
+@contextmanager
+def serving(workspace: Workspace, version: str | None = None) -> Iterator[Served]:
+    """The champion, or the version named, ready to be asked; the lake and the index are opened once.
+
+    Raises `NothingServedError` without a champion, `VersionError` for an unknown version or one without an index,
+    `ItemIndexError` or `ArtifactError` where the index is damaged or gone.
+    """
+    from twotower_assets.retrieval.storage import load_index
+
+    with workspace.lake.reader() as con:
+        champion = champion_of(con)
+        asked = find_version(con, version) if version else champion
+        if asked is None:
+            raise NothingServedError(
+                "nothing is served yet: no model was trained, or none passed its gates. The checks and the report of "
+                "the last run of training_job say which; `make demo` or `twotower materialize training_job` runs it"
+            )
+        if asked.index_version is None:
+            raise VersionError(
+                f"{asked.model_version} has no index; materialize serving/ann_index for {asked.model_day} while that "
+                "version is its day's model"
+            )
+        is_champion = champion is not None and champion.index_version == asked.index_version
+        index = workspace.artifacts.open("ann_index", asked.index_version)
+        for table, view in ASKED.items():
+            rows = table if is_champion else f"read_parquet('{quoted(vector_file(index, table))}')"
+            con.execute(f"CREATE TEMP VIEW {view} AS FROM {rows}")
+        yield Served(con, load_index(index.folder), asked, workspace.settings.popularity_weight, is_champion)
+
+
+def recommend(workspace: Workspace, user_id: str, k: int, popularity_weight: float | None = None) -> list[Suggestion]:
+    """The k best items for a user from the champion; raises as `serving` and `Served.recommend` do."""
+    with serving(workspace) as served:
+        return served.recommend(user_id, k, popularity_weight)

@@ -1,0 +1,1 @@
+"""What towers are trained on: vocabularies, features, histories, the training set."""

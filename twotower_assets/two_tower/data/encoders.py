@@ -1,0 +1,193 @@
+"""Arrow rows of users and items as the index and number arrays that the towers read.
+
+Here: looking into the feature maps, vocabularies of feature values, standardisation, and the arrays
+themselves. Not here: training pairs (`dataset.py`), and embeddings or any other tensor (`towers.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from twotower_assets.two_tower.data.ragged import Ragged
+from twotower_assets.two_tower.data.vocabulary import UNKNOWN, Vocabulary, as_strings
+
+UNKNOWN_CATEGORY = "unknown"
+
+
+class TrainingDataError(ValueError):
+    """The tables cannot be trained on or encoded; the message says what was expected and what was found."""
+
+
+@dataclass(frozen=True)
+class SideInputs:
+    """What a tower reads of n rows: `ids` int64 [n], `categorical` int64 [n, c], `numeric` float32 [n, m]."""
+
+    ids: npt.NDArray[np.int64]
+    categorical: npt.NDArray[np.int64]
+    numeric: npt.NDArray[np.float32]
+
+    def take(self, rows: npt.NDArray[np.int64]) -> SideInputs:
+        """The given rows (int64 [m]) in the given order."""
+        return SideInputs(self.ids[rows], self.categorical[rows], self.numeric[rows])
+
+
+@dataclass(frozen=True)
+class NumericScale:
+    """How a numeric feature is standardised: (value - mean) / deviation, and 0 where it is missing."""
+
+    mean: float
+    deviation: float
+
+    @classmethod
+    def of(cls, values: npt.NDArray[np.float64]) -> NumericScale:
+        """Mean and standard deviation of the values that are finite; 0 and 1 where there are none."""
+        finite = values[np.isfinite(values)]
+        if not len(finite):
+            return cls(0.0, 1.0)
+        return cls(float(finite.mean()), float(finite.std()) or 1.0)
+
+    def apply(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+        """Standardised values, float32, of the same shape."""
+        scaled = (values - self.mean) / self.deviation
+        return np.where(np.isfinite(scaled), scaled, 0.0).astype(np.float32)
+
+
+def require_columns(table: pa.Table, name: str, columns: tuple[str, ...]) -> None:
+    """Raise TrainingDataError if one of the columns is not in the table."""
+    missing = [column for column in columns if column not in table.column_names]
+    if missing:
+        raise TrainingDataError(
+            f"Table {name} has no column {', '.join(map(repr, missing))} (it has: "
+            f"{', '.join(table.column_names) or 'none'}). It needs: {', '.join(columns)}."
+        )
+
+
+def feature_strings(table: pa.Table, key: str) -> pa.Array:
+    """The value under `key` in the map column `features`, large_string [n], null where missing."""
+    if "features" not in table.column_names or pa.types.is_null(table.schema.field("features").type):
+        return pa.nulls(table.num_rows, pa.large_string())
+    maps = table.column("features")
+    if not pa.types.is_map(maps.type):
+        raise TrainingDataError(f"Column 'features' must be a map of strings to strings, but it is {maps.type}.")
+    return as_strings(pc.map_lookup(maps, pa.scalar(key, maps.type.key_type), "first"))
+
+
+def feature_numbers(table: pa.Table, key: str) -> npt.NDArray[np.float64]:
+    """The same as float64 [n], NaN where missing. Raises TrainingDataError if a value is not a number."""
+    try:
+        numbers = feature_strings(table, key).cast(pa.float64())
+    except pa.ArrowInvalid as error:
+        raise TrainingDataError(
+            f"Feature {key!r} is configured as numeric, but has a value that is no number ({error}). "
+            "List it among the categorical features, or correct it in the SQL of the data set."
+        ) from error
+    values: npt.NDArray[np.float64] = pc.fill_null(numbers, float("nan")).to_numpy(zero_copy_only=False)
+    return values
+
+
+def item_categories(items: pa.Table) -> pa.Array:
+    """Category of each item, large_string [n], 'unknown' where it is null or there is no such column."""
+    if "category" not in items.column_names:
+        return pa.array([UNKNOWN_CATEGORY] * items.num_rows, pa.large_string())
+    return pc.fill_null(as_strings(items.column("category")), UNKNOWN_CATEGORY)
+
+
+@dataclass(frozen=True)
+class SideEncoder:
+    """Turns rows of one table into SideInputs.
+
+    `own_rows`: the first so many ids of the vocabulary have their own embedding, later ones share the
+    unknown. `categorical` and `numeric` are keyed by feature name; the items' category has the key '', where
+    it differs between items.
+    """
+
+    ids: Vocabulary
+    own_rows: int
+    categorical: dict[str, Vocabulary]
+    numeric: dict[str, NumericScale]
+
+    def encode_ids(self, ids: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.int64]:
+        """Embedding row of each id, int64 [n]; 0 for unknown and rare ids."""
+        return self.share_unknown(self.ids.encode(ids))
+
+    def share_unknown(self, index: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Embedding row of each vocabulary index, of the same shape: 0 where the id is too rare for one."""
+        return np.where(index <= self.own_rows, index, UNKNOWN)
+
+    def encode(self, ids: pa.Array | pa.ChunkedArray, table: pa.Table) -> SideInputs:
+        """SideInputs of the rows of `table` [n], whose ids are given."""
+        return SideInputs(self.encode_ids(ids), *encode_attributes(table, self.categorical, self.numeric))
+
+    def describe(self) -> dict[str, Any]:
+        """Everything but the ids, as JSON values."""
+        return {
+            "own_rows": self.own_rows,
+            "categorical": {key: values.ids.to_pylist() for key, values in self.categorical.items()},
+            "numeric": {key: [scale.mean, scale.deviation] for key, scale in self.numeric.items()},
+        }
+
+    @classmethod
+    def from_description(cls, ids: Vocabulary, description: dict[str, Any]) -> SideEncoder:
+        """The encoder that `describe` described, over the given ids."""
+        return cls(
+            ids=ids,
+            own_rows=int(description["own_rows"]),
+            categorical={
+                key: Vocabulary(pa.array(values, pa.large_string()))
+                for key, values in description["categorical"].items()
+            },
+            numeric={key: NumericScale(*map(float, scale)) for key, scale in description["numeric"].items()},
+        )
+
+
+def encode_attributes(
+    table: pa.Table, categorical: dict[str, Vocabulary], numeric: dict[str, NumericScale]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """Indices int64 [n, c] and standardised numbers float32 [n, m] of the rows of a table."""
+    rows = table.num_rows
+    indices = np.zeros((rows, len(categorical)), np.int64)
+    for column, (key, vocabulary) in enumerate(categorical.items()):
+        indices[:, column] = vocabulary.encode(feature_strings(table, key) if key else item_categories(table))
+    numbers = np.zeros((rows, len(numeric)), np.float32)
+    for column, (key, scale) in enumerate(numeric.items()):
+        numbers[:, column] = scale.apply(feature_numbers(table, key))
+    return indices, numbers
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Both sides and the histories: all that is needed to turn tables into what the towers read."""
+
+    users: SideEncoder
+    items: SideEncoder
+    history_length: int
+
+    def encode_items(self, items: pa.Table) -> SideInputs:
+        """Inputs of the item tower for each row of `items` (item_id, category, features)."""
+        require_columns(items, "items", ("item_id",))
+        return self.items.encode(items.column("item_id"), items)
+
+    def encode_users(self, user_ids: pa.Array | pa.ChunkedArray, users: pa.Table | None) -> SideInputs:
+        """Inputs of the user tower for each id [m], with the features that `users` has of them."""
+        return self.users.encode(user_ids, rows_of(user_ids, users, "user_id"))
+
+    def encode_histories(self, histories: pa.Array | pa.ChunkedArray) -> Ragged:
+        """The last `history_length` known items of each list (oldest first) as embedding rows."""
+        encoded = self.items.ids.encode_lists(histories)
+        encoded = Ragged(encoded.offsets, self.items.share_unknown(encoded.values))
+        return encoded.where(encoded.values != UNKNOWN).last(self.history_length)
+
+
+def rows_of(ids: pa.Array | pa.ChunkedArray, table: pa.Table | None, key: str) -> pa.Table:
+    """The row of `table` for each id [n], attributes null where it has none; of repeats the first counts."""
+    if table is None or not table.num_rows:
+        return pa.table({key: as_strings(ids)})
+    require_columns(table, key.removesuffix("_id") + "s", (key,))
+    rows = pc.index_in(as_strings(ids), value_set=as_strings(table.column(key)))
+    return table.take(rows).set_column(table.column_names.index(key), key, as_strings(ids))

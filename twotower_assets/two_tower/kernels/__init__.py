@@ -1,0 +1,1 @@
+"""Compiled loops and number formats. What they compute is said where they are used."""

@@ -1,0 +1,1 @@
+"""The sampled softmax: corrections, masks, loss and gradients of a batch."""

@@ -1,0 +1,1 @@
+"""How gradients become weights: row-wise Adam and the average of weights."""

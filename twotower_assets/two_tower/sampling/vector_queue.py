@@ -1,0 +1,65 @@
+"""The queue of cross-batch negatives: item vectors of earlier batches, first in, first out.
+
+Here: what is kept, for how long, and how often an item is expected in it. Not here: the loss.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from twotower_assets.recipes.negative_settings import CrossBatchNegatives
+from twotower_assets.two_tower.sampling.negatives import Batch
+from twotower_assets.two_tower.sampling.proposals import Proposal
+
+Int64s = npt.NDArray[np.int64]
+
+
+class VectorQueue:
+    """At most `count` vectors without gradient, none older than `maximum_age` batches (Wang et al. 2021, SIGIR)."""
+
+    def __init__(self, settings: CrossBatchNegatives, proposal: Proposal, dimensions: int, warm_up: int) -> None:
+        """`warm_up`: batches before the first vector is kept."""
+        self.settings, self.proposal, self.warm_up = settings, proposal, warm_up
+        self.batches = 0
+        self.items = np.zeros(0, np.int64)
+        self.born = np.zeros(0, np.int64)
+        self.vectors = torch.zeros(0, dimensions)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def push(self, items: Int64s, vectors: Tensor) -> None:
+        """Add the vectors float [B, d] of a batch's items int64 [B], and let the oldest go."""
+        self.batches += 1
+        if self.batches <= self.warm_up:
+            return
+        items = np.concatenate([self.items, items])
+        born = np.concatenate([self.born, np.full(len(vectors), self.batches)])
+        first = max(
+            len(items) - self.settings.count,
+            int(np.searchsorted(born, self.batches - self.settings.maximum_age, side="right")),
+        )
+        kept = torch.cat([self.vectors, vectors.detach()])[first:]
+        self.items, self.born, self.vectors = items[first:], born[first:], kept
+
+    def expected_count(self, batch: Batch, items: Int64s) -> npt.NDArray[np.float64]:  # noqa: ARG002
+        """Length of the queue times q: how often each item (any shape) is in it, on average."""
+        return len(self) * self.proposal.probability(items)
+
+    def state(self) -> dict[str, npt.NDArray[np.generic]]:
+        """Everything that changes."""
+        return {
+            "batches": np.array([self.batches]),
+            "items": self.items,
+            "born": self.born,
+            "vectors": self.vectors.numpy(),
+        }
+
+    def restore(self, state: dict[str, npt.NDArray[np.generic]]) -> None:
+        """Go on from a state."""
+        self.batches = int(state["batches"][0])
+        self.items, self.born = state["items"].astype(np.int64), state["born"].astype(np.int64)
+        self.vectors = torch.from_numpy(np.array(state["vectors"], np.float32))

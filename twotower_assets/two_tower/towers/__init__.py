@@ -1,0 +1,1 @@
+"""The towers and their embedding tables, with what takes their gradients back."""

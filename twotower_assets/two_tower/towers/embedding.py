@@ -1,0 +1,108 @@
+"""Vectors for tables of items and users.
+
+Here: from Arrow tables through the encoder and the towers to float32 arrays, a block at a time, without
+gradients. Not here: files (`checkpoint.py`) and training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from twotower_assets.two_tower.data.encoders import Encoder, SideInputs, TrainingDataError
+from twotower_assets.two_tower.data.ragged import Ragged
+from twotower_assets.two_tower.towers.compiled_towers import Towers
+
+BLOCK_ROWS = 65_536
+
+
+def side_tensors(inputs: SideInputs) -> tuple[Tensor, Tensor, Tensor]:
+    """The three arrays as tensors sharing their memory."""
+    return (
+        torch.from_numpy(inputs.ids),
+        torch.from_numpy(inputs.categorical),
+        torch.from_numpy(inputs.numeric),
+    )
+
+
+@dataclass(frozen=True)
+class Embedder:
+    """Towers together with the encoder they were built for."""
+
+    towers: Towers
+    encoder: Encoder
+
+    def embed_items(self, items: pa.Table) -> npt.NDArray[np.float32]:
+        """Vectors float32 [n, d] of length 1 of the rows of `items` (item_id, category, features).
+
+        Items that were not trained on have the unknown id's vector plus those of their category and features.
+        """
+        inputs = self.encoder.encode_items(items)
+
+        def block(rows: npt.NDArray[np.int64]) -> Tensor:
+            return self.towers.embed_items(*side_tensors(inputs.take(rows)))
+
+        return self._blocked(items.num_rows, block)
+
+    @property
+    def inverse_temperature(self) -> float:
+        """1/τ: the loss saw cosines times this."""
+        return float(self.towers.inverse_temperature().item())
+
+    def item_bias(self, items: pa.Table) -> npt.NDArray[np.float32]:
+        """Learned bias of each row of `items` (item_id), float32 [n]; items not trained on have the unknown id's."""
+        ids = torch.from_numpy(self.encoder.items.encode_ids(items.column("item_id")))
+        with torch.no_grad():
+            bias: npt.NDArray[np.float32] = self.towers.bias_of(ids).numpy()
+        return bias
+
+    def embed_users(
+        self,
+        user_ids: pa.Array | pa.ChunkedArray,
+        histories: pa.Array | pa.ChunkedArray,
+        users: pa.Table | None = None,
+    ) -> npt.NDArray[np.float32]:
+        """Vectors float32 [m, d] of length 1 of users with their present histories.
+
+        Args:
+            user_ids: string [m]; users that were not trained on have the unknown id's vector.
+            histories: list<string> [m], oldest first; the last L known items count, null is empty.
+            users: `user_id`, `features`, looked up by id; None or missing users have no features.
+
+        Raises:
+            TrainingDataError: different numbers of users and histories, or unusable features.
+        """
+        if len(user_ids) != len(histories):
+            raise TrainingDataError(
+                f"There are {len(user_ids)} user ids but {len(histories)} histories; give one list per user."
+            )
+        inputs = self.encoder.encode_users(user_ids, users)
+        history = self.encoder.encode_histories(histories)
+
+        def block(rows: npt.NDArray[np.int64]) -> Tensor:
+            return self.towers.embed_users(*side_tensors(inputs.take(rows)), *history_tensors(history.take(rows)))
+
+        return self._blocked(len(user_ids), block)
+
+    def _blocked(self, rows: int, block: Callable[[npt.NDArray[np.int64]], Tensor]) -> npt.NDArray[np.float32]:
+        vectors = np.empty((rows, self.towers.history.weight.shape[1]), np.float32)
+        with torch.no_grad():
+            for part in _row_blocks(rows):
+                vectors[part] = block(part).numpy()
+        return vectors
+
+
+def history_tensors(history: Ragged) -> tuple[Tensor, Tensor]:
+    """Offsets and values as tensors sharing their memory."""
+    return torch.from_numpy(history.offsets), torch.from_numpy(history.values)
+
+
+def _row_blocks(rows: int) -> Iterator[npt.NDArray[np.int64]]:
+    for start in range(0, rows, BLOCK_ROWS):
+        yield np.arange(start, min(start + BLOCK_ROWS, rows))

@@ -1,0 +1,1 @@
+"""The training itself: a step, epochs, early stopping, resuming."""

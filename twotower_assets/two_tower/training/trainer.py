@@ -1,0 +1,66 @@
+"""Everything that a step of training changes, and the step.
+
+Here: towers, optimiser, objective and moving average of one run, together. Not here: epochs and when to stop
+(`training.py`), and the files of the state (`resume.py`).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from twotower_assets.recipes.config import TrainingConfig
+from twotower_assets.two_tower.data.item_sets import ItemSets
+from twotower_assets.two_tower.data.training_set import TrainingSet
+from twotower_assets.two_tower.loss.objective import Objective, starting_bias
+from twotower_assets.two_tower.optim.row_adam import RowAdam
+from twotower_assets.two_tower.optim.weight_average import WeightAverage
+from twotower_assets.two_tower.sampling.negative_sampler import Drawn
+from twotower_assets.two_tower.towers.compiled_towers import Towers, build_towers
+
+
+class Trainer:
+    """One training run; `step` goes on with the batches that `objective.sources.draw` gives."""
+
+    def __init__(self, data: TrainingSet, config: TrainingConfig, mined: ItemSets | None = None) -> None:
+        """Raises `TrainingDataError` where `mined` is missing and the configuration needs it."""
+        self.towers = build_towers(data.encoder, config)
+        if self.towers.item_bias is not None:
+            with torch.no_grad():
+                self.towers.item_bias.weight[:, 0] = starting_bias(data, config)
+        self.objective = Objective(data, config, mined)
+        self.optimizer = RowAdam(
+            self.towers.tables(),
+            self.towers.dense_parameters(),
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+        )
+        self.average: WeightAverage | None = None
+        if config.average_half_life is not None:
+            steps = -(-len(data) // config.batch_size)
+            self.average = WeightAverage(self.towers, self.optimizer.row, config.average_half_life, steps)
+
+    @property
+    def served(self) -> Towers:
+        """The towers to validate and to keep, as of the end of an epoch: the averaged ones, where there are any."""
+        return self.towers if self.average is None else self.average.towers
+
+    def step(self, drawn: Drawn) -> float:
+        """Update everything by one batch; gives the loss before. Raises `FloatingPointError` where it is not finite."""
+        loss = self.objective.loss_of(self.towers, drawn)
+        if not math.isfinite(loss.value):
+            raise FloatingPointError(
+                f"The training loss became {loss.value}. Lower learning_rate or raise temperature in the recipe."
+            )
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step(self.average)
+        if self.average is not None:
+            self.average.after_step()
+        return loss.value
+
+    def end_epoch(self) -> None:
+        """Bring what waits for the end of an epoch up to date."""
+        if self.average is not None:
+            self.average.catch_up()
