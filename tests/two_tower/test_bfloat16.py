@@ -6,48 +6,48 @@ import numpy as np
 import pytest
 import torch
 
-from twotower_assets.two_tower.kernels.bfloat16 import minus_infinity, numbers_of, stored, widened
+from twotower_assets.two_tower.kernels.bfloat16 import as_numpy, minus_infinity, to_bfloat16, to_float32
 from twotower_assets.two_tower.kernels.compiled import compiled
 
 
 @compiled
-def copied(numbers, results):
-    for place in range(len(numbers)):
-        results[place] = stored(numbers[place], results)
+def round_values(values, results):
+    for index in range(len(values)):
+        results[index] = to_bfloat16(values[index], results)
 
 
 @compiled
-def read(numbers, results):
-    for place in range(len(numbers)):
-        results[place] = widened(numbers[place])
+def widen_values(values, results):
+    for index in range(len(values)):
+        results[index] = to_float32(values[index])
 
 
-def test_numbers_are_rounded_and_read_as_by_torch() -> None:
+def test_values_are_rounded_and_widened_as_by_torch() -> None:
     generator = torch.Generator().manual_seed(0)
     halves = (torch.arange(40, dtype=torch.int32) * 2**15 + (1 << 30)).view(torch.float32)  # every other one is a tie
-    numbers = torch.cat(
+    values = torch.cat(
         [torch.randn(10_000, generator=generator), 1e-30 * torch.randn(100, generator=generator), halves]
     )
-    expected = numbers.bfloat16()
-    found = torch.zeros_like(expected)
-    copied(numbers.numpy(), numbers_of(found))
-    assert torch.equal(found, expected)
-    back = np.zeros(len(numbers), np.float32)
-    read(numbers_of(expected), back)
-    assert np.array_equal(back, expected.float().numpy())
+    expected = values.bfloat16()
+    rounded = torch.zeros_like(expected)
+    round_values(values.numpy(), as_numpy(rounded))
+    assert torch.equal(rounded, expected)
+    widened = np.zeros(len(values), np.float32)
+    widen_values(as_numpy(expected), widened)
+    assert np.array_equal(widened, expected.float().numpy())
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_other_numbers_stay_as_they_are(dtype: torch.dtype) -> None:
-    numbers = torch.randn(50, dtype=dtype)
-    found = torch.zeros_like(numbers)
-    copied(numbers.numpy(), numbers_of(found))
-    assert torch.equal(found, numbers)
+def test_values_of_other_types_are_unchanged(dtype: torch.dtype) -> None:
+    values = torch.randn(50, dtype=dtype)
+    results = torch.zeros_like(values)
+    round_values(values.numpy(), as_numpy(results))
+    assert torch.equal(results, values)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
-def test_minus_infinity_is_written_as_the_numbers_are(dtype: torch.dtype) -> None:
-    numbers = torch.ones(3, dtype=dtype)
-    array = numbers_of(numbers)
+def test_minus_infinity_has_the_format_of_the_array(dtype: torch.dtype) -> None:
+    values = torch.ones(3, dtype=dtype)
+    array = as_numpy(values)
     array[1] = minus_infinity(array)
-    assert numbers.tolist() == [1.0, -math.inf, 1.0]
+    assert values.tolist() == [1.0, -math.inf, 1.0]

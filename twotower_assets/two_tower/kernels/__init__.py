@@ -1,1 +1,4 @@
-"""Compiled loops and number formats. What they compute is said where they are used."""
+"""Helpers for compiled loops: how Numba compiles them, number formats, elementary functions.
+
+The loops themselves are in the rooms that use them.
+"""

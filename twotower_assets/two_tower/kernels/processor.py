@@ -1,4 +1,4 @@
-"""What the processor does fast."""
+"""Which instructions this machine's processor has. What is done with them is decided in the loss."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 
 
 @cache
-def multiplies_bfloat16() -> bool:
-    """Whether it has instructions for products of bfloat16 matrices, AVX-512 BF16 or AMX."""
-    found = torch.cpu.get_capabilities()
-    return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
+def has_bfloat16_matmul() -> bool:
+    """Whether the processor multiplies bfloat16 matrices in hardware (AVX-512 BF16 or AMX)."""
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from twotower_assets.two_tower.data.item_sets import Int64s
-from twotower_assets.two_tower.kernels.bfloat16 import numbers_of, stored, widened
+from twotower_assets.two_tower.kernels.bfloat16 import as_numpy, to_bfloat16, to_float32
 from twotower_assets.two_tower.kernels.compiled import compiled, compiled_parallel
-from twotower_assets.two_tower.kernels.exponential import exponential, highest
+from twotower_assets.two_tower.kernels.exponential import exponential, row_maximum
 
 TILE = 2**19
 """Scores per tile: 2 MiB in float32, which the caches of one or two cores hold."""
@@ -113,7 +113,7 @@ def sampled_softmax(
         torch.mm(left[tile], right.T, out=pulls)  # 1
         of_positives, of_candidates = edit(first, pulls, pairs[tile]) if edit is not None else (None, None)  # 2
         loss += _soften(  # 3
-            numbers_of(pulls),
+            as_numpy(pulls),
             offsets.numpy(),
             nothing[tile] if of_candidates is None else of_candidates.expand(len(pulls), -1).contiguous().numpy(),
             of_pairs[tile],
@@ -153,7 +153,7 @@ def _soften(
             of_pairs[column] += terms[row, column]
         if len(of_positives):
             of_pairs[0] += of_positives[row]
-        top = max(highest(powers), highest(of_pairs))
+        top = max(row_maximum(powers), row_maximum(of_pairs))
         positive = of_pairs[0] - top
         total = 0 * top
         for column in range(len(of_pairs)):
@@ -168,9 +168,9 @@ def _soften(
             of_pairs[column] *= factor
         of_pairs[0] -= share[row]
         for column in range(len(powers)):
-            of_row[column] = stored(powers[column] * factor, of_row)
+            of_row[column] = to_bfloat16(powers[column] * factor, of_row)
         for column in range(len(powers), len(of_row)):
-            of_row[column] = stored(0 * factor, of_row)
+            of_row[column] = to_bfloat16(0 * factor, of_row)
     return loss
 
 
@@ -178,7 +178,7 @@ def _soften(
 def _read(scores: Numbers, offsets: Floats, added: Floats, sums: Floats) -> None:
     """Adds them up, but for scores of -∞."""
     for column in range(len(sums)):
-        sums[column] = widened(scores[column]) + offsets[column]
+        sums[column] = to_float32(scores[column]) + offsets[column]
     for column in range(min(len(added), len(sums))):
         sums[column] = sums[column] + added[column] if sums[column] > -np.inf else sums[column]
 

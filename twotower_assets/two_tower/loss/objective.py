@@ -20,7 +20,7 @@ from torch import Tensor
 from twotower_assets.recipes.config import TrainingConfig
 from twotower_assets.two_tower.data.item_sets import ItemSets
 from twotower_assets.two_tower.data.training_set import TrainingSet
-from twotower_assets.two_tower.kernels.processor import multiplies_bfloat16
+from twotower_assets.two_tower.kernels.processor import has_bfloat16_matmul
 from twotower_assets.two_tower.loss.compiled_softmax import Edit, Softmax, sampled_softmax
 from twotower_assets.two_tower.sampling.masks import (
     FalseNegatives,
@@ -62,7 +62,7 @@ class Objective:
         self.proposal = build_proposal(data, config)
         self.sources = Sources(data, config, self.proposal, mined)
         self.counts = MaskCounts()
-        self._bfloat16 = config.products == "bfloat16" or (config.products == "auto" and multiplies_bfloat16())
+        self._bfloat16 = config.products == "bfloat16" or (config.products == "auto" and has_bfloat16_matmul())
         self._log_unmasked = log_unmasked_share(data, config)
         self._starting_bias = starting_bias(data, config)
 

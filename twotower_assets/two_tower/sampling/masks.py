@@ -19,7 +19,7 @@ from torch import Tensor
 from twotower_assets.recipes.config import TrainingConfig
 from twotower_assets.two_tower.data.item_sets import Int32s, Int64s, Places
 from twotower_assets.two_tower.data.training_set import TrainingSet
-from twotower_assets.two_tower.kernels.bfloat16 import minus_infinity, numbers_of
+from twotower_assets.two_tower.kernels.bfloat16 import as_numpy, minus_infinity
 from twotower_assets.two_tower.kernels.compiled import compiled, compiled_parallel
 from twotower_assets.two_tower.sampling.negatives import Batch, Candidates
 
@@ -89,7 +89,7 @@ class FalseNegatives:
             three of `REASONS` took.
         """
         tile = slice(first, first + len(scores))
-        left, numbers = np.empty(len(scores), np.int64), numbers_of(scores)
+        left, numbers = np.empty(len(scores), np.int64), as_numpy(scores)
         taken = _leave_out(
             numbers,
             minus_infinity(numbers),

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from twotower_assets.recipes.config import TrainingConfig
 from twotower_assets.two_tower.data.item_sets import ItemSets
 from twotower_assets.two_tower.data.training_set import TrainingSet
-from twotower_assets.two_tower.kernels.compiled import threads_of_loops
+from twotower_assets.two_tower.kernels.compiled import kernel_threads
 from twotower_assets.two_tower.sampling.batches import epoch_generator, repeat_share, shuffled_batches, spread_batches
 from twotower_assets.two_tower.towers.compiled_towers import Towers
 from twotower_assets.two_tower.training.epoch_report import EpochReport
@@ -177,7 +177,7 @@ def _reproducible(threads: int | None) -> Iterator[None]:
     deterministic.fill_uninitialized_memory = False  # it costs a pass over every new tensor
     torch.set_num_threads(threads or threads_before)
     try:
-        with threads_of_loops(torch.get_num_threads()):
+        with kernel_threads(torch.get_num_threads()):
             yield
     finally:
         torch.set_num_threads(threads_before)
