@@ -34,7 +34,7 @@ def mined_lists(data: TrainingSet) -> ItemSets:
     """Three items for every user but the first."""
     users = np.repeat(np.arange(2, len(data.user_inputs.ids)), 3)
     items = 1 + (users * 5 + np.tile([0, 1, 2], len(users) // 3)) % (len(data.item_counts) - 1)
-    return ItemSets.of_members(users, items, len(data.user_inputs.ids), len(data.item_counts))
+    return ItemSets.from_members(users, items, len(data.user_inputs.ids), len(data.item_counts))
 
 
 class Source:

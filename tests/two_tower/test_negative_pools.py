@@ -185,9 +185,9 @@ def without(table: dict[str, list[Any]], *columns: str) -> dict[str, list[Any]]:
         (
             {"source": "context", "per_positive": 1},
             {"clicks": CLICKS | {"context": list("stuvwx")}},
-            "every one of its values is alone",
+            "each of its values occurs with one item only",
         ),
-        ({"source": "context", "per_positive": 1}, {"clicks": CLICKS | {"context": ["x"] * 6}}, "one context only"),
+        ({"source": "context", "per_positive": 1}, {"clicks": CLICKS | {"context": ["x"] * 6}}, "only one context"),
         (CATEGORY, {"items": pa.table({"item_id": list(LEAVES)})}, "no categories to draw from"),
         (
             CATEGORY,

@@ -18,7 +18,7 @@ def drawn_of(market, *names: str, **changes: Any) -> Drawn:
     market = market.configured(negatives=negatives(*names), **changes)
     data = market.training_set()
     users = np.arange(1, len(data.user_inputs.ids))
-    mined = ItemSets.of_members(users, 1 + users % 9, len(data.user_inputs.ids), len(data.item_counts))
+    mined = ItemSets.from_members(users, 1 + users % 9, len(data.user_inputs.ids), len(data.item_counts))
     sources = Sources(data, market.config, build_proposal(data, market.config), mined)
     return sources.draw(BATCH, np.random.default_rng(3))
 

@@ -210,7 +210,8 @@ def test_the_state_of_a_run_with_other_mined_lists_is_ignored_with_a_warning(mar
     data = market.training_set()
     users = np.arange(1, len(data.user_inputs.ids))
     first, other = (
-        ItemSets.of_members(users, np.full(len(users), item), len(users) + 1, len(data.item_counts)) for item in (1, 2)
+        ItemSets.from_members(users, np.full(len(users), item), len(users) + 1, len(data.item_counts))
+        for item in (1, 2)
     )
     train(data, market.config, resume_dir=tmp_path, mined=first)
     result = train(data, market.config, resume_dir=tmp_path, mined=other)

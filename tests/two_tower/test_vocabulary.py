@@ -7,7 +7,7 @@ from twotower_assets.two_tower.data.vocabulary import Vocabulary
 
 @pytest.fixture
 def vocabulary() -> Vocabulary:
-    return Vocabulary.of_values(pa.chunked_array([["b", "a", None], ["c", "a"]]))
+    return Vocabulary.from_values(pa.chunked_array([["b", "a", None], ["c", "a"]]))
 
 
 def test_distinct_values_are_numbered_from_one_in_sorted_order(vocabulary: Vocabulary) -> None:

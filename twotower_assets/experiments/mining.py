@@ -58,7 +58,7 @@ def mine(training: Training, checkpoint: Checkpoint, training_set: TrainingSet, 
     ranked = places[:, settings.first_rank - 1 :]
     user = np.repeat(np.arange(1, len(users) + 1), ranked.shape[1])
     found = ranked.ravel() >= 0
-    number = training_set.number_of(item_ids)[ranked.ravel()[found]]
+    number = training_set.item_index(item_ids)[ranked.ravel()[found]]
     user = user[found]
     fresh = ~training_set.clicked.contains(user, number)
-    return ItemSets.of_members(user[fresh], number[fresh], len(users) + 1, len(training_set.item_counts))
+    return ItemSets.from_members(user[fresh], number[fresh], len(users) + 1, len(training_set.item_counts))

@@ -52,7 +52,7 @@ class Trained:
         """The model as it can be judged, not yet saved."""
         from twotower_assets.two_tower.checkpoint import Checkpoint
 
-        return Checkpoint.of(self.result, self.training_set, self.config)
+        return Checkpoint.from_result(self.result, self.training_set, self.config)
 
     @property
     def seconds(self) -> float:

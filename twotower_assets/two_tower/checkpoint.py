@@ -64,7 +64,7 @@ class Checkpoint(Embedder):
     extra: dict[str, Any]
 
     @classmethod
-    def of(cls, result: TrainingResult, training_set: TrainingSet, config: TrainingConfig) -> Checkpoint:
+    def from_result(cls, result: TrainingResult, training_set: TrainingSet, config: TrainingConfig) -> Checkpoint:
         """A model as it comes out of training, not yet saved: without a content hash."""
         items = training_set.encoder.items.ids.size
         return cls(

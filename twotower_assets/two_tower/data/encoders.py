@@ -1,7 +1,7 @@
-"""Arrow rows of users and items as the index and number arrays that the towers read.
+"""Turns Arrow rows of users and items into the index and number arrays that the towers read.
 
-Here: looking into the feature maps, vocabularies of feature values, standardisation, and the arrays
-themselves. Not here: training pairs (`dataset.py`), and embeddings or any other tensor (`towers.py`).
+Here: reading the feature maps, vocabularies of feature values, standardisation, and the arrays themselves. Not here:
+training pairs (`training_set.py`), and embeddings or any other tensor (`towers`).
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ UNKNOWN_CATEGORY = "unknown"
 
 
 class TrainingDataError(ValueError):
-    """The tables cannot be trained on or encoded; the message says what was expected and what was found."""
+    """The tables cannot be used for training or encoding; the message says what was expected and what was found."""
 
 
 @dataclass(frozen=True)
 class SideInputs:
-    """What a tower reads of n rows: `ids` int64 [n], `categorical` int64 [n, c], `numeric` float32 [n, m]."""
+    """The inputs of a tower for n rows: `ids` int64 [n], `categorical` int64 [n, c], `numeric` float32 [n, m]."""
 
     ids: npt.NDArray[np.int64]
     categorical: npt.NDArray[np.int64]
@@ -39,14 +39,14 @@ class SideInputs:
 
 @dataclass(frozen=True)
 class NumericScale:
-    """How a numeric feature is standardised: (value - mean) / deviation, and 0 where it is missing."""
+    """Standardises a numeric feature: (value - mean) / deviation, and 0 where it is missing."""
 
     mean: float
     deviation: float
 
     @classmethod
-    def of(cls, values: npt.NDArray[np.float64]) -> NumericScale:
-        """Mean and standard deviation of the values that are finite; 0 and 1 where there are none."""
+    def fit(cls, values: npt.NDArray[np.float64]) -> NumericScale:
+        """Mean and standard deviation of the finite values; 0 and 1 if there are none."""
         finite = values[np.isfinite(values)]
         if not len(finite):
             return cls(0.0, 1.0)
@@ -59,7 +59,7 @@ class NumericScale:
 
 
 def require_columns(table: pa.Table, name: str, columns: tuple[str, ...]) -> None:
-    """Raise TrainingDataError if one of the columns is not in the table."""
+    """Raise TrainingDataError if the table lacks one of the columns."""
     missing = [column for column in columns if column not in table.column_names]
     if missing:
         raise TrainingDataError(
@@ -68,8 +68,8 @@ def require_columns(table: pa.Table, name: str, columns: tuple[str, ...]) -> Non
         )
 
 
-def feature_strings(table: pa.Table, key: str) -> pa.Array:
-    """The value under `key` in the map column `features`, large_string [n], null where missing."""
+def string_feature(table: pa.Table, key: str) -> pa.Array:
+    """The values under `key` in the map column `features`, large_string [n], null where missing."""
     if "features" not in table.column_names or pa.types.is_null(table.schema.field("features").type):
         return pa.nulls(table.num_rows, pa.large_string())
     maps = table.column("features")
@@ -78,21 +78,21 @@ def feature_strings(table: pa.Table, key: str) -> pa.Array:
     return as_strings(pc.map_lookup(maps, pa.scalar(key, maps.type.key_type), "first"))
 
 
-def feature_numbers(table: pa.Table, key: str) -> npt.NDArray[np.float64]:
-    """The same as float64 [n], NaN where missing. Raises TrainingDataError if a value is not a number."""
+def numeric_feature(table: pa.Table, key: str) -> npt.NDArray[np.float64]:
+    """The values of `string_feature` as float64 [n], NaN where missing; TrainingDataError if not numeric."""
     try:
-        numbers = feature_strings(table, key).cast(pa.float64())
+        numbers = string_feature(table, key).cast(pa.float64())
     except pa.ArrowInvalid as error:
         raise TrainingDataError(
-            f"Feature {key!r} is configured as numeric, but has a value that is no number ({error}). "
-            "List it among the categorical features, or correct it in the SQL of the data set."
+            f"Feature {key!r} is configured as numeric, but has a value that is not a number ({error}). "
+            "List it among the categorical features, or correct it in the data set's SQL."
         ) from error
     values: npt.NDArray[np.float64] = pc.fill_null(numbers, float("nan")).to_numpy(zero_copy_only=False)
     return values
 
 
 def item_categories(items: pa.Table) -> pa.Array:
-    """Category of each item, large_string [n], 'unknown' where it is null or there is no such column."""
+    """Category of each item, large_string [n]; 'unknown' where it is null or the column is missing."""
     if "category" not in items.column_names:
         return pa.array([UNKNOWN_CATEGORY] * items.num_rows, pa.large_string())
     return pc.fill_null(as_strings(items.column("category")), UNKNOWN_CATEGORY)
@@ -100,15 +100,15 @@ def item_categories(items: pa.Table) -> pa.Array:
 
 @dataclass(frozen=True)
 class SideEncoder:
-    """Turns rows of one table into SideInputs.
+    """Turns rows of one table, users or items, into SideInputs.
 
-    `own_rows`: the first so many ids of the vocabulary have their own embedding, later ones share the
-    unknown. `categorical` and `numeric` are keyed by feature name; the items' category has the key '', where
-    it differs between items.
+    The first `embedded_ids` ids of the vocabulary have an embedding of their own; later ones share that of the unknown
+    id. `categorical` and `numeric` are keyed by feature name. The category of items has the key ''; it is left out if
+    all items have the same.
     """
 
     ids: Vocabulary
-    own_rows: int
+    embedded_ids: int
     categorical: dict[str, Vocabulary]
     numeric: dict[str, NumericScale]
 
@@ -117,27 +117,27 @@ class SideEncoder:
         return self.share_unknown(self.ids.encode(ids))
 
     def share_unknown(self, index: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Embedding row of each vocabulary index, of the same shape: 0 where the id is too rare for one."""
-        return np.where(index <= self.own_rows, index, UNKNOWN)
+        """Embedding row of each vocabulary index, same shape: 0 for ids too rare to have one."""
+        return np.where(index <= self.embedded_ids, index, UNKNOWN)
 
     def encode(self, ids: pa.Array | pa.ChunkedArray, table: pa.Table) -> SideInputs:
-        """SideInputs of the rows of `table` [n], whose ids are given."""
+        """SideInputs of the n rows of `table`, whose ids are `ids`."""
         return SideInputs(self.encode_ids(ids), *encode_attributes(table, self.categorical, self.numeric))
 
     def describe(self) -> dict[str, Any]:
-        """Everything but the ids, as JSON values."""
+        """Everything except the ids, as JSON values. The keys are part of the checkpoint format."""
         return {
-            "own_rows": self.own_rows,
+            "own_rows": self.embedded_ids,
             "categorical": {key: values.ids.to_pylist() for key, values in self.categorical.items()},
             "numeric": {key: [scale.mean, scale.deviation] for key, scale in self.numeric.items()},
         }
 
     @classmethod
     def from_description(cls, ids: Vocabulary, description: dict[str, Any]) -> SideEncoder:
-        """The encoder that `describe` described, over the given ids."""
+        """The encoder with these ids and what `describe` returned."""
         return cls(
             ids=ids,
-            own_rows=int(description["own_rows"]),
+            embedded_ids=int(description["own_rows"]),
             categorical={
                 key: Vocabulary(pa.array(values, pa.large_string()))
                 for key, values in description["categorical"].items()
@@ -149,20 +149,20 @@ class SideEncoder:
 def encode_attributes(
     table: pa.Table, categorical: dict[str, Vocabulary], numeric: dict[str, NumericScale]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-    """Indices int64 [n, c] and standardised numbers float32 [n, m] of the rows of a table."""
+    """Category indices int64 [n, c] and standardised numbers float32 [n, m] of the rows of a table."""
     rows = table.num_rows
     indices = np.zeros((rows, len(categorical)), np.int64)
     for column, (key, vocabulary) in enumerate(categorical.items()):
-        indices[:, column] = vocabulary.encode(feature_strings(table, key) if key else item_categories(table))
+        indices[:, column] = vocabulary.encode(string_feature(table, key) if key else item_categories(table))
     numbers = np.zeros((rows, len(numeric)), np.float32)
     for column, (key, scale) in enumerate(numeric.items()):
-        numbers[:, column] = scale.apply(feature_numbers(table, key))
+        numbers[:, column] = scale.apply(numeric_feature(table, key))
     return indices, numbers
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """Both sides and the histories: all that is needed to turn tables into what the towers read."""
+    """Encoders of users, items and histories: all that turns tables into the inputs of the towers."""
 
     users: SideEncoder
     items: SideEncoder
@@ -174,8 +174,8 @@ class Encoder:
         return self.items.encode(items.column("item_id"), items)
 
     def encode_users(self, user_ids: pa.Array | pa.ChunkedArray, users: pa.Table | None) -> SideInputs:
-        """Inputs of the user tower for each id [m], with the features that `users` has of them."""
-        return self.users.encode(user_ids, rows_of(user_ids, users, "user_id"))
+        """Inputs of the user tower for each id [m], with their features from `users`."""
+        return self.users.encode(user_ids, lookup_rows(user_ids, users, "user_id"))
 
     def encode_histories(self, histories: pa.Array | pa.ChunkedArray) -> Ragged:
         """The last `history_length` known items of each list (oldest first) as embedding rows."""
@@ -184,8 +184,8 @@ class Encoder:
         return encoded.where(encoded.values != UNKNOWN).last(self.history_length)
 
 
-def rows_of(ids: pa.Array | pa.ChunkedArray, table: pa.Table | None, key: str) -> pa.Table:
-    """The row of `table` for each id [n], attributes null where it has none; of repeats the first counts."""
+def lookup_rows(ids: pa.Array | pa.ChunkedArray, table: pa.Table | None, key: str) -> pa.Table:
+    """The row of `table` for each id [n]: all null for ids it lacks, the first row for repeated ids."""
     if table is None or not table.num_rows:
         return pa.table({key: as_strings(ids)})
     require_columns(table, key.removesuffix("_id") + "s", (key,))

@@ -1,7 +1,7 @@
-"""The groups of items that negatives are drawn from: categories, contexts, and what each user was shown.
+"""The sets of items that hard negatives are drawn from: categories, contexts, and what each user was shown.
 
-Here: built once per training run, from the training pairs, their exposures and the catalogue, for the sources that the
-configuration names; and the clear refusals where the data cannot give what a source needs. Not here: drawing.
+Here: building these sets, once per training run, for the sources of negatives in the configuration; and the errors for
+data that lack what a source needs. Not here: drawing (`sampling/negatives.py`).
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ Int64s = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Groups:
-    """The request and the context of pairs and of exposures, numbered together from 0; -1 where there is none."""
+class PairGroups:
+    """Request and context indices of pairs and of exposures, from 0 and shared by both; -1 where there is none."""
 
     request: Int64s
     context: Int64s
@@ -36,10 +36,10 @@ class Groups:
 
 @dataclass(frozen=True)
 class NegativePools:
-    """Sets of items for the configured sources; None for the others.
+    """Sets of items for the configured sources of negatives; None for sources that are not configured.
 
-    `category_of_item` int64 [M + 1] gives the set of `categories` that an item's negatives come from, `contexts` has
-    a set per context or request, `exposed` one per user number.
+    `category_of_item` int64 [M + 1] is the index of the set in `categories` from which an item's negatives are drawn.
+    `contexts` has a set per context or request, `exposed` one per user index.
     """
 
     categories: ItemSets | None = None
@@ -48,23 +48,23 @@ class NegativePools:
     exposed: ItemSets | None = None
 
     def arrays(self) -> Iterator[npt.NDArray[np.int64]]:
-        """What determines the pools."""
+        """The arrays that determine the pools."""
         for pool in (self.categories, self.contexts, self.exposed):
             yield from pool.arrays() if pool is not None else []
         if self.category_of_item is not None:
             yield self.category_of_item
 
 
-def number_groups(pairs: pa.Table, exposures: pa.Table | None) -> Groups:
-    """Number the distinct values of `request_id` and `context`; a missing column is one of nulls."""
-    numbered = {}
+def encode_groups(pairs: pa.Table, exposures: pa.Table | None) -> PairGroups:
+    """Give the distinct values of `request_id` and `context` indices; a missing column counts as nulls."""
+    indices = {}
     for name in ("request_id", "context"):
         columns = [_strings(pairs, name), *([_strings(exposures, name)] if exposures is not None else [])]
-        vocabulary = Vocabulary.of_values(pa.chunked_array(columns))
-        numbered[name] = [vocabulary.encode(column) - 1 for column in columns]
-    nothing = np.zeros(0, np.int64)
-    (request, *exposed_request), (context, *exposed_context) = numbered.values()
-    return Groups(request, context, *(exposed_request or [nothing]), *(exposed_context or [nothing]))
+        vocabulary = Vocabulary.from_values(pa.chunked_array(columns))
+        indices[name] = [vocabulary.encode(column) - 1 for column in columns]
+    empty = np.zeros(0, np.int64)
+    (request, *exposed_request), (context, *exposed_context) = indices.values()
+    return PairGroups(request, context, *(exposed_request or [empty]), *(exposed_context or [empty]))
 
 
 def _strings(table: pa.Table, name: str) -> pa.Array:
@@ -79,90 +79,99 @@ def negative_pools(
     users: Vocabulary,
     item: Int64s,
     items: pa.Table,
-    groups: Groups,
+    groups: PairGroups,
     exposures: pa.Table | None,
 ) -> NegativePools:
-    """The pools that the configured sources need.
+    """Build the pools that the configured sources need.
 
     Args:
         config: Names the sources.
-        catalogue: Numbers every item.
-        users: Numbers the users.
-        item: int64 [N], of the pairs.
-        items, exposures: as for `build_training_set`.
-        groups: From `number_groups` of the same tables.
+        catalogue: Indices of all items.
+        users: Indices of the users.
+        item: int64 [N], item indices of the pairs.
+        items, exposures: As for `build_training_set`.
+        groups: `encode_groups` of the same tables.
 
     Raises:
-        TrainingDataError: the data lack what a source needs; the message says what.
+        TrainingDataError: The data lack what a source needs; the message says what.
     """
     pools: dict[str, ItemSets | Int64s] = {}
     shown = exposures if exposures is not None else pa.table({"user_id": [], "item_id": []})
     exposed_user, exposed_item = (
-        numbers.encode(shown.column(name)) for numbers, name in ((users, "user_id"), (catalogue, "item_id"))
+        vocabulary.encode(shown.column(name)) for vocabulary, name in ((users, "user_id"), (catalogue, "item_id"))
     )
-    for one in config.negatives:
-        if isinstance(one, CategoryNegatives):
-            pools["categories"], pools["category_of_item"] = _categories(catalogue, items, one.minimum_items)
-        elif isinstance(one, ContextNegatives):
+    for source in config.negatives:
+        if isinstance(source, CategoryNegatives):
+            pools["categories"], pools["category_of_item"] = _categories(catalogue, items, source.minimum_items)
+        elif isinstance(source, ContextNegatives):
             clicks, views = (
                 (groups.context, groups.exposed_context)
-                if one.within == "context"
+                if source.within == "context"
                 else (groups.request, groups.exposed_request)
             )
             group, member = np.concatenate([clicks, views]), np.concatenate([item, exposed_item])
-            pools["contexts"] = _contexts(group, member, one.within, catalogue.size)
-        elif isinstance(one, ExposedNegatives):
+            pools["contexts"] = _contexts(group, member, source.within, catalogue.size)
+        elif isinstance(source, ExposedNegatives):
             known = (exposed_user > 0) & (exposed_item > 0)
             if not known.any():
                 raise TrainingDataError(
-                    "There are no exposures: nothing that a user of the training pairs was shown and did not click. "
-                    "A log of clicks alone has none."
+                    "There are no exposures: no user of the training pairs was shown an item without clicking it. "
+                    "A log that holds only clicks has no exposures."
                 )
-            pools["exposed"] = ItemSets.of_members(exposed_user[known], exposed_item[known], users.size, catalogue.size)
+            pools["exposed"] = ItemSets.from_members(
+                exposed_user[known], exposed_item[known], users.size, catalogue.size
+            )
     return NegativePools(**pools)  # type: ignore[arg-type]
 
 
 def _contexts(group: Int64s, member: Int64s, within: str, n_items: int) -> ItemSets:
     known = (group >= 0) & (member > 0)
     n_groups = int(group.max(initial=-1)) + 1
-    pools = ItemSets.of_members(group[known], member[known], n_groups, n_items)
+    pools = ItemSets.from_members(group[known], member[known], n_groups, n_items)
     if not (pools.sizes > 1).any():
         raise TrainingDataError(
             f"No {within} has two items: the log has no column '{'request_id' if within == 'request' else within}', or "
-            "every one of its values is alone."
+            "each of its values occurs with one item only."
         )
     if within == "context" and n_groups == 1:
-        raise TrainingDataError("The log has one context only, and so no item is nearer to it than another.")
+        raise TrainingDataError(
+            "The log has only one context, so context negatives would be drawn from all items of the log."
+        )
     return pools
 
 
 def _categories(catalogue: Vocabulary, items: pa.Table, minimum_items: int) -> tuple[ItemSets, Int64s]:
-    """Sets of items under every category, and the narrowest one of each item that has `minimum_items`.
+    """The items of every category, and for each item its narrowest category with at least `minimum_items` items.
 
-    The category 'unknown' is none: its items are in no set.
+    'unknown' is not a category: its items are in no set.
     """
-    places = pc.fill_null(pc.index_in(catalogue.ids, value_set=as_strings(items.column("item_id"))), -1).to_numpy()
+    row_of_item = pc.fill_null(pc.index_in(catalogue.ids, value_set=as_strings(items.column("item_id"))), -1).to_numpy()
     leaves = pc.if_else(pc.equal(item_categories(items), UNKNOWN_CATEGORY), None, item_categories(items)).to_pylist()
     listed = items.column("categories").to_pylist() if "categories" in items.column_names else [None] * len(leaves)
     paths: list[tuple[str, ...]] = [()]
-    for place in places.tolist():
-        leaf, path = (leaves[place], listed[place]) if place >= 0 else (None, None)
+    for row in row_of_item.tolist():
+        leaf, path = (leaves[row], listed[row]) if row >= 0 else (None, None)
         paths.append(tuple(path) if path and leaf else (leaf,) if leaf else ())
-    number: dict[tuple[str, ...], int] = {}
-    ancestors = [[number.setdefault(path[: depth + 1], len(number)) for depth in range(len(path))] for path in paths]
-    member = np.repeat(np.arange(len(paths)), [len(above) for above in ancestors])
-    sets = ItemSets.of_members(
-        np.fromiter(chain.from_iterable(ancestors), np.int64), member, len(number) + 1, len(paths)
+    set_of_path: dict[tuple[str, ...], int] = {}
+    ancestors = [
+        [set_of_path.setdefault(path[: depth + 1], len(set_of_path)) for depth in range(len(path))] for path in paths
+    ]
+    member = np.repeat(np.arange(len(paths)), [len(sets_above) for sets_above in ancestors])
+    sets = ItemSets.from_members(
+        np.fromiter(chain.from_iterable(ancestors), np.int64), member, len(set_of_path) + 1, len(paths)
     )
     if (sets.sizes > 1).sum() < 2:
         raise TrainingDataError(
             "There are no categories to draw from: fewer than two of them have two items. Give 'category' in the "
-            "items' SQL of the data set."
+            "data set's SQL of the items."
         )
     sizes = sets.sizes
-    nothing = len(number)  # the empty set, for items without a category
+    empty = len(set_of_path)  # the empty set, for items without a category
     chosen = [
-        next((one for one in reversed(above) if sizes[one] >= minimum_items), above[0] if above else nothing)
-        for above in ancestors
+        next(
+            (index for index in reversed(sets_above) if sizes[index] >= minimum_items),
+            sets_above[0] if sets_above else empty,
+        )
+        for sets_above in ancestors
     ]
     return sets, np.array(chosen, np.int64)

@@ -1,8 +1,8 @@
-"""From the tables of training pairs and catalogue to the arrays that a training run reads.
+"""Turns the tables of training pairs and catalogue into the arrays that a training run reads.
 
-Here: vocabularies, item counts, and what each user clicked, all from the training pairs alone, and the clear
-refusals. Not here: which pairs are for training (the SQL decides), groups of items and exposures
-(`negative_pools.py`), and anything drawn at random.
+Here: vocabularies, item counts, and what each user clicked, all from the training pairs alone; and the errors for
+unusable pairs. Not here: which pairs are for training (the SQL decides), item sets for hard negatives
+(`negative_pools.py`), and anything random.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from twotower_assets.two_tower.data.encoders import (
     SideEncoder,
     SideInputs,
     TrainingDataError,
-    feature_numbers,
-    feature_strings,
     item_categories,
+    lookup_rows,
+    numeric_feature,
     require_columns,
-    rows_of,
+    string_feature,
 )
 from twotower_assets.two_tower.data.item_sets import ItemSets
-from twotower_assets.two_tower.data.negative_pools import NegativePools, negative_pools, number_groups
+from twotower_assets.two_tower.data.negative_pools import NegativePools, encode_groups, negative_pools
 from twotower_assets.two_tower.data.ragged import Ragged
 from twotower_assets.two_tower.data.vocabulary import Vocabulary, as_strings
 
@@ -42,14 +42,21 @@ PAIR_COLUMNS = ("user_id", "item_id", "history")
 class TrainingSet:
     """N training pairs as arrays, and the encoder that made them.
 
-    Users are numbered 1 … U. Items are numbered 1 … I where they were trained on, as in the vocabulary, and
-    I + 1 … M where they are only in the catalogue; 0 is nobody and nothing.
+    User indices are 1 … U. Item indices are 1 … I for items with training pairs, as in the vocabulary, and I + 1 … M
+    for the rest of the catalogue; index 0 is no user and no item.
 
-    `item_ids` string [M] are the items 1 … M. `user` and `item` int64 [N]; `history` holds the last L known items
-    before each click as embedding rows; `weights` float32 [N]; `item_counts` int64 [M + 1] counts the pairs of each
-    item. `user_inputs` [U + 1 rows] and `item_inputs` [M + 1 rows] are what the towers read for each number.
-    `clicked_at` int64 [N], microseconds, is 0 where it is not known; `request` and `context` int64 [N] number what the
-    pair has in common with others, and are -1 where it has none. `pools` are the sets that negatives are drawn from.
+    Attributes:
+        user, item: int64 [N], the indices of each pair.
+        history: Embedding rows of the last L known items before each click.
+        weights: float32 [N].
+        clicked_at: int64 [N], microseconds; 0 where unknown.
+        request, context: int64 [N], indices of the pair's request and context; -1 where it has none.
+        item_counts: int64 [M + 1], the number of pairs of each item.
+        user_inputs: The inputs of the user tower for each user index, U + 1 rows.
+        item_inputs: The inputs of the item tower for each item index, M + 1 rows.
+        encoder: Made the inputs, and makes those of other tables.
+        pools: The sets that hard negatives are drawn from.
+        item_ids: string [M], the ids of the items 1 … M.
     """
 
     user: npt.NDArray[np.int64]
@@ -69,23 +76,23 @@ class TrainingSet:
     def __len__(self) -> int:
         return len(self.user)
 
-    def number_of(self, item_ids: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.int64]:
-        """The number of each item, int64 [n]; 0 for what is in neither pairs nor catalogue."""
+    def item_index(self, item_ids: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.int64]:
+        """The index of each item, int64 [n]; 0 for items in neither pairs nor catalogue."""
         return Vocabulary(self.item_ids).encode(item_ids)
 
     @property
     def q(self) -> npt.NDArray[np.float64]:
-        """Share of each item in the pairs, and so in the in-batch negatives, float64 [M + 1]."""
+        """Share of each item among the pairs, and so among in-batch negatives, float64 [M + 1]."""
         shares: npt.NDArray[np.float64] = self.item_counts / self.item_counts.sum()
         return shares
 
     @cached_property
     def clicked(self) -> ItemSets:
-        """What each user clicked in the training pairs: sets of items, one per user number."""
-        return ItemSets.of_members(self.user, self.item, len(self.user_inputs.ids), len(self.item_counts))
+        """The items that each user clicked in the training pairs, one set per user index."""
+        return ItemSets.from_members(self.user, self.item, len(self.user_inputs.ids), len(self.item_counts))
 
     def fingerprint(self) -> str:
-        """SHA-256 over everything that training reads; equal data give equal fingerprints."""
+        """SHA-256 over everything that training reads."""
         digest = hashlib.sha256()
         sides = (self.user_inputs, self.item_inputs)
         arrays: list[npt.NDArray[Any]] = [
@@ -120,21 +127,21 @@ def build_training_set(
         items: `item_id`, optionally `category`, `categories` (the path, widest first) and `features`
             map<string, string>. Items without a row have the category 'unknown' and no features.
         users: `user_id`, optionally `features`. May be empty.
-        config: Which features to read, L, how many clicks give an item its own vector, and which negatives.
+        config: Names the features and the negatives, and sets L and the clicks an item needs for its own embedding.
         exposures: `user_id`, `item_id` of what was shown and not clicked, optionally `request_id` and `context`.
 
     Raises:
-        TrainingDataError: missing columns, no pairs, null ids, fewer than two distinct items, weights that
-            are negative, not finite or all zero, a numeric feature that is not numeric, or negatives that these
-            data cannot give.
+        TrainingDataError: Missing columns, no pairs, null ids, fewer than two distinct items, weights that are
+            negative, not finite or all zero, a numeric feature that is not numeric, or data that lack what a
+            configured source of negatives needs.
     """
     _require_usable(pairs, items, users)
-    user_vocabulary = Vocabulary.of_values(pairs.column("user_id"))
+    user_vocabulary = Vocabulary.from_values(pairs.column("user_id"))
     item_vocabulary, counts = _items_by_frequency(pairs.column("item_id"))
-    own_items = int((counts >= config.minimum_item_clicks).sum())
-    catalogue = _with_the_rest(item_vocabulary, items)
-    trained_items = rows_of(item_vocabulary.ids, items, "item_id")
-    trained_users = rows_of(user_vocabulary.ids, users, "user_id")
+    embedded_items = int((counts >= config.minimum_item_clicks).sum())
+    catalogue = _with_unclicked_items(item_vocabulary, items)
+    trained_items = lookup_rows(item_vocabulary.ids, items, "item_id")
+    trained_users = lookup_rows(user_vocabulary.ids, users, "user_id")
     encoder = Encoder(
         users=_side_encoder(
             user_vocabulary,
@@ -145,48 +152,50 @@ def build_training_set(
         ),
         items=_side_encoder(
             item_vocabulary,
-            own_items,
+            embedded_items,
             trained_items,
-            [*_categories_that_differ(trained_items), *config.item_categorical_features],
+            [*_category_feature(trained_items), *config.item_categorical_features],
             config.item_numeric_features,
         ),
         history_length=config.history_length,
     )
     item = item_vocabulary.encode(pairs.column("item_id"))
-    grouped = number_groups(pairs, exposures)
+    groups = encode_groups(pairs, exposures)
     return TrainingSet(
         user=user_vocabulary.encode(pairs.column("user_id")),
         item=item,
         history=encoder.encode_histories(pairs.column("history")),
         weights=_weights(pairs),
-        clicked_at=_moments(pairs, config),
-        request=grouped.request,
-        context=grouped.context,
+        clicked_at=_click_times(pairs, config),
+        request=groups.request,
+        context=groups.context,
         item_counts=np.concatenate(
             [np.zeros(1, np.int64), counts, np.zeros(catalogue.size - 1 - len(counts), np.int64)]
         ),
         user_inputs=_with_unknown_row(encoder.users.encode(user_vocabulary.ids, trained_users)),
-        item_inputs=_with_unknown_row(encoder.items.encode(catalogue.ids, rows_of(catalogue.ids, items, "item_id"))),
+        item_inputs=_with_unknown_row(
+            encoder.items.encode(catalogue.ids, lookup_rows(catalogue.ids, items, "item_id"))
+        ),
         encoder=encoder,
-        pools=negative_pools(config, catalogue, user_vocabulary, item, items, grouped, exposures),
+        pools=negative_pools(config, catalogue, user_vocabulary, item, items, groups, exposures),
         item_ids=catalogue.ids,
     )
 
 
-def _with_the_rest(trained: Vocabulary, items: pa.Table) -> Vocabulary:
-    """The trained items, then those that are only in the catalogue, by id."""
-    listed = pc.unique(as_strings(items.column("item_id"))).drop_null().sort()
-    rest = listed.filter(pc.invert(pc.is_in(listed, value_set=trained.ids)))
-    return Vocabulary(pa.concat_arrays([trained.ids, rest]))
+def _with_unclicked_items(trained: Vocabulary, items: pa.Table) -> Vocabulary:
+    """The items with training pairs, then the rest of the catalogue by id."""
+    catalogue = pc.unique(as_strings(items.column("item_id"))).drop_null().sort()
+    unclicked = catalogue.filter(pc.invert(pc.is_in(catalogue, value_set=trained.ids)))
+    return Vocabulary(pa.concat_arrays([trained.ids, unclicked]))
 
 
-def _moments(pairs: pa.Table, config: TrainingConfig) -> npt.NDArray[np.int64]:
+def _click_times(pairs: pa.Table, config: TrainingConfig) -> npt.NDArray[np.int64]:
     if "clicked_at" not in pairs.column_names:
         if config.proposal == "decayed":
-            raise TrainingDataError("proposal 'decayed' needs the column 'clicked_at' of the training pairs.")
+            raise TrainingDataError("proposal 'decayed' needs the column 'clicked_at' in the training pairs.")
         return np.zeros(pairs.num_rows, np.int64)
-    moments = pairs.column("clicked_at").cast(pa.timestamp("us")).cast(pa.int64())
-    microseconds: npt.NDArray[np.int64] = pc.fill_null(moments, 0).to_numpy()
+    times = pairs.column("clicked_at").cast(pa.timestamp("us")).cast(pa.int64())
+    microseconds: npt.NDArray[np.int64] = pc.fill_null(times, 0).to_numpy()
     return microseconds
 
 
@@ -202,7 +211,7 @@ def _require_usable(pairs: pa.Table, items: pa.Table, users: pa.Table) -> None:
         if nulls := pairs.column(column).null_count:
             raise TrainingDataError(
                 f"{nulls} of {pairs.num_rows} training pairs have a null {column}. Rows without ids "
-                "are to be rejected when the impressions are cleaned."
+                "must be rejected when the impressions are cleaned."
             )
     if pc.count_distinct(pairs.column("item_id")).as_py() < 2:
         only = pairs.column("item_id")[0].as_py()
@@ -220,28 +229,28 @@ def _items_by_frequency(column: pa.ChunkedArray) -> tuple[Vocabulary, npt.NDArra
     return Vocabulary(counted.column("item")), counts
 
 
-def _categories_that_differ(trained_items: pa.Table) -> list[str]:
-    """The key of the items' categories, unless they are all the same, which would tell nothing about any."""
+def _category_feature(trained_items: pa.Table) -> list[str]:
+    """The key of the items' category; none if all items have the same, which carries no information."""
     return [""] if pc.count_distinct(item_categories(trained_items)).as_py() > 1 else []
 
 
 def _side_encoder(
-    ids: Vocabulary, own_rows: int, trained: pa.Table, categorical: list[str], numeric: list[str]
+    ids: Vocabulary, embedded_ids: int, trained: pa.Table, categorical: list[str], numeric: list[str]
 ) -> SideEncoder:
-    """Values and scales come from the rows of trained ids only, so no other value gets a random vector."""
+    """Values and scales come from the rows of trained ids only, so that every value with an embedding was trained."""
     return SideEncoder(
         ids=ids,
-        own_rows=own_rows,
+        embedded_ids=embedded_ids,
         categorical={
-            key: Vocabulary.of_values(feature_strings(trained, key) if key else item_categories(trained))
+            key: Vocabulary.from_values(string_feature(trained, key) if key else item_categories(trained))
             for key in categorical
         },
-        numeric={key: NumericScale.of(feature_numbers(trained, key)) for key in numeric},
+        numeric={key: NumericScale.fit(numeric_feature(trained, key)) for key in numeric},
     )
 
 
 def _with_unknown_row(inputs: SideInputs) -> SideInputs:
-    """The inputs with a row of zeros (unknown id, unknown values, mean numbers) before the first."""
+    """The inputs after a first row of zeros: the unknown id, unknown values, mean numbers."""
     arrays = (inputs.ids, inputs.categorical, inputs.numeric)
     return SideInputs(*(np.concatenate([np.zeros_like(array, shape=(1, *array.shape[1:])), array]) for array in arrays))
 
@@ -254,6 +263,6 @@ def _weights(pairs: pa.Table) -> npt.NDArray[np.float32]:
     if not np.isfinite(weights).all() or (weights < 0).any() or not weights.any():
         raise TrainingDataError(
             "Weights of training pairs must be finite, not negative and not all zero, but they range from "
-            f"{weights.min()} to {weights.max()}. Correct 'weight' in the SQL of the data set."
+            f"{weights.min()} to {weights.max()}. Correct 'weight' in the data set's SQL."
         )
     return weights

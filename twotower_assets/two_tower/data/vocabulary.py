@@ -1,7 +1,7 @@
 """String ids to dense indices.
 
-Here: the mapping, and turning Arrow columns into index arrays a column at a time. Not here: which ids belong
-into which vocabulary; `dataset.py` decides that.
+Here: the mapping, and turning whole Arrow columns into index arrays. Not here: which ids are in which vocabulary
+(`training_set.py`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _LIST_BLOCK = 1_000_000
 
 
 def as_strings(column: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """One contiguous large_string array of a column of strings (or of integers, or of null)."""
+    """A column of strings (or of integers, or of nulls) as one contiguous large_string array."""
     column = column.cast(pa.large_string())
     return pa.concat_arrays(column.chunks or [pa.array([], column.type)]) if _is_chunked(column) else column
 
@@ -28,32 +28,32 @@ def _is_chunked(column: pa.Array | pa.ChunkedArray) -> bool:
 
 
 class Vocabulary:
-    """Distinct ids with the indices 1 … size - 1; index 0 stands for every other id and for null."""
+    """Distinct ids with the indices 1 … size - 1; index 0 is the unknown id: every other id, and null."""
 
     def __init__(self, ids: pa.Array | pa.ChunkedArray) -> None:
         self.ids = as_strings(ids)
         if self.ids.null_count or len(pc.unique(self.ids)) != len(self.ids):
-            raise ValueError("A vocabulary needs distinct ids without null; drop repeats and nulls first.")
+            raise ValueError("The ids of a vocabulary must be distinct and not null; drop repeats and nulls first.")
 
     @classmethod
-    def of_values(cls, column: pa.Array | pa.ChunkedArray) -> Vocabulary:
-        """The distinct values of a column that are not null, sorted."""
+    def from_values(cls, column: pa.Array | pa.ChunkedArray) -> Vocabulary:
+        """A vocabulary of the distinct non-null values of a column, sorted."""
         return cls(pc.unique(as_strings(column)).drop_null().sort())
 
     @property
     def size(self) -> int:
-        """How many indices there are, the unknown one included."""
+        """Number of indices, the unknown id included."""
         return len(self.ids) + 1
 
     def encode(self, column: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.int64]:
-        """The index of each value, int64 [n]; unknown and null give 0."""
-        found = pc.index_in(as_strings(column), value_set=self.ids)
-        index = pc.fill_null(pc.add(found.cast(pa.int64()), 1), UNKNOWN)
+        """The index of each value, int64 [n]; 0 for unknown values and nulls."""
+        position = pc.index_in(as_strings(column), value_set=self.ids)
+        index = pc.fill_null(pc.add(position.cast(pa.int64()), 1), UNKNOWN)
         indices: npt.NDArray[np.int64] = index.to_numpy(zero_copy_only=False)
         return indices
 
     def encode_lists(self, column: pa.Array | pa.ChunkedArray) -> Ragged:
-        """The indices of each list's values as a Ragged [n rows]; a null list is an empty one."""
+        """The indices of each list's values, as a Ragged of n rows; a null list gives an empty row."""
         column = column.cast(pa.large_list(pa.large_string()))
         chunks = column.chunks if _is_chunked(column) else [column]
         blocks = [chunk.slice(start, _LIST_BLOCK) for chunk in chunks for start in range(0, len(chunk), _LIST_BLOCK)]

@@ -251,7 +251,7 @@ def starting_bias(data: TrainingSet, config: TrainingConfig) -> Tensor:
     Cosines divided by a temperature have a bounded range, which log q often exceeds; and a bias that starts at 0 is far
     from log q for as long as a training takes. The mean over the pairs is taken out, which changes no ranking.
     """
-    own = data.encoder.items.own_rows + 1
+    own = data.encoder.items.embedded_ids + 1
     log_q = np.log(np.maximum(data.item_counts[:own], UNSEEN_PAIRS) / len(data))
     start = config.trained_popularity_weight * (log_q - (data.q[:own] * log_q).sum())
     return torch.from_numpy(start.astype(np.float32))

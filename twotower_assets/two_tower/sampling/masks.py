@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from twotower_assets.recipes.config import TrainingConfig
-from twotower_assets.two_tower.data.item_sets import Int32s, Int64s, Places
+from twotower_assets.two_tower.data.item_sets import Int32s, Int64s, Occurrences
 from twotower_assets.two_tower.data.training_set import TrainingSet
 from twotower_assets.two_tower.kernels.bfloat16 import as_numpy, minus_infinity
 from twotower_assets.two_tower.kernels.compiled import compiled, compiled_parallel
@@ -59,18 +59,18 @@ class FalseNegatives:
     """
 
     candidates: Candidates
-    places: Places
+    places: Occurrences
     item: Int64s
     user: Int64s
     starts: Int32s
     members: Int32s
     request: Int64s
-    of_request: Places
+    of_request: Occurrences
 
     @classmethod
     def of(cls, masks: Sequence[str], batch: Batch, candidates: Candidates) -> FalseNegatives:
         """The row's own pair, what is no item (0), the positive's item again, and what `masks` name."""
-        places = Places.of(candidates.item, len(batch.data.item_counts))
+        places = Occurrences.build(candidates.item, len(batch.data.item_counts))
         clicked = batch.data.clicked.members
         starts, members = (clicked.indptr, clicked.indices) if "clicked" in masks else _nothing(clicked.shape[0])
         request, of_request = _same_request(batch, candidates, masked="same_request" in masks)
@@ -95,14 +95,14 @@ class FalseNegatives:
             minus_infinity(numbers),
             self.candidates.count,
             self.item[tile],
-            self.places.first,
-            self.places.following,
+            self.places.first_index,
+            self.places.next_index,
             self.user[tile],
             self.starts,
             self.members,
             self.request[tile],
-            self.of_request.first,
-            self.of_request.following,
+            self.of_request.first_index,
+            self.of_request.next_index,
             left,
         )
         own = len(scores) if self.has_positives else 0  # a row's own pair is no accident
@@ -146,13 +146,13 @@ def _nothing(users: int) -> tuple[Int32s, Int32s]:
     return np.zeros(users + 1, np.int32), np.zeros(0, np.int32)
 
 
-def _same_request(batch: Batch, candidates: Candidates, *, masked: bool) -> tuple[Int64s, Places]:
+def _same_request(batch: Batch, candidates: Candidates, *, masked: bool) -> tuple[Int64s, Occurrences]:
     """A number for the request of each row, -1 for none, and where the candidates of each stand."""
     if not masked:
-        return np.full(len(batch), -1), Places(np.zeros(0, np.int32), np.zeros(0, np.int32))
+        return np.full(len(batch), -1), Occurrences(np.zeros(0, np.int32), np.zeros(0, np.int32))
     known = np.concatenate([batch.data.request[batch.rows], candidates.request])
     numbers = np.unique(known, return_inverse=True)[1]
-    return np.where(known >= 0, numbers, -1)[: len(batch)], Places.of(numbers[len(batch) :], len(known))
+    return np.where(known >= 0, numbers, -1)[: len(batch)], Occurrences.build(numbers[len(batch) :], len(known))
 
 
 def leave_out_own(
@@ -180,7 +180,7 @@ def leave_out_own(
 
     mask("accidental_hit", items == batch.item[:, None])
     if "clicked" in config.masks:
-        mask("clicked", batch.data.clicked.contain(batch.user, items))
+        mask("clicked", batch.data.clicked.membership(batch.user, items))
     if config.positive_aware_share is not None:
         close = (scores > config.positive_aware_share * positive[:, None]) & (positive > 0)[:, None]
         mask("positive_aware", close.numpy())

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from twotower_assets.recipes.config import TrainingConfig
 from twotower_assets.recipes.negative_settings import CrossBatchNegatives
 from twotower_assets.two_tower.data.encoders import SideInputs
-from twotower_assets.two_tower.data.item_sets import ItemSets, distinct
+from twotower_assets.two_tower.data.item_sets import ItemSets, unique_ids
 from twotower_assets.two_tower.data.ragged import Ragged
 from twotower_assets.two_tower.data.training_set import TrainingSet
 from twotower_assets.two_tower.data.vocabulary import UNKNOWN
@@ -72,7 +72,7 @@ class Sources:
         self._user_replaced = config.unknown_id_share
         self._item_replaced = replaced_item_share(data.item_counts, config.unknown_id_share)
         self.masks = config.masks
-        self._place = np.full(2 * len(data.item_counts), -1, np.int32)  # scratch of `distinct`
+        self._place = np.full(2 * len(data.item_counts), -1, np.int32)  # scratch of `unique_ids`
         self._clicked_mass: dict[tuple[int, int], Float64s] = {}
         self._of_every_item: dict[int, Float64s] = {}  # by batch size, of which an epoch has two
         self._weighted: list[Weighted] = []
@@ -143,10 +143,10 @@ class Sources:
         keys = np.concatenate([*parts, own.ravel() * 2])
         if by_request:  # there are too many requests times items for a place of each
             known, numbers = np.unique(keys, return_inverse=True)
-            rows, places = distinct(numbers, np.full(len(known), -1, np.int32))
+            rows, places = unique_ids(numbers, np.full(len(known), -1, np.int32))
             keys = known[rows]
         else:
-            keys, places = distinct(keys, self._place)
+            keys, places = unique_ids(keys, self._place)
         first = 0 if self.in_batch else shared
         count = np.bincount(places[:shared], minlength=len(keys))
         of_batch = np.bincount(places[:pairs], minlength=len(keys)) if self.in_batch else np.zeros_like(count)

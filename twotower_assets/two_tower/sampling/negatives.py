@@ -161,7 +161,7 @@ class Grouped:
             return None
         group = self.group_of_pair[batch.rows]
         each = np.where(group >= 0, self.per_positive / np.maximum(self.sets.sizes[np.maximum(group, 0)], 1), 0.0)
-        expected: Float64s = self.sets.contain(np.maximum(group, 0), items).astype(np.float64) * each[:, None]
+        expected: Float64s = self.sets.membership(np.maximum(group, 0), items).astype(np.float64) * each[:, None]
         return expected
 
 

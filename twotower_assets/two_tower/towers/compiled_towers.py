@@ -31,7 +31,7 @@ class SideEmbedding(nn.Module):
 
     def __init__(self, encoder: SideEncoder, config: TrainingConfig) -> None:
         super().__init__()
-        self.ids = _table(encoder.own_rows + 1, config)
+        self.ids = _table(encoder.embedded_ids + 1, config)
         self.categorical = nn.ModuleList(
             _table(values.size, config, unknown_is_zero=True) for values in encoder.categorical.values()
         )
@@ -65,7 +65,7 @@ class Towers(nn.Module):
         super().__init__()
         self.user_side = SideEmbedding(encoder.users, config)
         self.item_side = SideEmbedding(encoder.items, config)
-        rows = encoder.items.own_rows + 1
+        rows = encoder.items.embedded_ids + 1
         self.history = _table(rows, config)
         self.history_half_life = config.history_half_life
         self.second_history_half_life = config.history_second_half_life

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from twotower_assets.two_tower.data.item_sets import Int32s, Int64s, distinct
+from twotower_assets.two_tower.data.item_sets import Int32s, Int64s, unique_ids
 from twotower_assets.two_tower.kernels.compiled import compiled
 
 Float32s = npt.NDArray[np.float32]
@@ -55,7 +55,7 @@ class Table(nn.Module):
 
     def distinct(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """The distinct ids int64 [D], in the order of their first appearance, and the place of each id among them."""
-        rows, places = distinct(ids.numpy().reshape(-1), self._place)
+        rows, places = unique_ids(ids.numpy().reshape(-1), self._place)
         return torch.from_numpy(rows), torch.from_numpy(places).view(ids.shape)
 
 
@@ -90,7 +90,7 @@ def distinct_rows(ids: Int64s, vectors: Float32s, place: Int32s) -> tuple[Int64s
 
     `place` int32 [rows] is scratch, all -1 between calls.
     """
-    rows, places = distinct(ids, place)
+    rows, places = unique_ids(ids, place)
     if len(rows) == len(ids):
         return ids, vectors
     total = np.zeros((len(rows), vectors.shape[1]), np.float32)
