@@ -81,7 +81,7 @@ def test_a_learned_bias_or_temperature_changes_nothing_about_the_popularity_weig
 
 def test_leaving_out_near_negatives_makes_the_popularity_weight_unknown() -> None:
     one = config(positive_aware_share=0.95)
-    assert one.has_margin
+    assert one.has_uncorrected
     assert not one.trained_weight_is_known
     assert one.trained_popularity_weight == 1.0
 
@@ -90,7 +90,7 @@ def test_every_source_says_whether_it_is_a_margin() -> None:
     known = {"in_batch", "uniform", "popularity", "cross_batch", "category", "context"}
     for settings in (BATCH, UNIFORM, popularity(0.5), QUEUE, category(), context(), EXPOSED, MINED):
         one = config(BATCH, settings) if settings is not BATCH else config(BATCH)
-        assert one.negatives[-1].is_margin is (settings["source"] not in known)
+        assert one.negatives[-1].uncorrected is (settings["source"] not in known)
     assert {one.model_fields["source"].default for one in get_args(Negatives)} == known | {"exposed", "mined"}
 
 

@@ -56,7 +56,7 @@ def test_a_shipped_recipe_knows_its_trained_weight_unless_it_has_margins() -> No
         name: config.trained_popularity_weight for name, config in configs.items() if config.trained_weight_is_known
     }
     assert known == KNOWN_WEIGHTS
-    assert all(config.has_margin for name, config in configs.items() if name not in known)
+    assert all(config.has_uncorrected for name, config in configs.items() if name not in known)
 
 
 def test_no_two_shipped_recipes_train_the_same_but_the_recommended_one() -> None:

@@ -16,8 +16,8 @@ from twotower_assets.two_tower.data.item_sets import ItemSets
 from twotower_assets.two_tower.data.training_set import TrainingSet
 from twotower_assets.two_tower.loss import objective as objective_module
 from twotower_assets.two_tower.loss.objective import Loss, Objective, starting_bias
-from twotower_assets.two_tower.sampling.negative_sampler import Sources
-from twotower_assets.two_tower.sampling.negatives import Weighted
+from twotower_assets.two_tower.sampling.negative_sampler import NegativeSampler
+from twotower_assets.two_tower.sampling.negatives import WeightedSource
 from twotower_assets.two_tower.towers.compiled_towers import Towers, build_towers
 from twotower_assets.two_tower.towers.embedding import history_tensors, side_tensors
 
@@ -49,7 +49,7 @@ class Seen:
 @pytest.fixture
 def seen(monkeypatch) -> Seen:
     record = Seen()
-    draw, shared, drawn_for_all = Sources.draw, Objective._shared, Weighted.draw
+    draw, shared, drawn_for_all = NegativeSampler.draw, Objective._shared, WeightedSource.draw
     weighted: list[Int64s] = []
 
     def spy_weighted(self, batch, generator):
@@ -61,7 +61,7 @@ def seen(monkeypatch) -> Seen:
         drawn = draw(self, rows, generator)
         in_batch = drawn.batch.item if self.in_batch is not None else drawn.batch.item[:0]
         queued = self.queue.items if self.queue is not None else drawn.batch.item[:0]
-        record.shared, record.own = np.concatenate([in_batch, *weighted, queued]), drawn.own
+        record.shared, record.own = np.concatenate([in_batch, *weighted, queued]), drawn.row_negatives
         return drawn
 
     def spy_shared(self, *arguments):
@@ -74,8 +74,8 @@ def seen(monkeypatch) -> Seen:
         record.positive, record.scores, record.mask = plain.positive, plain.scores, plain.mask
         return plain
 
-    monkeypatch.setattr(Weighted, "draw", spy_weighted)
-    monkeypatch.setattr(Sources, "draw", spy_draw)
+    monkeypatch.setattr(WeightedSource, "draw", spy_weighted)
+    monkeypatch.setattr(NegativeSampler, "draw", spy_draw)
     monkeypatch.setattr(Objective, "_shared", spy_shared)
     monkeypatch.setattr(objective_module, "sampled_softmax", spy_softmax)
     return record

@@ -112,7 +112,7 @@ def test_sources_of_unknown_proposal_say_so_and_the_others_have_a_count_for_ever
     source.draw(rows, 0)
     expected = source.expected(rows, catalogue)
     assert (expected is None) is (name not in KNOWN)
-    assert source.settings.is_margin is (name not in KNOWN)
+    assert source.settings.uncorrected is (name not in KNOWN)
     if expected is not None:
         assert expected.shape in [(len(catalogue),), (16, len(catalogue))]
         assert (np.atleast_2d(expected)[:, 0] == 0).all(), "nothing is never drawn"
@@ -200,7 +200,7 @@ def test_sources_of_equally_many_sets_are_told_apart(logged_market) -> None:
     data = logged_market.configured(negatives=negatives("in_batch", "category", "context")).training_set()
     config = logged_market.configured(negatives=negatives("in_batch", "category", "context")).config
     sources = Objective(data, config).sources
-    one, other = sources.differ_by_row
+    one, other = sources.row_dependent
     assert one != other
     same = replace(one)
     assert same not in [one, other]

@@ -7,7 +7,7 @@ import torch
 
 from twotower_assets.recipes.config import TrainingConfig
 from twotower_assets.two_tower.data.training_set import TrainingSet, build_training_set
-from twotower_assets.two_tower.sampling.masks import FalseNegatives, MaskCounts, SharedMask, leave_out_own
+from twotower_assets.two_tower.sampling.masks import FalseNegatives, MaskCounts, SharedMask, mask_row_negatives
 from twotower_assets.two_tower.sampling.negatives import Batch, Candidates
 
 NO_USERS = pa.table({"user_id": pa.array([], pa.string())})
@@ -35,44 +35,44 @@ class Masks:
         self.config = TrainingConfig.model_validate({"masks": names, "positive_aware_share": share})
         self.counts = MaskCounts()
 
-    def of(self, batch: Batch, candidates: Candidates) -> SharedMask:
-        """The mask of candidates of all rows."""
-        known = FalseNegatives.of(self.config.masks, batch, candidates)
+    def shared_mask(self, batch: Batch, candidates: Candidates) -> SharedMask:
+        """The mask of shared candidates."""
+        known = FalseNegatives.find(self.config.masks, batch, candidates)
         return SharedMask(self.config, self.counts, known)
 
     def shared(
         self, batch: Batch, items: np.ndarray, in_batch: int = 0, counts: list[int] | None = None
     ) -> list[list[bool]]:
-        """Of candidates of all rows, in tiles of two; the first `in_batch` are the pairs of the batch."""
-        ones, of_batch = np.ones_like(items), (np.arange(len(items)) < in_batch).astype(np.int64)
+        """Which shared candidates are masked, in tiles of two rows; the first `in_batch` are positives."""
+        ones, positive_count = np.ones_like(items), (np.arange(len(items)) < in_batch).astype(np.int64)
         request = np.full(len(items), -1)
         request[:in_batch] = batch.data.request[batch.rows][:in_batch]
         count = ones if counts is None else np.array(counts)
-        mask = self.of(batch, Candidates(items, count, of_batch * count, request))
+        mask = self.shared_mask(batch, Candidates(items, count, positive_count * count, request))
         scores, positive = torch.ones(len(batch), len(items)), torch.full((len(batch),), 2.0)
-        left = [
-            mask.leave_out(first, scores[first : first + 2], positive[first : first + 2])
+        unmasked = [
+            mask.mask(first, scores[first : first + 2], positive[first : first + 2])
             for first in range(0, len(batch), 2)
         ]
-        assert np.concatenate(left).tolist() == ((scores == 1).numpy() @ count).tolist()
+        assert np.concatenate(unmasked).tolist() == ((scores == 1).numpy() @ count).tolist()
         return (scores == -torch.inf).tolist()
 
-    def own(self, batch: Batch, items: np.ndarray) -> list[list[bool]]:
-        """Of candidates of each row."""
+    def per_row(self, batch: Batch, items: np.ndarray) -> list[list[bool]]:
+        """Which per-row candidates are masked."""
         scores, positive = torch.ones(items.shape), torch.full((len(batch),), 2.0)
-        return leave_out_own(self.config, self.counts, batch, items, scores, positive).tolist()
+        return mask_row_negatives(self.config, self.counts, batch, items, scores, positive).tolist()
 
 
 def table(*rows: str) -> list[list[bool]]:
-    return [[place == "x" for place in row] for row in rows]
+    return [[mark == "x" for mark in row] for row in rows]
 
 
-def test_a_pair_is_never_its_own_negative_and_its_item_no_negative_anywhere(data: TrainingSet) -> None:
+def test_a_rows_positive_and_other_pairs_of_its_item_are_masked(data: TrainingSet) -> None:
     found = Masks().shared(Batch(data, ROWS), data.item, in_batch=5)
     assert found == table("xx...", "xx...", "..x..", "...x.", "....x")
 
 
-def test_what_the_user_clicked_anywhere_in_the_training_pairs_is_no_negative(data: TrainingSet) -> None:
+def test_items_that_the_user_clicked_in_the_training_pairs_are_masked(data: TrainingSet) -> None:
     found = Masks("clicked").shared(Batch(data, ROWS), data.item, in_batch=5)
     assert found == table("xxx..", "xx..x", "xxx..", "...x.", "xx..x")
     only_first = np.array([0, 3])
@@ -80,40 +80,40 @@ def test_what_the_user_clicked_anywhere_in_the_training_pairs_is_no_negative(dat
     assert found == table("xx...", "..x..")
 
 
-def test_clicks_of_the_same_request_are_no_negatives_of_each_other(data: TrainingSet) -> None:
+def test_clicks_of_the_same_request_are_masked(data: TrainingSet) -> None:
     found = Masks("same_request").shared(Batch(data, ROWS), data.item, in_batch=5)
     assert found == table("xx.x.", "xx...", "..x..", "x..x.", "....x")
     shared = Masks("same_request").shared(Batch(data, ROWS), np.array([1, 2, 3, 4]))
     assert shared == table("x...", "x...", ".x..", "..x.", "...x"), "drawn items belong to no request"
 
 
-def test_each_rows_own_candidates_are_masked_and_the_places_without_one(data: TrainingSet) -> None:
-    own = np.array([[1, 2, 0], [4, 0, 5], [2, 1, 3], [3, 3, 4], [1, 2, 4]])
-    assert Masks().own(Batch(data, ROWS), own) == table("x.x", ".x.", "x..", "xx.", "..x")
-    found = Masks("clicked").own(Batch(data, ROWS), own)
+def test_per_row_candidates_are_masked_and_so_is_index_0(data: TrainingSet) -> None:
+    items = np.array([[1, 2, 0], [4, 0, 5], [2, 1, 3], [3, 3, 4], [1, 2, 4]])
+    assert Masks().per_row(Batch(data, ROWS), items) == table("x.x", ".x.", "x..", "xx.", "..x")
+    found = Masks("clicked").per_row(Batch(data, ROWS), items)
     assert found == table("xxx", "xx.", "xx.", "xx.", "x.x")
 
 
-def test_each_masked_candidate_is_counted_once_for_the_first_mask_that_takes_it(data: TrainingSet) -> None:
-    all_masks = Masks("clicked", "same_request")
-    all_masks.shared(Batch(data, ROWS), data.item, in_batch=5)
-    counts = all_masks.counts
+def test_each_masked_candidate_is_counted_once_for_the_first_mask_that_removes_it(data: TrainingSet) -> None:
+    masks = Masks("clicked", "same_request")
+    masks.shared(Batch(data, ROWS), data.item, in_batch=5)
+    counts = masks.counts
     assert counts.masked == {"accidental_hit": 2, "clicked": 6, "same_request": 2, "positive_aware": 0}
     assert counts.rows == 5
-    assert counts.left == 25 - 5 - 10
+    assert counts.unmasked == 25 - 5 - 10
     assert counts.negatives_per_positive == pytest.approx(10 / 5)
     assert counts.masked_per_positive["clicked"] == 6 / 5
 
 
 def test_a_column_that_stands_for_several_candidates_counts_as_several(data: TrainingSet) -> None:
-    one = Masks("clicked")
+    masks = Masks("clicked")
     batch = Batch(data, np.array([0, 1, 3]))  # a, a and c; b was drawn four times
-    assert one.shared(batch, np.array([1, 3, 2]), in_batch=2, counts=[2, 1, 4]) == table("x.x", "x..", ".x.")
-    assert one.counts.masked == {"accidental_hit": 2, "clicked": 4, "same_request": 0, "positive_aware": 0}
-    assert one.counts.left == 1 + 5 + 6
+    assert masks.shared(batch, np.array([1, 3, 2]), in_batch=2, counts=[2, 1, 4]) == table("x.x", "x..", ".x.")
+    assert masks.counts.masked == {"accidental_hit": 2, "clicked": 4, "same_request": 0, "positive_aware": 0}
+    assert masks.counts.unmasked == 1 + 5 + 6
 
 
-def test_distinct_items_of_distinct_users_leave_all_others_of_the_batch() -> None:
+def test_distinct_items_of_distinct_users_keep_all_other_negatives_of_the_batch() -> None:
     pairs = pa.table(
         {
             "user_id": [f"u{row}" for row in range(512)],
@@ -122,36 +122,34 @@ def test_distinct_items_of_distinct_users_leave_all_others_of_the_batch() -> Non
         }
     )
     data = build_training_set(pairs, pa.table({"item_id": ["i0"]}), NO_USERS, TrainingConfig())
-    one = Masks("clicked")
-    one.shared(Batch(data, np.arange(512)), data.item, in_batch=512)
-    assert one.counts.negatives_per_positive == 511
+    masks = Masks("clicked")
+    masks.shared(Batch(data, np.arange(512)), data.item, in_batch=512)
+    assert masks.counts.negatives_per_positive == 511
 
 
-@pytest.mark.parametrize("of_all_rows", [True, False])
-def test_negatives_nearer_than_a_share_of_the_positive_are_left_out_where_that_is_positive(
-    data: TrainingSet, *, of_all_rows: bool
-) -> None:
+@pytest.mark.parametrize("shared", [True, False])
+def test_negatives_above_a_share_of_a_positive_score_are_masked(data: TrainingSet, *, shared: bool) -> None:
     scores = torch.tensor([[0.77, 0.75, 0.9, -1.0], [0.5, -0.2, -0.19, -0.3], [0.1, 0.0, 0.2, -0.1]])
     positive = torch.tensor([0.8, -0.2, 0.0])
     batch, items = Batch(data, np.array([0, 2, 3])), np.array([4, 5, 1, 5])
     for share, expected in ((0.95, table("x.x.", "....", "....")), (None, table("..x.", "....", "...."))):
-        one = Masks(share=share)
-        if of_all_rows:
-            edited = scores.clone()
+        masks = Masks(share=share)
+        if shared:
+            masked = scores.clone()
             ones, none = np.ones_like(items), np.zeros_like(items)
             candidates = Candidates(items, ones, none, none - 1)
-            one.of(batch, candidates).leave_out(0, edited, positive)
-            found = edited == -torch.inf
+            masks.shared_mask(batch, candidates).mask(0, masked, positive)
+            found = masked == -torch.inf
         else:
-            found = leave_out_own(one.config, one.counts, batch, np.tile(items, (3, 1)), scores, positive)
+            found = mask_row_negatives(masks.config, masks.counts, batch, np.tile(items, (3, 1)), scores, positive)
         assert found.tolist() == expected
-        assert one.counts.masked["positive_aware"] == (1 if share else 0)
-        assert one.counts.masked["accidental_hit"] == 1
-        assert one.counts.left == 12 - sum(map(sum, expected))
+        assert masks.counts.masked["positive_aware"] == (1 if share else 0)
+        assert masks.counts.masked["accidental_hit"] == 1
+        assert masks.counts.unmasked == 12 - sum(map(sum, expected))
 
 
 @pytest.mark.parametrize("masks", [(), ("clicked",), ("same_request",), ("clicked", "same_request")])
-def test_what_is_left_out_of_many_columns_is_what_the_definitions_name(masks: tuple[str, ...]) -> None:
+def test_the_masked_columns_are_those_that_the_definitions_name(masks: tuple[str, ...]) -> None:
     random = np.random.default_rng(5)
     pairs = pa.table(
         {
@@ -168,7 +166,7 @@ def test_what_is_left_out_of_many_columns_is_what_the_definitions_name(masks: tu
     count = random.integers(1, 4, size=len(items))
     candidates = Candidates(items, count, np.where(request >= 0, count, 0), request)
     scores = torch.randn(20, len(items))
-    left, masked = FalseNegatives.of(masks, batch, candidates).leave_out(30, scores)
+    unmasked, masked = FalseNegatives.find(masks, batch, candidates).mask(30, scores)
     expected = np.zeros(3, np.int64)
     for row in range(20):
         user, item = batch.user[30 + row], batch.item[30 + row]
@@ -176,24 +174,24 @@ def test_what_is_left_out_of_many_columns_is_what_the_definitions_name(masks: tu
         clicked = np.isin(items, data.item[data.user == user]) & ("clicked" in masks)
         together = (request == data.request[batch.rows[30 + row]]) & ("same_request" in masks)
         assert ((scores[row] == -torch.inf).numpy() == (hit | clicked | together)).all()
-        assert left[row] == count[~(hit | clicked | together)].sum()
+        assert unmasked[row] == count[~(hit | clicked | together)].sum()
         expected += (
-            count[items == item].sum() - 1,  # its own pair is no accident
+            count[items == item].sum() - 1,  # its own positive is not an accidental hit
             count[clicked & ~hit].sum(),
             count[together & ~clicked & ~hit].sum(),
         )
     assert list(masked) == expected.tolist()
 
 
-def test_a_batch_of_one_has_nothing_left(data: TrainingSet) -> None:
-    one = Masks("clicked", "same_request")
-    assert one.shared(Batch(data, np.array([3])), np.array([3]), in_batch=1) == [[True]]
-    assert one.shared(Batch(data, np.array([3])), np.zeros(0, np.int64)) == [[]]
-    assert one.own(Batch(data, np.array([3])), np.zeros((1, 0), np.int64)) == [[]]
-    assert sum(one.counts.masked.values()) == 0
+def test_a_batch_of_one_keeps_no_negatives(data: TrainingSet) -> None:
+    masks = Masks("clicked", "same_request")
+    assert masks.shared(Batch(data, np.array([3])), np.array([3]), in_batch=1) == [[True]]
+    assert masks.shared(Batch(data, np.array([3])), np.zeros(0, np.int64)) == [[]]
+    assert masks.per_row(Batch(data, np.array([3])), np.zeros((1, 0), np.int64)) == [[]]
+    assert sum(masks.counts.masked.values()) == 0
 
 
-def test_products_in_bfloat16_with_columns_that_do_not_count_are_masked_alike(data: TrainingSet) -> None:
+def test_bfloat16_scores_with_padding_columns_are_masked_in_the_same_way(data: TrainingSet) -> None:
     batch, items = Batch(data, ROWS), np.array([1, 2, 3, 4, 5])
     ones = np.ones_like(items)
     candidates = Candidates(items, 2 * ones, 0 * ones, -ones)
@@ -201,10 +199,10 @@ def test_products_in_bfloat16_with_columns_that_do_not_count_are_masked_alike(da
     positive = torch.full((5,), 0.5)
     found, counted = [], []
     for tile in (scores.float(), torch.cat([scores, torch.full((5, 27), 9.0).bfloat16()], dim=1)):
-        one = Masks("clicked", share=0.9)
-        one.of(batch, candidates).leave_out(0, tile, positive)
+        masks = Masks("clicked", share=0.9)
+        masks.shared_mask(batch, candidates).mask(0, tile, positive)
         found.append((tile[:, :5] == -torch.inf).tolist())
-        counted.append(one.counts)
+        counted.append(masks.counts)
     assert found[0] == found[1]
     assert counted[0] == counted[1]
     assert counted[0].masked["positive_aware"] > 0

@@ -30,7 +30,7 @@ def test_exact_frequencies_are_shares_of_the_pairs() -> None:
     assert proposal.probability(np.array([[0, 1], [2, 3]])).tolist() == [[0, 0.75], [0.25, 0]]
     proposal.update(np.array([2, 2, 2]))
     assert proposal.probability(np.array([1, 2])).tolist() == [0.75, 0.25]
-    assert proposal.state() == {}
+    assert proposal.state_dict() == {}
 
 
 def test_decayed_frequencies_halve_a_click_per_half_life_before_the_latest() -> None:
@@ -80,7 +80,7 @@ def test_a_restored_streaming_proposal_goes_on_as_the_one_that_was_saved() -> No
     data = data_of(["a", "b"], [0, 1], config)
     first, second = build_proposal(data, config), build_proposal(data, config)
     first.update(np.array([1, 2, 1, 1, 3]))
-    second.restore(first.state())
+    second.load_state_dict(first.state_dict())
     for one in (first, second):
         one.update(np.array([2, 2, 1]))
     assert (first.probability(np.arange(4)) == second.probability(np.arange(4))).all()

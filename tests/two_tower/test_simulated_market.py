@@ -20,8 +20,8 @@ from twotower_assets.evaluation.ranking import Ragged
 from twotower_assets.two_tower.loss.objective import Objective
 from twotower_assets.two_tower.sampling import negative_sampler as sources_module
 from twotower_assets.two_tower.sampling.masks import FalseNegatives
-from twotower_assets.two_tower.sampling.negative_sampler import Sources
-from twotower_assets.two_tower.sampling.negatives import Grouped, InBatch, Weighted
+from twotower_assets.two_tower.sampling.negative_sampler import NegativeSampler
+from twotower_assets.two_tower.sampling.negatives import GroupSource, InBatchSource, WeightedSource
 from twotower_assets.two_tower.sampling.vector_queue import VectorQueue
 
 from .simulated_market import Fit, SimulatedMarket, distance
@@ -170,19 +170,19 @@ def test_held_out_clicks_show_how_much_popularity_a_trained_model_lacks(name: st
 
 def flipped(monkeypatch: pytest.MonkeyPatch) -> None:
     """The correction is added instead of subtracted."""
-    rule = Sources._above_zero
-    monkeypatch.setattr(Sources, "_above_zero", lambda *arguments: 1.0 / rule(*arguments))
+    rule = NegativeSampler._above_zero
+    monkeypatch.setattr(NegativeSampler, "_above_zero", lambda *arguments: 1.0 / rule(*arguments))
 
 
 def positive_uncorrected(monkeypatch: pytest.MonkeyPatch) -> None:
     """logQ leaves the positive's logit alone."""
-    expected_count = Sources.expected_count
+    expected_count = NegativeSampler.expected_count
 
     def only_negatives(self, batch, items):
         of_positives = items.ndim == 2 and items.shape[1] == 1
         return np.ones(items.shape) if of_positives else expected_count(self, batch, items)
 
-    monkeypatch.setattr(Sources, "expected_count", only_negatives)
+    monkeypatch.setattr(NegativeSampler, "expected_count", only_negatives)
 
 
 def without(source: type):
@@ -200,14 +200,14 @@ def own_source_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def one_source(sources, batch, items):
         of_rows = items.ndim == 2 and items.shape[1] > 1
-        return rule([one for one in sources if isinstance(one, Grouped) is of_rows], batch, items)
+        return rule([one for one in sources if isinstance(one, GroupSource) is of_rows], batch, items)
 
     monkeypatch.setattr(sources_module, "total_expected_count", one_source)
 
 
 def accidental_hits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Accidental hits are not masked."""
-    find = FalseNegatives.of
+    find = FalseNegatives.find
 
     def all_but_hits(*arguments):
         known = find(*arguments)
@@ -241,11 +241,11 @@ def queue_does_not_push(monkeypatch: pytest.MonkeyPatch) -> None:
 MUTATIONS = [
     ("logQ", flipped, LOG_P, MASKED_HITS),
     ("logQ", positive_uncorrected, WITHOUT_POSITIVE, NOISE),
-    ("mixed", without(Weighted), "logQ", AS_LOGQ),
-    ("mixed", without(InBatch), "logQ", AS_LOGQ),
-    ("category", without(Grouped), "logQ", AS_LOGQ),
+    ("mixed", without(WeightedSource), "logQ", AS_LOGQ),
+    ("mixed", without(InBatchSource), "logQ", AS_LOGQ),
+    ("category", without(GroupSource), "logQ", AS_LOGQ),
     ("category", own_source_alone, "logQ", AS_LOGQ),
-    ("context", without(Grouped), "logQ", AS_LOGQ),
+    ("context", without(GroupSource), "logQ", AS_LOGQ),
     ("queue, table held by items", queue_does_not_push, "logQ", AS_LOGQ),
     ("positive excluded", flipped, LOG_P, NOISE),
     ("positive excluded", accidental_hits, LOG_P, NOISE),

@@ -16,35 +16,35 @@ def estimator(**changes) -> StreamingFrequency:
     return StreamingFrequency(**(ARGUMENTS | changes))
 
 
-def places_of(n_items: int, **arguments) -> Int64s:
+def buckets_of(n_items: int, **arguments) -> Int64s:
     """[n_items, hashes], the bucket that each item touches, found by showing it to a fresh estimator."""
-    places = []
+    bucket_of_item = []
     for item in range(n_items):
         fresh = estimator(n_items=n_items, **arguments)
         fresh.update(np.array([item]))
-        places.append(fresh.state()["last_seen"].argmax(axis=1))
-    return np.stack(places)
+        bucket_of_item.append(fresh.state_dict()["last_seen"].argmax(axis=1))
+    return np.stack(bucket_of_item)
 
 
 class Sequential:
     """The algorithm as the paper writes it, one pair after the other."""
 
-    def __init__(self, places: Int64s, rate: float, initial_gap: float) -> None:
-        self.places, self.rate, self.initial_gap, self.step = places, rate, initial_gap, 0
+    def __init__(self, bucket_of_item: Int64s, rate: float, initial_gap: float) -> None:
+        self.bucket_of_item, self.rate, self.initial_gap, self.step = bucket_of_item, rate, initial_gap, 0
         self.last_seen: dict[tuple[int, int], int] = {}
         self.mean_gap: dict[tuple[int, int], float] = {}
 
     def update(self, items: Int64s) -> None:
         for item in items:
             self.step += 1
-            for key in enumerate(self.places[item]):
+            for key in enumerate(self.bucket_of_item[item]):
                 if key in self.last_seen:
                     old = self.mean_gap.get(key, self.initial_gap)
                     self.mean_gap[key] = (1 - self.rate) * old + self.rate * (self.step - self.last_seen[key])
                 self.last_seen[key] = self.step
 
     def probability(self, items: Int64s) -> Float64s:
-        gaps = [[self.mean_gap.get(key, self.initial_gap) for key in enumerate(self.places[i])] for i in items]
+        gaps = [[self.mean_gap.get(key, self.initial_gap) for key in enumerate(self.bucket_of_item[i])] for i in items]
         return 1 / np.max(gaps, axis=1)
 
 
@@ -84,15 +84,15 @@ def rms(errors: Float64s, weights: Float64s | None = None) -> float:
 def test_a_batch_gives_what_its_pairs_give_one_after_the_other(changes) -> None:
     arguments = {"rate": 0.1, **changes}
     frequency = estimator(**arguments)
-    places = places_of(60, **arguments)
-    reference = Sequential(places, arguments["rate"], arguments.get("initial_gap", 60.0))
+    bucket_of_item = buckets_of(60, **arguments)
+    reference = Sequential(bucket_of_item, arguments["rate"], arguments.get("initial_gap", 60.0))
     generator, every_item = np.random.default_rng(2), np.arange(60)
     for size in [1, 5, 0, 300, 2, 77, 1000]:
         items = draw(zipf(60), size, generator)
         frequency.update(items)
         reference.update(items)
         np.testing.assert_allclose(frequency.probability(every_item), reference.probability(every_item), rtol=1e-12)
-    state = frequency.state()
+    state = frequency.state_dict()
     assert state["pairs_seen"] == reference.step
     for (row, bucket), step in reference.last_seen.items():
         assert state["last_seen"][row, bucket] == step
@@ -175,25 +175,27 @@ def test_several_hashes_undo_the_collisions_of_one() -> None:
 def test_an_estimate_is_the_smallest_that_any_of_the_hashes_gives() -> None:
     frequency = estimator(n_items=60, buckets=16, hashes=3)
     feed(frequency, draw(zipf(60), 5000, np.random.default_rng(10)))
-    gaps = frequency.state()["mean_gap"]
-    by_hash = 1 / gaps[np.arange(3), places_of(60, buckets=16, hashes=3)]
+    gaps = frequency.state_dict()["mean_gap"]
+    by_hash = 1 / gaps[np.arange(3), buckets_of(60, buckets=16, hashes=3)]
     assert (by_hash.max(axis=1) > by_hash.min(axis=1)).all()
     np.testing.assert_array_equal(frequency.probability(np.arange(60)), by_hash.min(axis=1))
 
 
 def test_hashes_spread_items_evenly_and_independently_of_each_other() -> None:
-    places = places_of(500, buckets=100, hashes=3)
-    assert places.max() == 99
-    for row in places.T:
+    bucket_of_item = buckets_of(500, buckets=100, hashes=3)
+    assert bucket_of_item.max() == 99
+    for row in bucket_of_item.T:
         assert np.bincount(row, minlength=100).max() < 25
-    same = [(places[:, None, row] == places[None, :, row]) & ~np.eye(500, dtype=bool) for row in range(3)]
+    same = [
+        (bucket_of_item[:, None, row] == bucket_of_item[None, :, row]) & ~np.eye(500, dtype=bool) for row in range(3)
+    ]
     assert max(collisions.mean() for collisions in same) < 0.02
     assert (same[0] & same[1] & same[2]).mean() < 0.001
 
 
 def test_the_seed_draws_the_hashes() -> None:
-    assert (places_of(60, seed=1) == places_of(60, seed=1)).all()
-    assert (places_of(60, seed=1) != places_of(60, seed=2)).any()
+    assert (buckets_of(60, seed=1) == buckets_of(60, seed=1)).all()
+    assert (buckets_of(60, seed=1) != buckets_of(60, seed=2)).any()
 
 
 @pytest.mark.parametrize(("initial_gap", "expected"), [(None, 1 / 60), (12.5, 0.08)])
@@ -222,9 +224,9 @@ def test_an_item_alone_in_the_stream_has_probability_one_and_not_more(rate: floa
 def test_an_empty_batch_changes_nothing() -> None:
     frequency = estimator()
     frequency.update(np.array([1, 2, 1]))
-    before = frequency.state()
+    before = frequency.state_dict()
     frequency.update(np.array([], np.int64))
-    for name, values in frequency.state().items():
+    for name, values in frequency.state_dict().items():
         np.testing.assert_array_equal(values, before[name])
 
 
@@ -246,12 +248,12 @@ def test_a_restored_state_goes_on_identically(layout) -> None:
     first, second = draw(zipf(60), 700, generator), draw(zipf(60), 700, generator)
     uninterrupted, resumed = estimator(), estimator()
     uninterrupted.update(first)
-    saved = uninterrupted.state()
-    resumed.restore(saved | {name: layout(saved[name]) for name in ("last_seen", "mean_gap")})
+    saved = uninterrupted.state_dict()
+    resumed.load_state_dict(saved | {name: layout(saved[name]) for name in ("last_seen", "mean_gap")})
     uninterrupted.update(second)
     resumed.update(second)
-    resumed_state = resumed.state()
-    for name, values in uninterrupted.state().items():
+    resumed_state = resumed.state_dict()
+    for name, values in uninterrupted.state_dict().items():
         np.testing.assert_array_equal(resumed_state[name], values)
         assert resumed_state[name].dtype == values.dtype
     # The saved arrays belong to neither estimator.
@@ -259,20 +261,20 @@ def test_a_restored_state_goes_on_identically(layout) -> None:
     assert saved["last_seen"].max() == 700
     replayed = estimator()
     replayed.update(first)
-    np.testing.assert_array_equal(saved["mean_gap"], replayed.state()["mean_gap"])
+    np.testing.assert_array_equal(saved["mean_gap"], replayed.state_dict()["mean_gap"])
 
 
 @pytest.mark.parametrize("name", ["pairs_seen", "last_seen", "mean_gap"])
 def test_a_state_that_does_not_fit_is_refused_and_changes_nothing(name: str) -> None:
     frequency = estimator()
     frequency.update(np.array([1, 2, 1]))
-    before = frequency.state()
-    other = estimator().state()
+    before = frequency.state_dict()
+    other = estimator().state_dict()
     with pytest.raises(ValueError, match=name):
-        frequency.restore(other | {name: np.zeros((3, 31))})
+        frequency.load_state_dict(other | {name: np.zeros((3, 31))})
     with pytest.raises(ValueError, match=name):
-        frequency.restore({key: values for key, values in other.items() if key != name})
-    for key, values in frequency.state().items():
+        frequency.load_state_dict({key: values for key, values in other.items() if key != name})
+    for key, values in frequency.state_dict().items():
         np.testing.assert_array_equal(values, before[key])
 
 
@@ -303,7 +305,7 @@ def test_items_outside_the_vocabulary_are_refused(items) -> None:
         frequency.update(items)
     with pytest.raises(ValueError, match="items must be"):
         frequency.probability(items)
-    assert frequency.state()["pairs_seen"] == 0
+    assert frequency.state_dict()["pairs_seen"] == 0
 
 
 def test_an_update_takes_a_vector() -> None:

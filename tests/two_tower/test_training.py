@@ -16,7 +16,7 @@ from twotower_assets.two_tower.data.item_sets import ItemSets
 from twotower_assets.two_tower.loss import objective as objective_module
 from twotower_assets.two_tower.loss.objective import Loss, Objective
 from twotower_assets.two_tower.sampling.masks import FalseNegatives
-from twotower_assets.two_tower.sampling.negative_sampler import replaced_item_share
+from twotower_assets.two_tower.sampling.negative_sampler import hidden_item_share
 from twotower_assets.two_tower.sampling.negatives import Candidates
 from twotower_assets.two_tower.towers.embedding import Embedder
 from twotower_assets.two_tower.training.loop import train
@@ -334,7 +334,7 @@ def test_the_loss_sees_the_true_ids_though_the_towers_see_unknown_ones(market, m
     weighed: list[np.ndarray] = []
     corrected: list[np.ndarray] = []
     columns: list[Candidates] = []
-    find, softmax = FalseNegatives.of, objective_module.sampled_softmax
+    find, softmax = FalseNegatives.find, objective_module.sampled_softmax
 
     def spy_mask(masks, batch, candidates):
         masked.append((batch.user, batch.item))
@@ -405,6 +405,6 @@ def test_the_number_of_threads_is_given_back_after_training(market, more: int) -
 
 def test_every_item_gives_equally_many_pairs_to_the_unknown_id() -> None:
     counts = np.array([0, 100, 10, 10, 1])
-    replaced = replaced_item_share(counts, 0.1)
+    replaced = hidden_item_share(counts, 0.1)
     assert np.allclose((replaced * counts)[1:4], 0.1 * counts.sum() / 4)
     assert replaced[4] == 0.5, "an item with few clicks keeps its own id at least half of the time"

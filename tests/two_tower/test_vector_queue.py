@@ -57,16 +57,16 @@ def test_the_expected_count_is_the_length_times_q() -> None:
 def test_a_restored_queue_goes_on_as_the_one_that_was_saved() -> None:
     first = push(queue(count=5, maximum_age=3, warm_up=1), [1], [2, 3], [4, 5])
     second = queue(count=5, maximum_age=3, warm_up=1)
-    second.restore({name: array.copy() for name, array in first.state().items()})
+    second.load_state_dict({name: array.copy() for name, array in first.state_dict().items()})
     for batch in ([6], [7, 8, 9], [], [1]):
         push(first, batch), push(second, batch)
         assert first.items.tolist() == second.items.tolist()
-        assert first.born.tolist() == second.born.tolist()
+        assert first.added_at.tolist() == second.added_at.tolist()
         assert torch.equal(first.vectors, second.vectors)
 
 
 def test_an_empty_queue_is_saved_and_restored_too() -> None:
     warming = queue(warm_up=3)
-    warming.restore(push(queue(warm_up=3), [1], [2]).state())
+    warming.load_state_dict(push(queue(warm_up=3), [1], [2]).state_dict())
     assert len(push(warming, [3])) == 0
     assert push(warming, [4]).items.tolist() == [4]

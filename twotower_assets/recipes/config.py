@@ -197,7 +197,7 @@ class TrainingConfig(BaseModel):
                 "cross_batch negatives have no gradient, so that nothing would push an item away from a user; add "
                 "in_batch negatives"
             )
-        if self.correction != "none" and all(one.is_margin for one in self.negatives):
+        if self.correction != "none" and all(one.uncorrected for one in self.negatives):
             raise ValueError(
                 f"correction '{self.correction}' needs negatives of a known proposal, but {', '.join(repeated)} are "
                 "margins; use 'none', or add in_batch negatives"
@@ -218,9 +218,9 @@ class TrainingConfig(BaseModel):
         return self
 
     @property
-    def has_margin(self) -> bool:
+    def has_uncorrected(self) -> bool:
         """Whether something in the loss has no known proposal, so that its optimum is unknown."""
-        return self.positive_aware_share is not None or any(one.is_margin for one in self.negatives)
+        return self.positive_aware_share is not None or any(one.uncorrected for one in self.negatives)
 
     @property
     def trained_popularity_weight(self) -> float:
@@ -238,7 +238,7 @@ class TrainingConfig(BaseModel):
     @property
     def trained_weight_is_known(self) -> bool:
         """Whether the optimum of the loss is known to hold γ₀·log q: no margins, and one proposal or a correction."""
-        if self.has_margin:
+        if self.has_uncorrected:
             return False
         exponents = {one.popularity_exponent for one in self.negatives}
         return self.correction != "none" or (len(exponents) == 1 and None not in exponents)

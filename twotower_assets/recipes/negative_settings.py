@@ -15,7 +15,7 @@ class _Source(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     @property
-    def is_margin(self) -> bool:
+    def uncorrected(self) -> bool:
         """Whether the proposal is unknown or not corrected for: the optimum of the loss is then unknown too."""
         return False
 
@@ -89,7 +89,7 @@ class _GroupSource(_RowSource):
     )
 
     @property
-    def is_margin(self) -> bool:
+    def uncorrected(self) -> bool:
         """As configured."""
         return self.treatment == "margin"
 
@@ -119,7 +119,7 @@ class _MarginSource(_RowSource):
     )
 
     @property
-    def is_margin(self) -> bool:
+    def uncorrected(self) -> bool:
         """Always: nobody knows how likely this user was to be shown or ranked this item."""
         return True
 

@@ -26,10 +26,10 @@ from twotower_assets.two_tower.sampling.masks import (
     FalseNegatives,
     MaskCounts,
     SharedMask,
-    leave_out_own,
     log_unmasked_share,
+    mask_row_negatives,
 )
-from twotower_assets.two_tower.sampling.negative_sampler import UNSEEN_PAIRS, Drawn, Sources
+from twotower_assets.two_tower.sampling.negative_sampler import UNSEEN_PAIRS, NegativeSampler, SampledBatch
 from twotower_assets.two_tower.sampling.negatives import Batch, Candidates
 from twotower_assets.two_tower.sampling.proposals import build_proposal
 from twotower_assets.two_tower.towers.compiled_towers import Towers
@@ -60,7 +60,7 @@ class Objective:
         """
         self.data, self.config = data, config
         self.proposal = build_proposal(data, config)
-        self.sources = Sources(data, config, self.proposal, mined)
+        self.sources = NegativeSampler(data, config, self.proposal, mined)
         self.counts = MaskCounts()
         self._bfloat16 = config.products == "bfloat16" or (config.products == "auto" and has_bfloat16_matmul())
         self._log_unmasked = log_unmasked_share(data, config)
@@ -71,14 +71,14 @@ class Objective:
         return self.loss_of(towers, self.sources.draw(rows, generator))
 
     @torch.no_grad()
-    def loss_of(self, towers: Towers, drawn: Drawn) -> Loss:
+    def loss_of(self, towers: Towers, drawn: SampledBatch) -> Loss:
         """The loss of what was drawn; to be asked for once per batch."""
         batch, queue = drawn.batch, self.sources.queue
         users = *side_tensors(drawn.users), *history_tensors(drawn.history)
         queries, pull_queries = towers.queries_vjp(*users)
         vectors, pull_vectors = towers.items_vjp(*side_tensors(drawn.items))
         candidates, shared = self._shared(drawn, vectors)
-        places = np.concatenate([drawn.pair_places[:, None], drawn.own_places], axis=1)
+        places = np.concatenate([drawn.positive_index[:, None], drawn.row_negative_index], axis=1)
         terms, offsets = torch.from_numpy(self._terms(drawn)), torch.from_numpy(self._offsets(batch, candidates))
         bias = None if towers.item_bias is None else _Bias(towers.item_bias, self._ids_of_biases(drawn), places)
         if bias is not None:
@@ -103,7 +103,7 @@ class Objective:
         push = None if queue is None else self._push_for_the_queue(drawn.shared, len(batch))
         self.proposal.update(batch.item)
         if queue is not None:
-            queue.push(batch.item, vectors[torch.from_numpy(drawn.pair_places)])
+            queue.push(batch.item, vectors[torch.from_numpy(drawn.positive_index)])
 
         @torch.no_grad()
         def backward() -> None:
@@ -124,7 +124,7 @@ class Objective:
     def state(self) -> dict[str, Tensor]:
         """What outlives a batch."""
         queue = self.sources.queue
-        parts = {"proposal": self.proposal.state(), "queue": queue.state() if queue is not None else {}}
+        parts = {"proposal": self.proposal.state_dict(), "queue": queue.state_dict() if queue is not None else {}}
         return {
             f"{part}/{name}": torch.from_numpy(np.array(array))
             for part, arrays in parts.items()
@@ -138,11 +138,11 @@ class Objective:
             part, _, name = path.partition("/")
             parts[part][name] = tensor.numpy()
         if parts["proposal"]:
-            self.proposal.restore(parts["proposal"])
+            self.proposal.load_state_dict(parts["proposal"])
         if self.sources.queue is not None:
-            self.sources.queue.restore(parts["queue"])
+            self.sources.queue.load_state_dict(parts["queue"])
 
-    def _ids_of_biases(self, drawn: Drawn) -> Tensor:
+    def _ids_of_biases(self, drawn: SampledBatch) -> Tensor:
         """Embedding rows of the distinct items, then of what is queued, int64 [D + queued].
 
         A hidden id hides the vector alone: the bias is the item's own, whose popularity the correction takes out.
@@ -151,12 +151,12 @@ class Objective:
         items = drawn.item if queue is None else np.concatenate([drawn.item, queue.items])
         return torch.from_numpy(self.data.item_inputs.ids[items])
 
-    def _shared(self, drawn: Drawn, vectors: Tensor) -> tuple[Candidates, Tensor]:
+    def _shared(self, drawn: SampledBatch, vectors: Tensor) -> tuple[Candidates, Tensor]:
         """The candidates of all rows, what is queued the last of them, and their vectors."""
         own, queue = vectors[: len(drawn.shared)], self.sources.queue
         if queue is None:
             return drawn.shared, own
-        return drawn.shared.and_items(queue.items), torch.cat([own, queue.vectors])
+        return drawn.shared.with_items(queue.items), torch.cat([own, queue.vectors])
 
     def _push_for_the_queue(self, shared: Candidates, pairs: int) -> Tensor:
         """What the gradients of the batch's shared vectors are multiplied with, float [S].
@@ -166,50 +166,54 @@ class Objective:
         """
         queue = self.sources.queue
         factor = (len(queue) if queue is not None else 0) / max(1, pairs - 1)
-        return torch.from_numpy((1.0 + factor * shared.of_batch / shared.count).astype(np.float32))
+        return torch.from_numpy((1.0 + factor * shared.positive_count / shared.count).astype(np.float32))
 
     def _offsets(self, batch: Batch, candidates: Candidates) -> Float32s:
         """What comes to the products of all rows with a candidate, but for its bias: float32 [S]."""
         offsets = np.log(candidates.count) - self._log_unmasked[candidates.item]
         if self.config.correction != "none":
-            offsets -= np.log(self.sources.expected_of_every_row(batch, candidates.item))
+            offsets -= np.log(self.sources.shared_expected_count(batch, candidates.item))
         return offsets.astype(np.float32)
 
-    def _terms(self, drawn: Drawn) -> Float32s:
+    def _terms(self, drawn: SampledBatch) -> Float32s:
         """The same of the positives, then of the items that each row has for itself: float32 [B, 1 + K]."""
-        batch, own, terms = drawn.batch, drawn.own, np.zeros((len(drawn.batch), 1 + drawn.own.shape[1]), np.float32)
+        batch, own, terms = (
+            drawn.batch,
+            drawn.row_negatives,
+            np.zeros((len(drawn.batch), 1 + drawn.row_negatives.shape[1]), np.float32),
+        )
         if self.config.correction == "logq":
             terms[:, 0] = -np.log(self.sources.expected_count(batch, batch.item[:, None])[:, 0])
         if own.shape[1]:
-            terms[:, 1:] = self.sources.own_log_weights - self._log_unmasked[own]
+            terms[:, 1:] = self.sources.row_log_weights - self._log_unmasked[own]
             if self.config.correction != "none":
                 terms[:, 1:] -= np.log(self.sources.expected_count(batch, own))
         return terms
 
-    def _edit(self, drawn: Drawn, candidates: Candidates) -> Edit:
+    def _edit(self, drawn: SampledBatch, candidates: Candidates) -> Edit:
         """What is done to products, which are cosines times 1/τ."""
         batch, items = drawn.batch, candidates.item
-        known = drawn.false_negatives or FalseNegatives.of(self.config.masks, batch, candidates)
+        known = drawn.false_negatives or FalseNegatives.find(self.config.masks, batch, candidates)
         mask = SharedMask(self.config, self.counts, known)
         excluded = self.config.correction == "logq_positive_excluded"
-        expected_left = self.sources.expected_left(batch) if excluded else None
-        differ = self.config.correction != "none" and bool(self.sources.differ_by_row)
-        alike = self.sources.expected_of_every_row(batch, items) if differ else None
+        expected_unmasked = self.sources.expected_unmasked(batch) if excluded else None
+        differ = self.config.correction != "none" and bool(self.sources.row_dependent)
+        alike = self.sources.shared_expected_count(batch, items) if differ else None
 
         def edit(first: int, scores: Tensor, pairs: Tensor) -> tuple[Tensor | None, Tensor | None]:
             tile = slice(first, first + len(scores))
             rows, cosine, own = Batch(self.data, batch.rows[tile]), pairs[:, 0], pairs[:, 1:]
-            left = mask.leave_out(first, scores, cosine)
+            left = mask.mask(first, scores, cosine)
             if own.shape[1]:
-                out = leave_out_own(self.config, self.counts, rows, drawn.own[tile], own, cosine)
+                out = mask_row_negatives(self.config, self.counts, rows, drawn.row_negatives[tile], own, cosine)
                 own.masked_fill_(out, float("-inf"))
             of_positives, of_candidates = None, None
             if alike is not None:
-                more = self.sources.expected_of_each_row(rows, items)
+                more = self.sources.row_expected_count(rows, items)
                 of_candidates = -_log(1.0 + more / alike)
-            if expected_left is not None:
+            if expected_unmasked is not None:
                 # log n, n the negatives left: the same for all of a row, so that the positive may have it instead.
-                of_positives = _log(np.maximum(left, 1) / expected_left[tile])
+                of_positives = _log(np.maximum(left, 1) / expected_unmasked[tile])
             return of_positives, of_candidates
 
         return edit

@@ -1,10 +1,10 @@
-"""The sources of negatives: what each adds to a batch, and how often it was to be expected to.
+"""The sources of negatives: what each draws for a batch, and how often it is expected to draw an item.
 
-A source is either *shared*, its items being candidates of every row, or it gives every row items of its own. It knows
-its proposal or is a margin. Everything is drawn at once with the generator of the epoch.
+A shared source draws candidates for all rows of a batch, a per-row source draws separate ones for each row. Either its
+proposal is known, or its negatives stay uncorrected. All randomness comes from the epoch's generator.
 
-Here: drawing and expected counts. Not here: vectors, masks (`masks.py`), the loss (`losses.py`), and the pools that
-are drawn from (`negative_pools.py`).
+Here: drawing and expected counts, source by source. Not here: all sources together (`negative_sampler.py`), masks
+(`masks.py`), and the item sets that are drawn from (`data/negative_pools.py`).
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ Pool = TypeVar("Pool", ItemSets, Int64s)
 
 @dataclass(frozen=True)
 class Batch:
-    """The pairs at the positions `rows` int64 [B] of a training set."""
+    """The pairs `rows` int64 [B] of a training set."""
 
     data: TrainingSet
     rows: Int64s
 
     @cached_property
     def user(self) -> Int64s:
-        """User numbers, int64 [B]."""
+        """User indices, int64 [B]."""
         return self.data.user[self.rows]
 
     @cached_property
     def item(self) -> Int64s:
-        """Item numbers of the positives, int64 [B]."""
+        """Item indices of the positives, int64 [B]."""
         return self.data.item[self.rows]
 
     def __len__(self) -> int:
@@ -61,53 +61,56 @@ class Batch:
 
 @dataclass(frozen=True)
 class Candidates:
-    """What all rows of a batch share, candidates of one vector taken together: S columns of scores.
+    """The candidates that all rows of a batch share, as S columns of scores; equal candidates share a column.
 
-    `item` int64 [S]; `count` int64 [S], how many candidates a column stands for; `of_batch` int64 [S], how many of them
-    are positives of the batch; `request` int64 [S], where positives are told apart by it, else -1.
+    Attributes:
+        item: int64 [S].
+        count: int64 [S], how many candidates the column stands for.
+        positive_count: int64 [S], how many of them are positives of the batch.
+        request: int64 [S], the request of the positives; -1 where requests are not kept apart, or there is none.
     """
 
     item: Int64s
     count: Int64s
-    of_batch: Int64s
+    positive_count: Int64s
     request: Int64s
 
     def __len__(self) -> int:
         return len(self.item)
 
-    def and_items(self, items: Int64s) -> Candidates:
-        """With further items int64 [m], each a column of its own."""
-        one, none = np.ones_like(items), np.zeros_like(items)
-        more = (items, one, none, none - 1)
-        return Candidates(*(np.concatenate(pair) for pair in zip(vars(self).values(), more, strict=True)))
+    def with_items(self, items: Int64s) -> Candidates:
+        """These candidates and further items int64 [m], each in a column of its own."""
+        ones, zeros = np.ones_like(items), np.zeros_like(items)
+        added = (items, ones, zeros, zeros - 1)
+        return Candidates(*(np.concatenate(pair) for pair in zip(vars(self).values(), added, strict=True)))
 
 
-class ExpectsCounts(Protocol):
-    """Something whose candidates may be corrected for."""
+class HasExpectedCount(Protocol):
+    """A source of negatives, with the expected counts that its correction needs."""
 
     def expected_count(self, batch: Batch, items: Int64s) -> Float64s | None:
-        """How often a row is expected to draw each item: of shared items [S] or of its own [B, K].
+        """How often a row is expected to draw each item: shared items [S], or separate items per row [B, K].
 
         Returns:
-            float64 of the shape of `items`, or [B, S] where it differs from row to row; None for a margin, whose
-            proposal nobody knows or which is not to be corrected.
+            float64 of the shape of `items`, or [B, S] where it differs between rows; None for negatives that stay
+            uncorrected, because their proposal is unknown or by configuration.
         """
 
 
-class RowSource(ExpectsCounts, Protocol):
-    """Gives every row items of its own."""
+class PerRowSource(HasExpectedCount, Protocol):
+    """A source that draws separate negatives for each row."""
 
     @property
     def per_positive(self) -> int:
-        """K."""
+        """K, the number of negatives per row."""
 
     def draw(self, batch: Batch, generator: Generator) -> Int64s:
-        """Item numbers, int64 [B, K]; 0 where there is none."""
+        """Item indices, int64 [B, K]; 0 where there is none."""
 
 
 @dataclass(frozen=True)
-class InBatch:
-    """The positives of the batch. Each row has the B - 1 of the other pairs; its own is masked."""
+class InBatchSource:
+    """The positives of the batch. Each row has the B - 1 of the other pairs; its own positive is masked."""
 
     proposal: Proposal
 
@@ -120,7 +123,7 @@ class InBatch:
         return (len(batch) - 1) * self.proposal.probability(items)
 
 
-class Weighted:
+class WeightedSource:
     """`count` items in proportion to weights float64 [M + 1], with replacement."""
 
     def __init__(self, count: int, weights: Float64s) -> None:
@@ -130,24 +133,24 @@ class Weighted:
 
     def draw(self, batch: Batch, generator: Generator) -> Int64s:  # noqa: ARG002
         """int64 [count]."""
-        places = generator.random(self.count) * self._cumulative[-1]
-        drawn: Int64s = np.searchsorted(self._cumulative, places, side="right")
+        quantiles = generator.random(self.count) * self._cumulative[-1]
+        drawn: Int64s = np.searchsorted(self._cumulative, quantiles, side="right")
         return drawn
 
     def expected_count(self, batch: Batch, items: Int64s) -> Float64s:  # noqa: ARG002
-        """count · Q."""
+        """count · Q, the probability of the item."""
         expected: Float64s = self.count * self._probability[items]
         return expected
 
 
 @dataclass(frozen=True, eq=False)
-class Grouped:
-    """Each row draws uniformly from the set of its group; `group_of_pair` int64 [N] is -1 where there is none."""
+class GroupSource:
+    """Each row draws uniformly from the item set of its group; `group_of_pair` int64 [N] is -1 without a group."""
 
     sets: ItemSets
     group_of_pair: Int64s
     per_positive: int
-    is_margin: bool
+    uncorrected: bool
 
     def draw(self, batch: Batch, generator: Generator) -> Int64s:
         """int64 [B, per_positive]; 0 for rows without a group."""
@@ -156,8 +159,8 @@ class Grouped:
         return np.where(group[:, None] >= 0, drawn, 0)
 
     def expected_count(self, batch: Batch, items: Int64s) -> Float64s | None:
-        """per_positive / size of the row's set for the items in it, 0 for others."""
-        if self.is_margin:
+        """per_positive / size of the row's set for the items in it, 0 for other items."""
+        if self.uncorrected:
             return None
         group = self.group_of_pair[batch.rows]
         each = np.where(group >= 0, self.per_positive / np.maximum(self.sets.sizes[np.maximum(group, 0)], 1), 0.0)
@@ -166,31 +169,31 @@ class Grouped:
 
 
 @dataclass(frozen=True)
-class PerUser:
-    """Each row draws uniformly from the set of its user: a margin."""
+class PerUserSource:
+    """Each row draws uniformly from the item set of its user; these negatives stay uncorrected."""
 
     sets: ItemSets
     per_positive: int
 
     def draw(self, batch: Batch, generator: Generator) -> Int64s:
-        """int64 [B, K], distinct where the set has K items; 0 in the places that a smaller set leaves over."""
+        """int64 [B, K], distinct within a row; a set with fewer than K items fills the row up with 0."""
         return self.sets.draw_distinct(batch.user, self.per_positive, generator)
 
     def expected_count(self, batch: Batch, items: Int64s) -> None:  # noqa: ARG002
-        """Unknown."""
+        """None: how likely this user was to see or be ranked an item is unknown."""
         return
 
 
 def build_source(
     settings: Negatives, data: TrainingSet, proposal: Proposal, mined: ItemSets | None
-) -> InBatch | Weighted | Grouped | PerUser:
-    """The source that the settings declare, over these data; cross-batch negatives are built where vectors are.
+) -> InBatchSource | WeightedSource | GroupSource | PerUserSource:
+    """The source that the settings declare. Cross-batch negatives are not drawn: `vector_queue.py` has them.
 
     Args:
         settings: One entry of `TrainingConfig.negatives`.
-        data: Trained on.
-        proposal: Knows q.
-        mined: What to draw mined negatives from: one set per user number.
+        data: The training set.
+        proposal: Gives q.
+        mined: The sets that mined negatives are drawn from, one per user index.
 
     Raises:
         TrainingDataError: `mined` is missing where it is needed.
@@ -198,42 +201,44 @@ def build_source(
     clicks = data.item_counts.astype(np.float64)
     match settings:
         case InBatchNegatives():
-            return InBatch(proposal)
+            return InBatchSource(proposal)
         case UniformNegatives():
-            return Weighted(settings.count, (np.arange(len(clicks)) > 0).astype(np.float64))
+            return WeightedSource(settings.count, (np.arange(len(clicks)) > 0).astype(np.float64))
         case PopularityNegatives():
-            return Weighted(settings.count, np.where(clicks > 0, clicks**settings.exponent, 0.0))
+            return WeightedSource(settings.count, np.where(clicks > 0, clicks**settings.exponent, 0.0))
         case CategoryNegatives():
-            sets, group = _given(data.pools.categories), _given(data.pools.category_of_item)[data.item]
-            return Grouped(sets, group, settings.per_positive, settings.is_margin)
+            sets, group = _require(data.pools.categories), _require(data.pools.category_of_item)[data.item]
+            return GroupSource(sets, group, settings.per_positive, settings.uncorrected)
         case ContextNegatives():
             group = data.context if settings.within == "context" else data.request
-            return Grouped(_given(data.pools.contexts), group, settings.per_positive, settings.is_margin)
+            return GroupSource(_require(data.pools.contexts), group, settings.per_positive, settings.uncorrected)
         case ExposedNegatives():
-            return PerUser(_given(data.pools.exposed), settings.per_positive)
+            return PerUserSource(_require(data.pools.exposed), settings.per_positive)
         case MinedNegatives():
             if mined is None:
                 raise TrainingDataError(
-                    f"Mined negatives need the lists of a model of the recipe '{settings.recipe}', trained on the same "
-                    "pairs."
+                    f"Mined negatives need the ranked lists of a model of the recipe '{settings.recipe}', trained on "
+                    "the same pairs."
                 )
-            return PerUser(mined, settings.per_positive)
-    raise TypeError(f"{settings.source} is no source that draws items")
+            return PerUserSource(mined, settings.per_positive)
+    raise TypeError(f"{settings.source} negatives are not drawn by a source")
 
 
-def _given(pool: Pool | None) -> Pool:
+def _require(pool: Pool | None) -> Pool:
     if pool is None:
         raise TrainingDataError("The training set was built for other negatives; build it with the same configuration.")
     return pool
 
 
-def total_expected_count(sources: Iterable[ExpectsCounts], batch: Batch, items: Int64s) -> Float64s:
-    """The one rule: how often an item is expected in a row, over all sources of known proposal that could draw it.
+def total_expected_count(sources: Iterable[HasExpectedCount], batch: Batch, items: Int64s) -> Float64s:
+    """The count of the expected-count (logQ) correction: how often a row is expected to draw an item.
+
+    Summed over all sources of known proposal that could have drawn it.
 
     Args:
-        sources: All of the loss.
+        sources: All sources of the loss.
         batch: B pairs.
-        items: int64 [S], candidates of every row, or [B, K], the candidates of each row.
+        items: int64 [S], candidates of every row, or [B, K], separate candidates per row.
 
     Returns:
         float64 [1, S] where it is the same for all rows, else [B, S] or [B, K].

@@ -1,6 +1,6 @@
-"""How likely an item is to be drawn from the training pairs: counted, counted with a half-life, or estimated.
+"""The proposal q, the probability of an item in the training pairs: counted, counted with a half-life, or estimated.
 
-Here: the three ways to know q. Not here: what is drawn (`negatives.py`), and the estimator itself
+Here: these three ways to obtain q. Not here: what is drawn (`negatives.py`), and the streaming estimator
 (`streaming_frequency.py`).
 """
 
@@ -21,25 +21,25 @@ MICROSECONDS_PER_DAY = 86_400_000_000
 
 
 class Proposal(Protocol):
-    """Knows q, an item's share of the training pairs; `is_fixed` where batches change nothing of it."""
+    """Gives q, an item's share of the training pairs; `is_fixed` if it does not change during training."""
 
     is_fixed: bool
 
     def probability(self, items: Int64s) -> Float64s:
-        """q of items of any shape, float64 of that shape; 0 for items without a pair, where that is known."""
+        """q of items int64 of any shape, float64 of that shape; 0 for items known to have no pair."""
 
     def update(self, items: Int64s) -> None:
-        """Told the items int64 [B] of every batch, in order."""
+        """Observe the items int64 [B] of a batch; called once per batch, in order."""
 
-    def state(self) -> dict[str, npt.NDArray[np.generic]]:
-        """What changes in the course of a training."""
+    def state_dict(self) -> dict[str, npt.NDArray[np.generic]]:
+        """The arrays that change during training."""
 
-    def restore(self, state: dict[str, npt.NDArray[np.generic]]) -> None:
-        """Go on from a state."""
+    def load_state_dict(self, state: dict[str, npt.NDArray[np.generic]]) -> None:
+        """Continue from a saved state."""
 
 
 class CountedFrequency:
-    """q from counts, which do not change."""
+    """q from fixed counts."""
 
     is_fixed = True
 
@@ -52,28 +52,28 @@ class CountedFrequency:
         return shares
 
     def update(self, items: Int64s) -> None:
-        """Nothing: all pairs have been counted."""
+        """Does nothing: all pairs are counted already."""
 
-    def state(self) -> dict[str, npt.NDArray[np.generic]]:
+    def state_dict(self) -> dict[str, npt.NDArray[np.generic]]:
         """Empty."""
         return {}
 
-    def restore(self, state: dict[str, npt.NDArray[np.generic]]) -> None:
-        """Nothing."""
+    def load_state_dict(self, state: dict[str, npt.NDArray[np.generic]]) -> None:
+        """Does nothing."""
 
 
 def decayed_counts(data: TrainingSet, half_life_days: float) -> Float64s:
-    """Pairs of each item, float64 [M + 1], each halved per half-life before the latest pair."""
+    """WeightedSource pairs of each item, float64 [M + 1]: a pair counts half per half-life before the latest pair."""
     age = (data.clicked_at.max() - data.clicked_at) / MICROSECONDS_PER_DAY
     weights = 0.5 ** (age / half_life_days)
     return np.bincount(data.item, weights=weights, minlength=len(data.item_counts)).astype(np.float64)
 
 
 def build_proposal(data: TrainingSet, config: TrainingConfig) -> Proposal:
-    """The one that the configuration names."""
+    """The proposal that the configuration names."""
     if config.proposal == "streaming":
         return StreamingFrequency(
-            n_items=len(data.item_counts),  # 0 is nothing, and never seen
+            n_items=len(data.item_counts),  # index 0 is no item and never observed
             initial_gap=len(data.item_counts) - 1,
             buckets=config.streaming_buckets,
             hashes=config.streaming_hashes,

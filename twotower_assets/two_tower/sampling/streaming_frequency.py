@@ -1,7 +1,7 @@
-"""How often an item is drawn, estimated in one pass and bounded memory, for logs too long to count.
+"""Item frequencies estimated in one pass and bounded memory, for logs too long to count.
 
-Here: the mean gap between an item's occurrences, kept in hashed arrays. Not here: exact counts, and the loss
-that takes the logarithm of these probabilities.
+Here: the mean gap between an item's occurrences, kept in hashed arrays. Not here: exact counts, and where the estimate
+is used (`proposals.py`).
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ class StreamingFrequency:
     2. A[h] ← t.
     3. The estimate is 1 / (largest B over the hashes): a collision can only shorten gaps.
 
-    First occurrence: the paper takes A = 0, so that an item which joins the catalogue at step t would get a gap
-    of t, however popular it is from then on. Here it sets A alone and B stays at `initial_gap`; the first gap
-    is the one to the second occurrence, whose mean is 1 / q whether the item was there from the start or not.
+    First occurrence: the paper starts from A = 0, so an item that joins the catalogue at step t gets a gap of t,
+    however popular it is afterwards. Here the first occurrence sets only A, and B stays at `initial_gap`; the first gap
+    is that to the second occurrence, with the mean 1 / q whether the item was there from the start or not.
 
     Expected error, for a bucket without collisions and a constant q: gaps are geometric, so B has the relative
     variance α / (2 - α), and log of the estimate the standard deviation sqrt(α / (2 - α)) and a bias of about
     +α / (2 (2 - α)): 0.07 and 0.003 at α = 0.01. After k gaps the prior still weighs (1 - α)^k, so k must
     be several times 1 / α; that is also how many occurrences of an item the estimate needs to follow a change.
-    An item that is no longer seen keeps its last estimate.
+    An item that no longer occurs keeps its last estimate.
 
     Args:
         n_items: Items are 0 … n_items - 1.
@@ -74,10 +74,10 @@ class StreamingFrequency:
         self._mean_gap: Float64s = np.full((hashes, buckets), gap)
 
     def update(self, items: Int64s) -> None:
-        """Take in the next pairs of the stream, in their order.
+        """Observe the next pairs of the stream, in their order.
 
-        The result is that of one pair after the other. For a bucket hit k times in the batch with the gaps
-        g_1 … g_k this is B ← (1 - α)^k B + Σ_j α (1 - α)^(k - j) g_j.
+        The result is the same as observing one pair after the other. For a bucket hit k times in the batch with the
+        gaps g_1 … g_k this is B ← (1 - α)^k B + Σ_j α (1 - α)^(k - j) g_j.
 
         Args:
             items: int64 [B], the item of each pair; B may be 0. Costs one sort of hashes * B numbers.
@@ -87,20 +87,20 @@ class StreamingFrequency:
         """
         if items.ndim != 1:
             raise ValueError(f"items must be a vector, got the shape {items.shape}")
-        places = self._places(items)  # (hashes, B)
+        indices = self._bucket_indices(items)  # (hashes, B)
         last_seen, mean_gap = self._last_seen.reshape(-1), self._mean_gap.reshape(-1)  # views
-        order = np.argsort(places, axis=None, kind="stable")  # (hashes * B,), by bucket, then by step
-        place = places.reshape(-1)[order]
+        order = np.argsort(indices, axis=None, kind="stable")  # (hashes * B,), by bucket, then by step
+        index = indices.reshape(-1)[order]
         step = self._pairs_seen + 1 + order % items.size
-        begin = np.flatnonzero(np.diff(place, prepend=-1))  # (buckets hit,)
-        hits = np.diff(begin, append=place.size)
+        begin = np.flatnonzero(np.diff(index, prepend=-1))  # (buckets hit,)
+        hits = np.diff(begin, append=index.size)
         end = begin + hits
-        bucket = place[begin]
+        bucket = index[begin]
 
         previous = np.roll(step, 1)
         previous[begin] = last_seen[bucket]
-        gap = np.where(previous > 0, step - previous, mean_gap[place])  # a first occurrence leaves B as it is
-        later_hits = np.repeat(end, hits) - 1 - np.arange(place.size)
+        gap = np.where(previous > 0, step - previous, mean_gap[index])  # a first occurrence leaves B as it is
+        later_hits = np.repeat(end, hits) - 1 - np.arange(index.size)
         keep = 1.0 - self._rate
         gained = np.add.reduceat(self._rate * keep**later_hits * gap, begin)
         mean_gap[bucket] = np.maximum(keep**hits * mean_gap[bucket] + gained, 1.0)  # rounding may fall below 1
@@ -114,18 +114,18 @@ class StreamingFrequency:
             items: int64 of any shape.
 
         Returns:
-            float64 of that shape, in (0, 1]; 1 / initial_gap for an item whose buckets saw no gap yet. The
+            float64 of that shape, in (0, 1]; 1 / initial_gap for an item without a gap yet. The
             estimates of all items need not sum to 1.
 
         Raises:
             ValueError: `items` are not integers in [0, n_items).
         """
-        gaps = self._mean_gap.reshape(-1)[self._places(items)]  # (hashes, number of items)
+        gaps = self._mean_gap.reshape(-1)[self._bucket_indices(items)]  # (hashes, number of items)
         probability: Float64s = 1.0 / gaps.max(axis=0)
         return probability.reshape(items.shape)
 
-    def state(self) -> dict[str, npt.NDArray[Any]]:
-        """Copies of what `update` changes, for `restore`.
+    def state_dict(self) -> dict[str, npt.NDArray[Any]]:
+        """Copies of the arrays that `update` changes, for `load_state_dict`.
 
         Returns:
             pairs_seen int64 [], last_seen int64 [hashes, buckets] (a step, 0 for never) and mean_gap float64
@@ -137,28 +137,28 @@ class StreamingFrequency:
             "mean_gap": self._mean_gap.copy(),
         }
 
-    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Go on from a state of an estimator with the same arguments; `seed` and `rate` are not in the state.
+    def load_state_dict(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Continue from the state of an estimator with the same arguments; `seed` and `rate` are not in the state.
 
         Raises:
-            ValueError: An array is missing or has another shape; then nothing has changed.
+            ValueError: An array is missing or has another shape; nothing is changed then.
         """
-        for name, own in self.state().items():
+        for name, current in self.state_dict().items():
             if name not in state:
                 raise ValueError(f"state has no '{name}' (it has: {', '.join(state)})")
-            if state[name].shape != own.shape:
+            if state[name].shape != current.shape:
                 raise ValueError(
-                    f"state's '{name}' has the shape {state[name].shape}, expected {own.shape}: "
+                    f"state's '{name}' has the shape {state[name].shape}, expected {current.shape}: "
                     "build the estimator with the buckets and hashes of the one that was saved"
                 )
         self._pairs_seen = int(state["pairs_seen"])
         self._last_seen = np.array(state["last_seen"], np.int64, order="C")
         self._mean_gap = np.array(state["mean_gap"], np.float64, order="C")
 
-    def _places(self, items: Int64s) -> Int64s:
-        """Positions [hashes, number of items] in the flattened arrays, by multiply-shift.
+    def _bucket_indices(self, items: Int64s) -> Int64s:
+        """Indices [hashes, number of items] into the flattened arrays, by multiply-shift hashing.
 
-        The high half of the 64-bit product, scaled to `buckets`, so that they need not be a power of two.
+        The high half of the 64-bit product is scaled to `buckets`, which so need not be a power of two.
         """
         if items.dtype.kind not in "iu":
             raise ValueError(f"items must be integers, got {items.dtype}")
@@ -167,5 +167,5 @@ class StreamingFrequency:
         hashes, buckets = self._mean_gap.shape
         product = self._multipliers * items.reshape(1, -1).astype(np.uint64)  # modulo 2^64
         bucket = ((product >> np.uint64(32)) * np.uint64(buckets)) >> np.uint64(32)
-        places: Int64s = bucket.astype(np.int64) + buckets * np.arange(hashes)[:, None]
-        return places
+        indices: Int64s = bucket.astype(np.int64) + buckets * np.arange(hashes)[:, None]
+        return indices

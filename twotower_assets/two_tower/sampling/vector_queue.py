@@ -1,6 +1,7 @@
 """The queue of cross-batch negatives: item vectors of earlier batches, first in, first out.
 
-Here: what is kept, for how long, and how often an item is expected in it. Not here: the loss.
+Here: which vectors are kept, for how long, and how often an item is expected in the queue. Not here: how the loss uses
+them (`loss/objective.py`).
 """
 
 from __future__ import annotations
@@ -25,41 +26,41 @@ class VectorQueue:
         self.settings, self.proposal, self.warm_up = settings, proposal, warm_up
         self.batches = 0
         self.items = np.zeros(0, np.int64)
-        self.born = np.zeros(0, np.int64)
+        self.added_at = np.zeros(0, np.int64)
         self.vectors = torch.zeros(0, dimensions)
 
     def __len__(self) -> int:
         return len(self.items)
 
     def push(self, items: Int64s, vectors: Tensor) -> None:
-        """Add the vectors float [B, d] of a batch's items int64 [B], and let the oldest go."""
+        """Add the vectors float [B, d] of a batch's items int64 [B], and drop the oldest."""
         self.batches += 1
         if self.batches <= self.warm_up:
             return
         items = np.concatenate([self.items, items])
-        born = np.concatenate([self.born, np.full(len(vectors), self.batches)])
+        added_at = np.concatenate([self.added_at, np.full(len(vectors), self.batches)])
         first = max(
             len(items) - self.settings.count,
-            int(np.searchsorted(born, self.batches - self.settings.maximum_age, side="right")),
+            int(np.searchsorted(added_at, self.batches - self.settings.maximum_age, side="right")),
         )
         kept = torch.cat([self.vectors, vectors.detach()])[first:]
-        self.items, self.born, self.vectors = items[first:], born[first:], kept
+        self.items, self.added_at, self.vectors = items[first:], added_at[first:], kept
 
     def expected_count(self, batch: Batch, items: Int64s) -> npt.NDArray[np.float64]:  # noqa: ARG002
-        """Length of the queue times q: how often each item (any shape) is in it, on average."""
+        """Length of the queue times q: the expected number of times each item (any shape) is in it."""
         return len(self) * self.proposal.probability(items)
 
-    def state(self) -> dict[str, npt.NDArray[np.generic]]:
-        """Everything that changes."""
+    def state_dict(self) -> dict[str, npt.NDArray[np.generic]]:
+        """The arrays that change during training."""
         return {
             "batches": np.array([self.batches]),
             "items": self.items,
-            "born": self.born,
+            "born": self.added_at,
             "vectors": self.vectors.numpy(),
         }
 
-    def restore(self, state: dict[str, npt.NDArray[np.generic]]) -> None:
-        """Go on from a state."""
+    def load_state_dict(self, state: dict[str, npt.NDArray[np.generic]]) -> None:
+        """Continue from a saved state."""
         self.batches = int(state["batches"][0])
-        self.items, self.born = state["items"].astype(np.int64), state["born"].astype(np.int64)
+        self.items, self.added_at = state["items"].astype(np.int64), state["born"].astype(np.int64)
         self.vectors = torch.from_numpy(np.array(state["vectors"], np.float32))

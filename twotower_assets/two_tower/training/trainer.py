@@ -16,7 +16,7 @@ from twotower_assets.two_tower.data.training_set import TrainingSet
 from twotower_assets.two_tower.loss.objective import Objective, starting_bias
 from twotower_assets.two_tower.optim.row_adam import RowAdam
 from twotower_assets.two_tower.optim.weight_average import WeightAverage
-from twotower_assets.two_tower.sampling.negative_sampler import Drawn
+from twotower_assets.two_tower.sampling.negative_sampler import SampledBatch
 from twotower_assets.two_tower.towers.compiled_towers import Towers, build_towers
 
 
@@ -46,7 +46,7 @@ class Trainer:
         """The towers to validate and to keep, as of the end of an epoch: the averaged ones, where there are any."""
         return self.towers if self.average is None else self.average.towers
 
-    def step(self, drawn: Drawn) -> float:
+    def step(self, drawn: SampledBatch) -> float:
         """Update everything by one batch; gives the loss before. Raises `FloatingPointError` where it is not finite."""
         loss = self.objective.loss_of(self.towers, drawn)
         if not math.isfinite(loss.value):
