@@ -76,7 +76,7 @@ def workspace(data: TrainingSet, config: TrainingConfig) -> Peer:
             epoch += 1
             generator = epoch_generator(config.seed, epoch)
             for rows in spread_batches(data.user, data.item, config.batch_size, generator):
-                yield trainer.objective.sources.draw(rows, generator)
+                yield trainer.objective.sampler.draw(rows, generator)
 
     coming = prefetched(endless())
     return peers.per_second(config.batch_size, lambda: trainer.step(next(coming)))

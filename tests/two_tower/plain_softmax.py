@@ -1,6 +1,7 @@
-"""The sampled softmax as one would write it down: all scores at once, gradients by torch's own differentiation.
+"""The sampled softmax in its plain form: all scores at once, gradients by torch's autograd.
 
-Here: what `losses.sampled_softmax` is held to, and gradients in the forms that tests compare. Not here: the tests.
+Here: the reference for `compiled_softmax.sampled_softmax`, and gradients in the forms that tests compare. Not here: the
+tests.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from twotower_assets.two_tower.loss.compiled_softmax import Edit, Softmax, sampled_softmax
+from twotower_assets.two_tower.loss.compiled_softmax import MaskAndCorrect, SoftmaxResult, sampled_softmax
 from twotower_assets.two_tower.towers.compiled_towers import Towers
-from twotower_assets.two_tower.towers.embedding_tables import Table
+from twotower_assets.two_tower.towers.embedding_tables import EmbeddingTable
 
 
 @dataclass(frozen=True)
-class Plain(Softmax):
-    """With the corrected scores of all candidates [B, S + K] and of the positives [B], and which are masked."""
+class PlainResult(SoftmaxResult):
+    """Also the corrected scores of all candidates [B, S + K], their mask, and the positives' logits [B]."""
 
     scores: Tensor
     mask: Tensor
@@ -31,50 +32,56 @@ def plain_softmax(
     queries: Tensor,
     vectors: Tensor,
     shared: Tensor,
-    offsets: Tensor,
-    places: npt.NDArray[np.int64],
-    terms: Tensor,
+    column_offsets: Tensor,
+    pair_index: npt.NDArray[np.int64],
+    pair_offsets: Tensor,
     *,
     weights: Tensor,
-    edit: Edit | None = None,
+    mask_and_correct: MaskAndCorrect | None = None,
     bfloat16: bool = False,
     learned_offsets: bool = True,
-) -> Plain:
+) -> PlainResult:
     """As `sampled_softmax`."""
-    inputs = [one.detach().clone().requires_grad_() for one in (queries, vectors, shared, offsets, terms)]
+    arguments = (queries, vectors, shared, column_offsets, pair_offsets)
+    inputs = [tensor.detach().clone().requires_grad_() for tensor in arguments]
     with torch.enable_grad():
-        loss, scores, mask, positive = _plain(inputs, places, weights, edit)
+        loss, scores, mask, positive = _plain(inputs, pair_index, weights, mask_and_correct)
         scores.retain_grad()
         positive.retain_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-    gradients = [torch.zeros_like(one) if one.grad is None else one.grad for one in inputs]
-    return Plain(loss.item(), *gradients, scores=scores, mask=mask, positive=positive)
+    gradients = [torch.zeros_like(tensor) if tensor.grad is None else tensor.grad for tensor in inputs]
+    return PlainResult(loss.item(), *gradients, scores=scores, mask=mask, positive=positive)
 
 
 def _plain(
-    inputs: list[Tensor], places: npt.NDArray[np.int64], weights: Tensor, edit: Edit | None
+    inputs: list[Tensor],
+    pair_index: npt.NDArray[np.int64],
+    weights: Tensor,
+    mask_and_correct: MaskAndCorrect | None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    queries, vectors, shared, offsets, terms = inputs
+    queries, vectors, shared, column_offsets, pair_offsets = inputs
     products = queries @ shared.T
-    pairs = torch.einsum("bd,bkd->bk", queries, vectors[torch.from_numpy(places)])
-    edited, edited_pairs = products.detach().clone(), pairs.detach().clone()
-    of_positives, of_candidates = edit(0, edited, edited_pairs) if edit is not None else (None, None)
-    own_left_out = (edited_pairs + terms.detach())[:, 1:] == -torch.inf
-    mask = torch.cat([edited == -torch.inf, own_left_out], dim=1)
-    corrected = products + offsets
-    if of_candidates is not None:
-        corrected = corrected + of_candidates.masked_fill(edited == -torch.inf, 0.0)
-    scores = torch.cat([corrected, (pairs + terms)[:, 1:].masked_fill(own_left_out, 0.0)], dim=1)
-    positive = (pairs + terms)[:, 0]
-    chosen = positive if of_positives is None else positive + of_positives
+    pairs = torch.einsum("bd,bkd->bk", queries, vectors[torch.from_numpy(pair_index)])
+    masked, masked_pairs = products.detach().clone(), pairs.detach().clone()
+    positive_offset, candidate_offsets = (
+        mask_and_correct(0, masked, masked_pairs) if mask_and_correct is not None else (None, None)
+    )
+    row_mask = (masked_pairs + pair_offsets.detach())[:, 1:] == -torch.inf
+    mask = torch.cat([masked == -torch.inf, row_mask], dim=1)
+    corrected = products + column_offsets
+    if candidate_offsets is not None:
+        corrected = corrected + candidate_offsets.masked_fill(masked == -torch.inf, 0.0)
+    scores = torch.cat([corrected, (pairs + pair_offsets)[:, 1:].masked_fill(row_mask, 0.0)], dim=1)
+    positive = (pairs + pair_offsets)[:, 0]
+    chosen = positive if positive_offset is None else positive + positive_offset
     logits = torch.cat([chosen[:, None], scores.masked_fill(mask, -torch.inf)], dim=1)
     losses = torch.logsumexp(logits, dim=1) - chosen
     loss = (losses * weights).sum() / weights.sum().clamp_min(torch.finfo(weights.dtype).tiny)
     return loss, scores, mask, chosen
 
 
-def gradient_of(table: Table) -> Tensor:
-    """Of the whole table, float [rows, d]; zeros where it has none."""
+def gradient_of(table: EmbeddingTable) -> Tensor:
+    """The gradient of a whole table, float [rows, d]; zeros where it has none."""
     gradient = torch.zeros_like(table.weight)
     if table.gradient is not None:
         rows, values = table.gradient
@@ -83,31 +90,40 @@ def gradient_of(table: Table) -> Tensor:
 
 
 def gradients_of(towers: Towers) -> dict[str, Tensor]:
-    """Of every parameter that has one, whole."""
+    """The gradient of every parameter that has one, whole."""
     tables = {id(table.weight): table for table in towers.tables()}
-    found = {}
-    for name, one in towers.named_parameters():
-        table = tables.get(id(one))
+    gradients = {}
+    for name, parameter in towers.named_parameters():
+        table = tables.get(id(parameter))
         if table is not None and table.gradient is not None:
-            found[name] = gradient_of(table)
-        elif one.grad is not None:
-            found[name] = one.grad
-    return found
+            gradients[name] = gradient_of(table)
+        elif parameter.grad is not None:
+            gradients[name] = parameter.grad
+    return gradients
+
+
+def gradients_of_inputs(result: SoftmaxResult) -> list[Tensor]:
+    """Those of queries, vectors, shared, column offsets and pair offsets, in this order."""
+    return [
+        result.grad_queries,
+        result.grad_vectors,
+        result.grad_shared,
+        result.grad_column_offsets,
+        result.grad_pair_offsets,
+    ]
 
 
 class DifferentiableSoftmax(torch.autograd.Function):
-    """`sampled_softmax` as an operation of torch's differentiation."""
+    """`sampled_softmax` as a function of torch's autograd."""
 
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> Tensor:
-        """Queries, vectors, shared, offsets, terms; places; and a dictionary of options."""
-        queries, vectors, shared, offsets, terms, places, options = arguments
-        ctx.found = sampled_softmax(queries, vectors, shared, offsets, places, terms, **options)
-        return queries.new_tensor(ctx.found.loss)  # type: ignore[no-any-return]
+        """Queries, vectors, shared, column offsets, pair offsets; pair indices; and a dictionary of options."""
+        queries, vectors, shared, column_offsets, pair_offsets, pair_index, options = arguments
+        ctx.result = sampled_softmax(queries, vectors, shared, column_offsets, pair_index, pair_offsets, **options)
+        return queries.new_tensor(ctx.result.loss)  # type: ignore[no-any-return]
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
-        """Those of the tensors."""
-        found = ctx.found
-        parts = found.queries, found.vectors, found.shared, found.offsets, found.terms
-        return *(gradient * one for one in parts), None, None
+        """The gradients of the tensors."""
+        return *(gradient * tensor for tensor in gradients_of_inputs(ctx.result)), None, None

@@ -20,7 +20,7 @@ from twotower_assets.recipes.config import TrainingConfig
 from twotower_assets.two_tower.data.training_set import TrainingSet, build_training_set
 from twotower_assets.two_tower.loss.objective import Objective
 from twotower_assets.two_tower.sampling.batches import epoch_generator, spread_batches
-from twotower_assets.two_tower.towers.embedding_tables import Table
+from twotower_assets.two_tower.towers.embedding_tables import EmbeddingTable
 
 from .plain_softmax import gradient_of
 
@@ -35,7 +35,7 @@ class SimulatedMarket:
     """Users × items of Zipf popularity; a log in which every pair comes as often as its probability says.
 
     `joint` [users, items] is the share of each pair in the log. Users like some categories better than others, and
-    each category is asked for in two of the contexts, the second less often.
+    each category occurs in two of the contexts, in the second less often.
     """
 
     def __init__(self, seed: int = 0) -> None:
@@ -87,14 +87,14 @@ class SimulatedMarket:
 class FreeScores(nn.Module):
     """Towers whose scores are the cells of a table: rows of it on one side, unit vectors on the other.
 
-    Where the items hold the table, what an item's vector is pushed by comes from the loss's item side alone.
+    Where the items hold the table, the gradient of an item's vector comes from the loss's item side alone.
     """
 
     def __init__(self, *, item_bias: bool, held_by: str = "users") -> None:
         super().__init__()
         shape = (USERS + 1, ITEMS + 1) if held_by == "users" else (ITEMS + 1, USERS + 1)
         self.table = nn.Parameter(torch.zeros(shape))
-        self.item_bias = Table(ITEMS + 1, 1, 0.0) if item_bias else None
+        self.item_bias = EmbeddingTable(ITEMS + 1, 1, 0.0) if item_bias else None
         self.held_by = held_by
 
     def queries_vjp(self, ids: Tensor, *_: Tensor) -> tuple[Tensor, Callable[[Tensor], None]]:
@@ -104,11 +104,11 @@ class FreeScores(nn.Module):
         return self._vjp(ids, ITEMS + 1, held=self.held_by == "items")
 
     def _vjp(self, ids: Tensor, rows: int, *, held: bool) -> tuple[Tensor, Callable[[Tensor], None]]:
-        def pull(gradient: Tensor) -> None:
+        def backward(gradient: Tensor) -> None:
             if held:
                 self.table.grad = torch.zeros_like(self.table).index_add(0, ids, gradient)
 
-        return self.table[ids].detach() if held else torch.eye(rows)[ids], pull
+        return self.table[ids].detach() if held else torch.eye(rows)[ids], backward
 
 
 class Fit:
@@ -153,7 +153,7 @@ class Fit:
     def distance(self, target: Floats) -> float:
         """Root mean square of what the scores miss of a target, [users, items], as clicks see it.
 
-        Every cell counts by its share of the clicks, after each user's mean difference, weighted alike, is taken out:
+        Every cell counts by its share of the clicks, after subtracting each user's mean difference, weighted alike:
         a softmax knows no constant of the user.
         """
         return distance(self.scores, target, self.market.joint)

@@ -32,14 +32,14 @@ BATCH = np.r_[0:40, 300]
 
 @dataclass
 class Seen:
-    """Candidates of a batch one by one, and what the softmax was asked and answered in its plain form.
+    """The candidates of a batch one by one, and the scores of the plain softmax.
 
-    `shared` int64 are the candidates of all rows: of the batch, drawn, queued; `own` int64 [B, K]. The softmax has a
-    column for each distinct one of the shared, which stands for `count` of them.
+    `shared` int64 are the candidates of all rows: of the batch, drawn, queued; `per_row` int64 [B, K]. The softmax has
+    one column for equal shared candidates, which stands for `count` of them.
     """
 
     shared: Int64s | None = None
-    own: Int64s | None = None
+    per_row: Int64s | None = None
     count: Int64s | None = None
     positive: Tensor | None = None
     scores: Tensor | None = None
@@ -49,20 +49,20 @@ class Seen:
 @pytest.fixture
 def seen(monkeypatch) -> Seen:
     record = Seen()
-    draw, shared, drawn_for_all = NegativeSampler.draw, Objective._shared, WeightedSource.draw
+    draw, shared, draw_weighted = NegativeSampler.draw, Objective._shared, WeightedSource.draw
     weighted: list[Int64s] = []
 
     def spy_weighted(self, batch, generator):
-        weighted.append(drawn_for_all(self, batch, generator))
+        weighted.append(draw_weighted(self, batch, generator))
         return weighted[-1]
 
     def spy_draw(self, rows, generator):
         weighted.clear()
-        drawn = draw(self, rows, generator)
-        in_batch = drawn.batch.item if self.in_batch is not None else drawn.batch.item[:0]
-        queued = self.queue.items if self.queue is not None else drawn.batch.item[:0]
-        record.shared, record.own = np.concatenate([in_batch, *weighted, queued]), drawn.row_negatives
-        return drawn
+        sampled = draw(self, rows, generator)
+        in_batch = sampled.batch.item if self.in_batch is not None else sampled.batch.item[:0]
+        queued = self.queue.items if self.queue is not None else sampled.batch.item[:0]
+        record.shared, record.per_row = np.concatenate([in_batch, *weighted, queued]), sampled.row_negatives
+        return sampled
 
     def spy_shared(self, *arguments):
         candidates, vectors = shared(self, *arguments)
@@ -101,7 +101,7 @@ class Run:
                 self.towers.item_bias.weight.normal_(generator=torch.Generator().manual_seed(3))
             for rows in (np.arange(100, 130), np.arange(200, 240)):
                 self.objective.loss(self.towers, rows, np.random.default_rng(7))
-        self.objective.take_counts()
+        self.objective.pop_counts()
 
     def loss(self, rows: Int64s, seed: int = 0) -> Loss:
         return self.objective.loss(self.towers, rows, np.random.default_rng(seed))
@@ -148,10 +148,12 @@ def test_a_masked_candidate_has_no_gradient_and_every_other_one_has(
     assert seen.mask.any()
     assert (seen.scores.grad[seen.mask] == 0).all()  # type: ignore[index]
     assert (seen.scores.grad[~seen.mask] > 0).all()  # type: ignore[index]
-    left = run.objective.take_counts()
-    assert left.rows == len(BATCH)
+    counts = run.objective.pop_counts()
+    assert counts.rows == len(BATCH)
     assert seen.count is not None
-    assert left.left == int(((~seen.mask).numpy() @ np.r_[seen.count, np.ones(seen.own.shape[1], np.int64)]).sum())
+    assert counts.unmasked == int(
+        ((~seen.mask).numpy() @ np.r_[seen.count, np.ones(seen.per_row.shape[1], np.int64)]).sum()
+    )
 
 
 @pytest.mark.parametrize("names", [names for names, correction in RECIPES if correction == "logq_positive_excluded"])
@@ -161,11 +163,11 @@ def test_a_positive_excluded_recipe_has_the_gradient_of_the_papers_weighted_form
     run = Run(logged_market, names, "logq_positive_excluded")
     run.loss(BATCH).backward()
     assert seen.positive is not None
-    left = seen.scores.detach().masked_fill(seen.mask, -math.inf).double()  # type: ignore[union-attr, arg-type]
-    positive, log_z = seen.positive.detach().double(), torch.logsumexp(left, dim=1)
+    logits = seen.scores.detach().masked_fill(seen.mask, -math.inf).double()  # type: ignore[union-attr, arg-type]
+    positive, log_z = seen.positive.detach().double(), torch.logsumexp(logits, dim=1)
     weights = torch.from_numpy(run.data.weights[BATCH]).double()
     share = weights / weights.sum() * torch.sigmoid(log_z - positive)  # Khrylchenko et al.: w = Z / (e^s_p + Z)
-    negatives = share[:, None] * torch.softmax(left, dim=1).nan_to_num()
+    negatives = share[:, None] * torch.softmax(logits, dim=1).nan_to_num()
     assert (seen.positive.grad + share).abs().max() < 1e-6  # type: ignore[operator]
     assert (seen.scores.grad - negatives).abs().max() < 1e-6  # type: ignore[union-attr, operator]
     assert share.max() > 1e-3
@@ -216,15 +218,15 @@ def test_tiles_give_the_gradients_of_the_plain_form(
 def assert_gradients_are_of_the_loss(run: Run, rows: Int64s = BATCH) -> None:
     """Along each gradient, and along any other direction, the loss changes as the gradient says.
 
-    What the queue pushes the items with is no gradient of the loss.
+    The queue's scale of the items' gradients is not a gradient of the loss; these are skipped.
     """
-    state = run.objective.state()
+    state = run.objective.state_dict()
     run.loss(rows).backward()
     gradients = gradients_of(run.towers)
-    of_items = ("item_side", "item_mlp") if run.objective.sources.queue is not None else ()
+    item_parameters = ("item_side", "item_mlp") if run.objective.sampler.queue is not None else ()
     largest = max(one.norm().item() for one in gradients.values())
     for name, gradient in gradients.items():
-        if name.startswith(of_items) and of_items:
+        if name.startswith(item_parameters) and item_parameters:
             continue
         parameter = run.towers.get_parameter(name)
         towards = gradient / gradient.norm().clamp_min(1e-12)
@@ -234,7 +236,7 @@ def assert_gradients_are_of_the_loss(run: Run, rows: Int64s = BATCH) -> None:
             for step in (0.01, -0.01):
                 with torch.no_grad():
                     parameter += step * direction
-                run.objective.restore(state)
+                run.objective.load_state_dict(state)
                 losses.append(run.loss(rows).value)
                 with torch.no_grad():
                     parameter -= step * direction
@@ -283,14 +285,14 @@ def reference_count(run: Run, row: int, item: int) -> float:
     return expected
 
 
-def reference_left_out(run: Run, place: int, item: int, column: int, clicked: set[int]) -> bool:
-    """Whether the candidate in this column of the batch's row `place` is no negative of it."""
-    data, row = run.data, BATCH[place]
+def reference_mask(run: Run, index: int, item: int, column: int, clicked: set[int]) -> bool:
+    """Whether the candidate in this column is masked in row `index` of the batch."""
+    data, row = run.data, BATCH[index]
     if item == 0 or item in clicked:
         return True
     if "in_batch" not in run.names or column >= len(BATCH):
         return False
-    return column == place or (data.request[row] >= 0 and data.request[row] == data.request[BATCH[column]])
+    return column == index or (data.request[row] >= 0 and data.request[row] == data.request[BATCH[column]])
 
 
 def share_who_did_not_click(data: TrainingSet, item: int) -> float:
@@ -299,42 +301,42 @@ def share_who_did_not_click(data: TrainingSet, item: int) -> float:
     return max(sum(user not in clickers for user in data.user.tolist()) / len(data), 1 / len(data))
 
 
-def reference_loss(run: Run, shared: Int64s, own: Int64s, queue: npt.NDArray[np.float32]) -> float:
+def reference_loss(run: Run, shared: Int64s, per_row: Int64s, queue: npt.NDArray[np.float32]) -> float:
     """The loss, one candidate after the other."""
     data, towers, total = run.data, run.towers, 0.0
     with torch.no_grad():
         items = towers.embed_items(*side_tensors(data.item_inputs)).double().numpy()
-        bias = towers.bias_of(torch.from_numpy(data.item_inputs.ids)).double().numpy()
+        bias = towers.biases(torch.from_numpy(data.item_inputs.ids)).double().numpy()
         inputs = side_tensors(data.user_inputs.take(data.user[BATCH]))
         users = towers.embed_users(*inputs, *history_tensors(data.history.take(BATCH))).double().numpy()
         scale = towers.inverse_temperature().item()
-    logged = {name: math.log(SOURCES[name].get("weight", 1.0)) for name in run.names}
-    weight_of_own = [logged[name] for name in run.names for _ in range(SOURCES[name].get("per_positive", 0))]
+    log_weight = {name: math.log(SOURCES[name].get("weight", 1.0)) for name in run.names}
+    row_log_weight = [log_weight[name] for name in run.names for _ in range(SOURCES[name].get("per_positive", 0))]
     unseen = 0.5 / len(data) * (len(BATCH) - 1)
-    for place, row in enumerate(BATCH.tolist()):
-        positive = scale * users[place] @ items[data.item[row]] + bias[data.item[row]]
+    for index, row in enumerate(BATCH.tolist()):
+        positive = scale * users[index] @ items[data.item[row]] + bias[data.item[row]]
         clicked = set(data.item[data.user == data.user[row]].tolist())
-        left, of_shared = [], 0
-        for column, item in enumerate([*shared.tolist(), *own[place].tolist()]):
-            if reference_left_out(run, place, item, column, clicked):
+        logits, n_shared = [], 0
+        for column, item in enumerate([*shared.tolist(), *per_row[index].tolist()]):
+            if reference_mask(run, index, item, column, clicked):
                 continue
             queued = column - (len(shared) - len(queue))
             vector = queue[queued] if len(queue) and 0 <= queued < len(queue) else items[item]
-            score = scale * users[place] @ vector + bias[item]
+            score = scale * users[index] @ vector + bias[item]
             if "clicked" in run.config.masks:
                 score -= math.log(share_who_did_not_click(data, item))
             if column >= len(shared):
-                score += weight_of_own[column - len(shared)]
-            of_shared += column < len(shared)
+                score += row_log_weight[column - len(shared)]
+            n_shared += column < len(shared)
             if run.config.correction != "none":
                 score -= math.log(reference_count(run, row, item) or unseen)
-            left.append(score)
+            logits.append(score)
         if run.config.correction == "logq":
             positive -= math.log(reference_count(run, row, data.item[row]) or unseen)
         if run.config.correction == "logq_positive_excluded":
             known = [reference_count(run, row, item) for item in range(1, len(items)) if item not in clicked]
-            left = [one - math.log(max(1, of_shared) / sum(known)) for one in left]
-        total += data.weights[row] * (np.logaddexp.reduce([positive, *left]) - positive)
+            logits = [logit - math.log(max(1, n_shared) / sum(known)) for logit in logits]
+        total += data.weights[row] * (np.logaddexp.reduce([positive, *logits]) - positive)
     loss = total / data.weights[BATCH].sum()
     if run.config.item_bias:
         start = starting_bias(data, run.config).double().numpy()[data.item_inputs.ids]
@@ -348,12 +350,12 @@ def test_the_loss_is_the_one_computed_candidate_by_candidate(
 ) -> None:
     run = Run(logged_market, names, correction, **learned)
     queue = (
-        run.objective.sources.queue.vectors.clone().numpy()
-        if run.objective.sources.queue is not None
+        run.objective.sampler.queue.vectors.clone().numpy()
+        if run.objective.sampler.queue is not None
         else np.zeros((0, 8))
     )
     loss = run.loss(BATCH).value
-    assert loss == pytest.approx(reference_loss(run, seen.shared, seen.own, queue), rel=1e-4)
+    assert loss == pytest.approx(reference_loss(run, seen.shared, seen.per_row, queue), rel=1e-4)
     assert seen.count.sum() == len(seen.shared)
 
 
@@ -364,7 +366,7 @@ def test_uncorrected_the_learned_bias_is_part_of_every_score(logged_market, seen
     with_bias = seen.positive.detach()
     assert run.towers.item_bias is not None
     with torch.no_grad():
-        bias = run.towers.bias_of(torch.from_numpy(run.data.item_inputs.ids[run.data.item[BATCH]]))
+        bias = run.towers.biases(torch.from_numpy(run.data.item_inputs.ids[run.data.item[BATCH]]))
         run.towers.item_bias.weight.zero_()
     run.loss(BATCH)
     assert seen.positive.detach() + bias == pytest.approx(with_bias, abs=1e-5)
@@ -381,11 +383,11 @@ def test_vectors_in_the_queue_have_no_gradient_and_drawn_items_have_one(logged_m
     ids = run.data.item_inputs.ids
     assert gradient_rows(run.towers) == set(ids[run.data.item[rows]].tolist())
     run = Run(logged_market, ("in_batch", "cross_batch"), "logq", masks=[], item_bias=True)
-    queued = run.objective.sources.queue.items  # type: ignore[union-attr]
+    queued = run.objective.sampler.queue.items  # type: ignore[union-attr]
     run.loss(rows).backward()
     assert run.towers.item_bias is not None
     bias = gradient_of(run.towers.item_bias).flatten()
-    assert (bias[ids[queued]] != 0).all(), "biases are read anew, and learn from the queue too"
+    assert (bias[ids[queued]] != 0).all(), "biases are looked up again, and get gradients from the queue too"
     run = Run(logged_market, ("in_batch", "uniform"), "logq", masks=[])
     run.loss(rows).backward()
     assert gradient_rows(run.towers) == set(ids[seen.shared].tolist())
@@ -394,11 +396,11 @@ def test_vectors_in_the_queue_have_no_gradient_and_drawn_items_have_one(logged_m
 def test_the_number_of_negatives_per_positive_is_counted(logged_market) -> None:
     run = Run(logged_market, ("in_batch", "uniform", "cross_batch", "category"), "logq", masks=[])
     run.loss(BATCH)
-    counts = run.objective.take_counts()
+    counts = run.objective.pop_counts()
     masked = sum(counts.masked_per_positive.values())
     missing = 3 * np.mean(run.data.pools.categories.sizes[run.data.pools.category_of_item[run.data.item[BATCH]]] == 0)
     assert counts.negatives_per_positive == pytest.approx(len(BATCH) - 1 + 24 + 60 + 3 - missing - masked)
-    assert run.objective.take_counts().rows == 0
+    assert run.objective.pop_counts().rows == 0
 
 
 def test_every_recipe_of_the_suite_is_one_that_the_configuration_takes() -> None:

@@ -199,7 +199,7 @@ def test_frequencies_that_change_go_with_every_source(logged_market, names: tupl
 def test_sources_of_equally_many_sets_are_told_apart(logged_market) -> None:
     data = logged_market.configured(negatives=negatives("in_batch", "category", "context")).training_set()
     config = logged_market.configured(negatives=negatives("in_batch", "category", "context")).config
-    sources = Objective(data, config).sources
+    sources = Objective(data, config).sampler
     one, other = sources.row_dependent
     assert one != other
     same = replace(one)

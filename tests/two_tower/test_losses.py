@@ -7,17 +7,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from twotower_assets.two_tower.loss import compiled_softmax as losses_module
-from twotower_assets.two_tower.loss.compiled_softmax import Softmax, sampled_softmax
+from twotower_assets.two_tower.loss import compiled_softmax as softmax_module
+from twotower_assets.two_tower.loss.compiled_softmax import SoftmaxResult, sampled_softmax
 
-from .plain_softmax import DifferentiableSoftmax, plain_softmax
+from .plain_softmax import DifferentiableSoftmax, gradients_of_inputs, plain_softmax
 
 NOTHING_MASKED = torch.zeros(3, 4, dtype=torch.bool)
 
 
-@pytest.fixture(autouse=True, params=["shared", "own"])
-def of_all_rows_or_of_each(request, monkeypatch) -> None:
-    """Every test runs twice: scores are products of vectors, or come row by row."""
+@pytest.fixture(autouse=True, params=["shared", "per row"])
+def shared_or_per_row(request, monkeypatch) -> None:
+    """Every test runs twice: with shared candidates, and with per-row negatives."""
     monkeypatch.setattr("tests.two_tower.test_losses.CANDIDATES_ARE", request.param)
 
 
@@ -28,24 +28,24 @@ softmax: Callable[..., Tensor] = DifferentiableSoftmax.apply
 
 
 def softmax_of(positive: Tensor, negatives: Tensor, mask: Tensor, correction: Tensor, weights: Tensor | None) -> Tensor:
-    """The loss of scores [B] and [B, C] from which a correction is taken, where they are not masked."""
+    """The loss of positives [B] and negatives [B, C] after a mask and the subtraction of a correction."""
     weights = torch.ones_like(positive) if weights is None else weights
-    columns = negatives.shape[1] if CANDIDATES_ARE == "own" else 0
-    nothing, places = negatives.new_zeros(1, 1), np.zeros((len(positive), 1 + columns), np.int64)
-    if CANDIDATES_ARE == "own":
-        own = (negatives - correction).masked_fill(mask, -math.inf)
-        terms, queries = torch.cat([positive[:, None], own], dim=1), negatives.new_zeros(len(positive), 1)
-        return softmax(queries, nothing, nothing[:0], nothing[:0, 0], terms, places, {"weights": weights})
+    columns = negatives.shape[1] if CANDIDATES_ARE == "per row" else 0
+    zero, pair_index = negatives.new_zeros(1, 1), np.zeros((len(positive), 1 + columns), np.int64)
+    if CANDIDATES_ARE == "per row":
+        per_row = (negatives - correction).masked_fill(mask, -math.inf)
+        pair_offsets, queries = torch.cat([positive[:, None], per_row], dim=1), negatives.new_zeros(len(positive), 1)
+        return softmax(queries, zero, zero[:0], zero[:0, 0], pair_offsets, pair_index, {"weights": weights})
 
-    def edit(first: int, scores: Tensor, pairs: Tensor) -> tuple[None, Tensor]:
+    def mask_and_correct(first: int, scores: Tensor, pairs: Tensor) -> tuple[None, Tensor]:
         tile = slice(first, first + len(scores))
         scores[:, : mask.shape[1]].masked_fill_(mask[tile], -math.inf)
         return None, -correction[tile]
 
     unit = torch.eye(negatives.shape[1], dtype=negatives.dtype)
-    offsets, zero = unit.new_zeros(len(unit)), unit.new_zeros(1, negatives.shape[1])
-    options = {"weights": weights, "edit": edit}
-    return softmax(negatives, zero, unit, offsets, positive[:, None], places, options)
+    column_offsets, zero = unit.new_zeros(len(unit)), unit.new_zeros(1, negatives.shape[1])
+    options = {"weights": weights, "mask_and_correct": mask_and_correct}
+    return softmax(negatives, zero, unit, column_offsets, positive[:, None], pair_index, options)
 
 
 def uncorrected(positive: Tensor, negatives: Tensor, mask: Tensor, *, weights: Tensor | None = None) -> Tensor:
@@ -242,28 +242,28 @@ def test_an_infinite_expected_count_or_score_of_a_masked_candidate_does_no_harm(
 
 
 def inputs_of(rows: int, candidates: int, own: int, dtype: torch.dtype) -> tuple[list[Tensor], np.ndarray, Tensor]:
-    """Everything that has a gradient, places among 6 vectors, and weights of the rows."""
+    """The tensors that have a gradient, indices of pairs among 6 vectors, and weights of the rows."""
     generator = torch.Generator().manual_seed(rows)
     shapes = [(rows, 8), (6, 8), (candidates, 8), (candidates,), (rows, 1 + own)]
     inputs = [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes]
-    inputs[:3] = [torch.nn.functional.normalize(one) for one in inputs[:3]]
+    inputs[:3] = [torch.nn.functional.normalize(tensor) for tensor in inputs[:3]]
     inputs[0] *= 5
-    places = torch.randint(6, (rows, 1 + own), generator=generator).numpy()  # most vectors several times
+    pair_index = torch.randint(6, (rows, 1 + own), generator=generator).numpy()  # most vectors several times
     weights = torch.rand(rows, generator=generator, dtype=torch.float64).to(dtype)
-    return [one.to(dtype) for one in inputs], places, weights
+    return [tensor.to(dtype) for tensor in inputs], pair_index, weights
 
 
-def asked(
-    form: Callable[..., Softmax], inputs: list[Tensor], places: np.ndarray, **options: Any
+def loss_and_gradients(
+    form: Callable[..., SoftmaxResult], inputs: list[Tensor], pair_index: np.ndarray, **options: Any
 ) -> tuple[float, list[Tensor]]:
     """The loss by a form of the softmax, and its gradients by the inputs."""
-    queries, vectors, shared, offsets, terms = inputs
-    found = form(queries, vectors, shared, offsets, places, terms, **options)
-    return found.loss, [found.queries, found.vectors, found.shared, found.offsets, found.terms]
+    queries, vectors, shared, column_offsets, pair_offsets = inputs
+    result = form(queries, vectors, shared, column_offsets, pair_index, pair_offsets, **options)
+    return result.loss, gradients_of_inputs(result)
 
 
 def every_seventh(first: int, scores: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
-    """Leaves out some candidates, corrects others, and adds to the positives, by their places alone."""
+    """Leaves out some candidates, corrects others, and adds to the positives, by their pair_index alone."""
     row, column = first + torch.arange(len(scores))[:, None], torch.arange(scores.shape[1])
     scores.masked_fill_((row + column) % 7 == 0, -math.inf)
     pairs[:, 1:].masked_fill_(row % 5 == 0, -math.inf)
@@ -287,15 +287,15 @@ def test_tiles_give_the_loss_and_the_gradients_of_the_plain_form(
     bfloat16: bool,
     tolerance: float,
 ) -> None:
-    monkeypatch.setattr(losses_module, "TILE", 64 * 90)  # so that 300 rows are several tiles
+    monkeypatch.setattr(softmax_module, "TILE", 64 * 90)  # so that 300 rows are several tiles
     torch.set_num_threads(threads)
     try:
-        inputs, places, weights = inputs_of(rows, candidates, own, dtype)
-        options = {"places": places, "weights": weights, "edit": every_seventh}
-        loss, gradients = asked(sampled_softmax, inputs, **options, bfloat16=bfloat16)
+        inputs, pair_index, weights = inputs_of(rows, candidates, own, dtype)
+        options = {"pair_index": pair_index, "weights": weights, "mask_and_correct": every_seventh}
+        loss, gradients = loss_and_gradients(sampled_softmax, inputs, **options, bfloat16=bfloat16)
     finally:
         torch.set_num_threads(1)
-    plain, expected = asked(plain_softmax, inputs, **options)
+    plain, expected = loss_and_gradients(plain_softmax, inputs, **options)
     assert loss == pytest.approx(plain, rel=tolerance, abs=tolerance)
     for one, other in zip(gradients, expected, strict=True):
         assert one.shape == other.shape
@@ -305,39 +305,39 @@ def test_tiles_give_the_loss_and_the_gradients_of_the_plain_form(
 
 def test_a_tile_never_grows_beyond_its_size(monkeypatch) -> None:
     seen = []
-    monkeypatch.setattr(losses_module, "TILE", 64 * 96)
-    inputs, places, weights = inputs_of(300, 90, 0, torch.float32)
+    monkeypatch.setattr(softmax_module, "TILE", 64 * 96)
+    inputs, pair_index, weights = inputs_of(300, 90, 0, torch.float32)
 
-    def edit(first: int, scores: Tensor, pairs: Tensor) -> tuple[None, None]:
+    def mask_and_correct(first: int, scores: Tensor, pairs: Tensor) -> tuple[None, None]:
         seen.append((first, len(scores)))
         return None, None
 
-    asked(sampled_softmax, inputs, places, weights=weights, edit=edit)
+    loss_and_gradients(sampled_softmax, inputs, pair_index, weights=weights, mask_and_correct=mask_and_correct)
     assert seen == [(0, 64), (64, 64), (128, 64), (192, 64), (256, 44)]
 
 
-def test_what_goes_wrong_in_a_tile_is_raised() -> None:
-    def edit(first: int, scores: Tensor, pairs: Tensor) -> tuple[None, None]:
+def test_an_error_in_a_tile_is_raised() -> None:
+    def mask_and_correct(first: int, scores: Tensor, pairs: Tensor) -> tuple[None, None]:
         raise ValueError("no such row")
 
-    inputs, places, weights = inputs_of(4, 5, 0, torch.float32)
+    inputs, pair_index, weights = inputs_of(4, 5, 0, torch.float32)
     with pytest.raises(ValueError, match="no such row"):
-        asked(sampled_softmax, inputs, places, weights=weights, edit=edit)
+        loss_and_gradients(sampled_softmax, inputs, pair_index, weights=weights, mask_and_correct=mask_and_correct)
 
 
 @pytest.mark.parametrize("broken", [math.nan, math.inf])
-@pytest.mark.parametrize("place", range(5))
-def test_a_number_that_is_none_makes_the_loss_one_too(broken: float, place: int) -> None:
-    inputs, places, weights = inputs_of(40, 90, 2, torch.float32)
-    inputs[place][places[7, 0] if place == 1 else 7] = broken
-    assert not math.isfinite(asked(sampled_softmax, inputs, places, weights=weights)[0])
+@pytest.mark.parametrize("argument", range(5))
+def test_nan_and_infinity_in_an_argument_reach_the_loss(broken: float, argument: int) -> None:
+    inputs, pair_index, weights = inputs_of(40, 90, 2, torch.float32)
+    inputs[argument][pair_index[7, 0] if argument == 1 else 7] = broken
+    assert not math.isfinite(loss_and_gradients(sampled_softmax, inputs, pair_index, weights=weights)[0])
 
 
-def test_the_gradient_of_offsets_is_0_where_nobody_wants_it_and_the_others_are_as_they_were() -> None:
-    inputs, places, weights = inputs_of(40, 6, 2, torch.float64)
-    loss, gradients = asked(sampled_softmax, inputs, places, weights=weights)
-    without, others = asked(sampled_softmax, inputs, places, weights=weights, learned_offsets=False)
+def test_without_learned_offsets_their_gradient_is_0_and_the_others_are_unchanged() -> None:
+    inputs, pair_index, weights = inputs_of(40, 6, 2, torch.float64)
+    loss, gradients = loss_and_gradients(sampled_softmax, inputs, pair_index, weights=weights)
+    without, others = loss_and_gradients(sampled_softmax, inputs, pair_index, weights=weights, learned_offsets=False)
     assert without == loss
     assert gradients[3].abs().min() > 0
     assert torch.equal(others[3], torch.zeros(6, dtype=torch.float64))
-    assert all(torch.equal(gradients[one], others[one]) for one in (0, 1, 2, 4))
+    assert all(torch.equal(gradients[index], others[index]) for index in (0, 1, 2, 4))

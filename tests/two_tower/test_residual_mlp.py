@@ -13,20 +13,20 @@ def test_result_and_gradients_are_those_of_torchs_modules(hidden_sizes: list[int
     torch.manual_seed(1)
     mlp = ResidualMLP(4, hidden_sizes).double()
     inputs = torch.randn(6, 4, dtype=torch.float64, requires_grad=True)
-    pull = torch.randn(6, 4, dtype=torch.float64)
+    gradient = torch.randn(6, 4, dtype=torch.float64)
     plain = length * functional.normalize(inputs + mlp.layers(inputs) if hidden_sizes else inputs, dim=1)
     wanted = [inputs, *mlp.parameters()]
     assert len(wanted) == 1 + 2 * (len(hidden_sizes) + bool(hidden_sizes))
-    found, to_inputs = mlp.vjp(inputs.detach(), length)
-    assert (found - plain).abs().max() < 1e-12
-    assert (length * mlp(inputs.detach()) - found).abs().max() < 1e-12
-    gradients = [to_inputs(pull), *(one.grad for one in mlp.parameters())]
-    for one, other in zip(gradients, torch.autograd.grad((plain * pull).sum(), wanted), strict=True):
+    output, backward = mlp.vjp(inputs.detach(), length)
+    assert (output - plain).abs().max() < 1e-12
+    assert (length * mlp(inputs.detach()) - output).abs().max() < 1e-12
+    gradients = [backward(gradient), *(parameter.grad for parameter in mlp.parameters())]
+    for one, other in zip(gradients, torch.autograd.grad((plain * gradient).sum(), wanted), strict=True):
         assert (one - other).abs().max() < 1e-12
         assert other.abs().max() > 1e-3
 
 
 def test_a_vector_of_zeros_stays_one_and_gets_a_finite_gradient() -> None:
-    found, to_inputs = ResidualMLP(3, []).vjp(torch.zeros(2, 3))
-    assert torch.equal(found, torch.zeros(2, 3))
-    assert to_inputs(torch.ones(2, 3)).isfinite().all()
+    output, backward = ResidualMLP(3, []).vjp(torch.zeros(2, 3))
+    assert torch.equal(output, torch.zeros(2, 3))
+    assert backward(torch.ones(2, 3)).isfinite().all()

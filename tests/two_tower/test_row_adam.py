@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from twotower_assets.two_tower.optim.row_adam import RowAdam
-from twotower_assets.two_tower.towers.embedding_tables import Table
+from twotower_assets.two_tower.towers.embedding_tables import EmbeddingTable
 
 
 def trained(threads: int, *, ours: bool) -> list[torch.Tensor]:
     """Weights of three tables after steps that touch some rows, some of them twice, and one table not always."""
     torch.manual_seed(1)
-    tables = [Table(20, 3, 1.0) for _ in range(3)]
+    tables = [EmbeddingTable(20, 3, 1.0) for _ in range(3)]
     weights = [table.weight for table in tables]
     optimizer = RowAdam(tables, lr=0.05) if ours else torch.optim.SparseAdam(weights, lr=0.05)
     generator = torch.Generator().manual_seed(2)
@@ -75,7 +75,7 @@ def test_a_dense_parameter_without_a_gradient_is_refused() -> None:
 
 
 def test_a_state_goes_on_where_it_was() -> None:
-    def after(steps: list[int], optimizer: RowAdam, table: Table, bias: torch.nn.Parameter) -> None:
+    def after(steps: list[int], optimizer: RowAdam, table: EmbeddingTable, bias: torch.nn.Parameter) -> None:
         for step in steps:
             optimizer.zero_grad()
             table.vjp(torch.tensor([step % 4, 1]))[1](torch.full((2, 2), float(step)))
@@ -85,7 +85,7 @@ def test_a_state_goes_on_where_it_was() -> None:
     weights = []
     for interrupted in (False, True):
         torch.manual_seed(5)
-        table, bias = Table(4, 2, 1.0), torch.nn.Parameter(torch.ones(2))
+        table, bias = EmbeddingTable(4, 2, 1.0), torch.nn.Parameter(torch.ones(2))
         optimizer = RowAdam([table], [bias], lr=0.1, weight_decay=0.1)
         after([1, 2, 3], optimizer, table, bias)
         if interrupted:
@@ -98,7 +98,7 @@ def test_a_state_goes_on_where_it_was() -> None:
 
 
 def test_rows_without_a_gradient_stay_as_they_are() -> None:
-    table = Table(10, 4, 1.0)
+    table = EmbeddingTable(10, 4, 1.0)
     optimizer = RowAdam([table], lr=0.1)
     for ids in ([1, 2], [2, 3]):
         before = table.weight.detach().clone()

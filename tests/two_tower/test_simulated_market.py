@@ -18,7 +18,7 @@ import torch
 from twotower_assets.evaluation.missing_popularity import missing_popularity
 from twotower_assets.evaluation.ranking import Ragged
 from twotower_assets.two_tower.loss.objective import Objective
-from twotower_assets.two_tower.sampling import negative_sampler as sources_module
+from twotower_assets.two_tower.sampling import negative_sampler as sampler_module
 from twotower_assets.two_tower.sampling.masks import FalseNegatives
 from twotower_assets.two_tower.sampling.negative_sampler import NegativeSampler
 from twotower_assets.two_tower.sampling.negatives import GroupSource, InBatchSource, WeightedSource
@@ -111,7 +111,7 @@ def test_logq_with_the_positive_excluded_learns_the_click_probability_without_th
 
 
 @pytest.mark.parametrize("name", LOGQ_ALIKE)
-def test_corrected_by_the_one_rule_every_source_trains_to_what_logq_does(name: str) -> None:
+def test_with_the_expected_count_correction_every_source_trains_to_what_logq_does(name: str) -> None:
     assert fitted(name).distance(fitted("logQ").scores) < AS_LOGQ
     assert fitted(name).distance(LOG_P) < MASKED_HITS
 
@@ -170,8 +170,8 @@ def test_held_out_clicks_show_how_much_popularity_a_trained_model_lacks(name: st
 
 def flipped(monkeypatch: pytest.MonkeyPatch) -> None:
     """The correction is added instead of subtracted."""
-    rule = NegativeSampler._above_zero
-    monkeypatch.setattr(NegativeSampler, "_above_zero", lambda *arguments: 1.0 / rule(*arguments))
+    above_zero = NegativeSampler._above_zero
+    monkeypatch.setattr(NegativeSampler, "_above_zero", lambda *arguments: 1.0 / above_zero(*arguments))
 
 
 def positive_uncorrected(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,14 +179,14 @@ def positive_uncorrected(monkeypatch: pytest.MonkeyPatch) -> None:
     expected_count = NegativeSampler.expected_count
 
     def only_negatives(self, batch, items):
-        of_positives = items.ndim == 2 and items.shape[1] == 1
-        return np.ones(items.shape) if of_positives else expected_count(self, batch, items)
+        positives = items.ndim == 2 and items.shape[1] == 1
+        return np.ones(items.shape) if positives else expected_count(self, batch, items)
 
     monkeypatch.setattr(NegativeSampler, "expected_count", only_negatives)
 
 
 def without(source: type):
-    """The source is left out of the expected count."""
+    """The expected count omits the source."""
 
     def patch(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(source, "expected_count", lambda self, batch, items: None)
@@ -194,15 +194,15 @@ def without(source: type):
     return patch
 
 
-def own_source_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def only_its_own_source(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each candidate is corrected by the source that it came from, and by no other."""
-    rule = sources_module.total_expected_count
+    total = sampler_module.total_expected_count
 
     def one_source(sources, batch, items):
-        of_rows = items.ndim == 2 and items.shape[1] > 1
-        return rule([one for one in sources if isinstance(one, GroupSource) is of_rows], batch, items)
+        per_row = items.ndim == 2 and items.shape[1] > 1
+        return total([source for source in sources if isinstance(source, GroupSource) is per_row], batch, items)
 
-    monkeypatch.setattr(sources_module, "total_expected_count", one_source)
+    monkeypatch.setattr(sampler_module, "total_expected_count", one_source)
 
 
 def accidental_hits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,29 +213,29 @@ def accidental_hits(monkeypatch: pytest.MonkeyPatch) -> None:
         known = find(*arguments)
         return replace(known, item=np.zeros_like(known.item))
 
-    monkeypatch.setattr(FalseNegatives, "of", all_but_hits)
+    monkeypatch.setattr(FalseNegatives, "find", all_but_hits)
 
 
 def no_log_n(monkeypatch: pytest.MonkeyPatch) -> None:
     """The positive-excluded form forgets the number of negatives."""
-    edit_of = Objective._edit
+    original = Objective._mask_and_correct
 
-    def without_n(self, drawn, candidates):
-        edit = edit_of(self, drawn, candidates)
+    def without_n(self, sampled, candidates):
+        mask_and_correct = original(self, sampled, candidates)
 
         def forgetful(first, scores, pairs):
-            of_positives, of_candidates = edit(first, scores, pairs)
-            left = (scores[:, : len(candidates)] > -torch.inf).sum(dim=1)
-            return of_positives - left.clamp_min(1).log(), of_candidates
+            positive_offset, candidate_offsets = mask_and_correct(first, scores, pairs)
+            unmasked = (scores[:, : len(candidates)] > -torch.inf).sum(dim=1)
+            return positive_offset - unmasked.clamp_min(1).log(), candidate_offsets
 
         return forgetful
 
-    monkeypatch.setattr(Objective, "_edit", without_n)
+    monkeypatch.setattr(Objective, "_mask_and_correct", without_n)
 
 
-def queue_does_not_push(monkeypatch: pytest.MonkeyPatch) -> None:
+def queue_without_gradient_scale(monkeypatch: pytest.MonkeyPatch) -> None:
     """Items get the gradient of in-batch negatives alone, though the queue takes its share of the softmax."""
-    monkeypatch.setattr(Objective, "_push_for_the_queue", lambda self, shared, *_: torch.ones(len(shared)))
+    monkeypatch.setattr(Objective, "_queue_gradient_scale", lambda self, shared, *_: torch.ones(len(shared)))
 
 
 MUTATIONS = [
@@ -244,9 +244,9 @@ MUTATIONS = [
     ("mixed", without(WeightedSource), "logQ", AS_LOGQ),
     ("mixed", without(InBatchSource), "logQ", AS_LOGQ),
     ("category", without(GroupSource), "logQ", AS_LOGQ),
-    ("category", own_source_alone, "logQ", AS_LOGQ),
+    ("category", only_its_own_source, "logQ", AS_LOGQ),
     ("context", without(GroupSource), "logQ", AS_LOGQ),
-    ("queue, table held by items", queue_does_not_push, "logQ", AS_LOGQ),
+    ("queue, table held by items", queue_without_gradient_scale, "logQ", AS_LOGQ),
     ("positive excluded", flipped, LOG_P, NOISE),
     ("positive excluded", accidental_hits, LOG_P, NOISE),
     ("positive excluded", no_log_n, LOG_P, NOISE),

@@ -168,13 +168,13 @@ def test_a_resume_that_forgets_a_part_of_the_objectives_state_ends_elsewhere(
     whole = train(data, market.config)
     with pytest.raises(Interruption):
         train(data, market.config, on_epoch=interrupt_after(2), resume_dir=tmp_path)
-    restore = Objective.restore
+    load_state_dict = Objective.load_state_dict
 
     def forgetful(self, state) -> None:
-        fresh = {name: tensor for name, tensor in Objective(data, market.config).state().items() if part in name}
-        restore(self, {**state, **fresh})
+        fresh = {name: tensor for name, tensor in Objective(data, market.config).state_dict().items() if part in name}
+        load_state_dict(self, {**state, **fresh})
 
-    monkeypatch.setattr(Objective, "restore", forgetful)
+    monkeypatch.setattr(Objective, "load_state_dict", forgetful)
     assert not same_weights(whole, train(data, market.config, resume_dir=tmp_path))
 
 
@@ -341,13 +341,13 @@ def test_the_loss_sees_the_true_ids_though_the_towers_see_unknown_ones(market, m
         columns.append(candidates)
         return find(masks, batch, candidates)
 
-    def spy_softmax(queries, vectors, shared, offsets, *arguments, weights, **options):
+    def spy_softmax(queries, vectors, shared, column_offsets, *arguments, weights, **options):
         weighed.append(weights.numpy())
         counts = columns[len(corrected)].count  # batches are drawn ahead, in order
-        corrected.append(np.log(counts) - offsets.detach().numpy() - math.log(len(queries) - 1))
-        return softmax(queries, vectors, shared, offsets, *arguments, weights=weights, **options)
+        corrected.append(np.log(counts) - column_offsets.detach().numpy() - math.log(len(queries) - 1))
+        return softmax(queries, vectors, shared, column_offsets, *arguments, weights=weights, **options)
 
-    monkeypatch.setattr(FalseNegatives, "of", spy_mask)
+    monkeypatch.setattr(FalseNegatives, "find", spy_mask)
     monkeypatch.setattr(objective_module, "sampled_softmax", spy_softmax)
     train(data, config)
     user, item = (np.concatenate(column) for column in zip(*masked, strict=True))

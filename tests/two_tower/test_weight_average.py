@@ -20,7 +20,7 @@ def test_the_average_is_the_one_computed_step_by_step(rich_market, epochs: int) 
         generator = epoch_generator(0, epoch)
         batches = spread_batches(data.user, data.item, 64, generator)
         for rows in batches:
-            trainer.step(trainer.objective.sources.draw(rows, generator))
+            trainer.step(trainer.objective.sampler.draw(rows, generator))
             seen.append({name: one.detach().clone() for name, one in trainer.towers.named_parameters()})
         trainer.end_epoch()
     steps_per_epoch = -(-len(data) // market.config.batch_size)

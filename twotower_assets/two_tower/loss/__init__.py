@@ -1,1 +1,4 @@
-"""The sampled softmax: corrections, masks, loss and gradients of a batch."""
+"""The loss: a sampled softmax, and how a configuration's candidates, masks and corrections enter it.
+
+What is sampled is in `sampling`, the vectors come from `towers`.
+"""

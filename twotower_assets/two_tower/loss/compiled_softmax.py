@@ -1,7 +1,7 @@
-"""The sampled softmax over a block of candidates that all rows share, and a few that each row has for itself.
+"""The sampled softmax over candidates that all rows share and per-row negatives, with its gradients.
 
-Here: loss and gradients, tile by tile. Not here: which candidates there are (`negatives.py`), which of them are masked
-(`masks.py`), and how they are corrected for how often they are drawn (`objective.py`).
+Here: loss and gradients, tile by tile. Not here: which candidates there are (`sampling/negatives.py`), which of them
+are masked (`sampling/masks.py`), and their correction (`objective.py`).
 """
 
 from __future__ import annotations
@@ -22,186 +22,198 @@ from twotower_assets.two_tower.kernels.compiled import compiled, compiled_parall
 from twotower_assets.two_tower.kernels.exponential import exponential, row_maximum
 
 TILE = 2**19
-"""Scores per tile: 2 MiB in float32, which the caches of one or two cores hold."""
+"""Scores per tile: 2 MiB in float32, which fits the caches of one or two cores."""
 SMALLEST_TILE_ROWS = 32
-COLUMNS = 32
-"""A tile has a multiple of so many. In bfloat16, products of other widths take an eighth longer, and the first one of
-any width four times as long."""
+COLUMN_MULTIPLE = 32
+"""The columns of a tile are padded to a multiple of this. In bfloat16, matrix products of other widths take an eighth
+longer, and the first product of each width four times as long."""
 
 Floats = npt.NDArray[np.floating]
-Numbers = npt.NDArray[np.generic]  # see `bfloat16.py`
+Scores = npt.NDArray[np.generic]  # bfloat16 as uint16, see `kernels/bfloat16.py`
 
-Edit = Callable[[int, Tensor, Tensor], tuple[Tensor | None, Tensor | None]]
-"""Told the number of the first row of a tile, its products with what all rows share [t, S and some that do not count],
-and those of its pairs [t, 1 + K], where it sets to -∞ what is to be left out; gives what is to be added to the scores
-of the tile's positives [t], and to those of its candidates [t, S or as many as there were]; None for nothing."""
+MaskAndCorrect = Callable[[int, Tensor, Tensor], tuple[Tensor | None, Tensor | None]]
+"""Masks and corrects the scores of a tile.
+
+Called with the index of the tile's first row, its products with the shared candidates [t, S and padding], and its pair
+products [t, 1 + K]; sets the products of masked candidates to -∞ in place. Returns offsets of the positives' logits [t]
+and of the candidates' logits [t, S or S and padding]; None for none."""
 
 
 @dataclass(frozen=True)
-class Softmax:
-    """A loss, and its gradients by what `sampled_softmax` was given: of the shapes of these."""
+class SoftmaxResult:
+    """The loss, and its gradients with respect to the arguments of `sampled_softmax`, of their shapes."""
 
     loss: float
-    queries: Tensor
-    vectors: Tensor
-    shared: Tensor
-    offsets: Tensor
-    terms: Tensor
+    grad_queries: Tensor
+    grad_vectors: Tensor
+    grad_shared: Tensor
+    grad_column_offsets: Tensor
+    grad_pair_offsets: Tensor
 
 
 def sampled_softmax(
     queries: Tensor,
     vectors: Tensor,
     shared: Tensor,
-    offsets: Tensor,
-    places: Int64s,
-    terms: Tensor,
+    column_offsets: Tensor,
+    pair_index: Int64s,
+    pair_offsets: Tensor,
     *,
     weights: Tensor,
-    edit: Edit | None = None,
+    mask_and_correct: MaskAndCorrect | None = None,
     bfloat16: bool = False,
     learned_offsets: bool = True,
-) -> Softmax:
-    """Softmax cross-entropy of each positive against its candidates, of [B, S] scores never more than a tile at a time.
+) -> SoftmaxResult:
+    """Softmax cross-entropy of positives against their candidates, holding only a tile of the [B, S] scores.
 
-    The scores of a row are those of its pairs, queries[i]·vectors[places[i, k]] + terms[i, k], of which the first is
-    the positive's and the others are candidates of its own; and those of what all rows share, queries[i]·shared[j] +
-    offsets[j].
+    The logits of row i are those of its pairs, queries[i]·vectors[pair_index[i, k]] + pair_offsets[i, k], where k = 0
+    is the positive and the others are per-row negatives; and those of the shared candidates, queries[i]·shared[j] +
+    column_offsets[j].
 
-    1. Of some rows: the products of all their candidates, in a tile that stays in the cache.
-    2. `edit` leaves candidates out, and corrects those that differ from row to row.
-    3. Softmax, its logarithmic sum, and so the loss. The weights of the loss are known, and with them the gradient of
-       every score.
-    4. Its products with `shared` and with `queries` are added to their gradients; the tile is forgotten.
+    1. For the rows of a tile: the products with all shared candidates, in a tile that stays in the cache.
+    2. `mask_and_correct` masks candidates, and adds the corrections that differ between rows.
+    3. Softmax cross-entropy in place: the loss, and the gradient of every logit.
+    4. The products of these gradients with `shared` and with `queries` are added to the gradients of the arguments.
 
-    So loss and gradients are there at once, and memory is O((B + S)·d + tile).
+    Loss and gradients come out of one pass, and memory is O((B + S)·d + tile).
 
     Args:
         queries: float [B, d].
         vectors: float [D, d].
         shared: float [S, d].
-        offsets: float [S].
-        places: int64 [B, 1 + K].
-        terms: float [B, 1 + K], -∞ where there is no candidate.
-        weights: float [B], not negative: the loss is their mean.
-        edit: See `Edit`; it has no gradient.
-        bfloat16: Products of matrices round their factors and results to bfloat16, accumulating in float32, and so the
-            gradients of scores that they are made of, and that `offsets` sum; everything else stays in the precision
-            of `queries`.
-        learned_offsets: Whether anybody wants their gradient, which otherwise is 0.
+        column_offsets: Column logit offsets, float [S].
+        pair_index: int64 [B, 1 + K].
+        pair_offsets: Pair logit offsets, float [B, 1 + K]; -∞ where there is no candidate.
+        weights: float [B], not negative: the loss is the weighted mean over rows.
+        mask_and_correct: See `MaskAndCorrect`; it has no gradient.
+        bfloat16: Round the factors and results of matrix products to bfloat16, with float32 accumulation, and with them
+            the gradients of the logits that `column_offsets` sums; everything else has the precision of `queries`.
+        learned_offsets: Whether to compute `grad_column_offsets`; it is 0 otherwise.
 
     Returns:
-        A row without negatives adds 0 to the loss and has no gradient; if all weights are 0, so is the loss.
+        A row without negatives adds 0 to the loss and has no gradient; the loss is 0 if all weights are.
     """
-    importance = weights.numpy()
-    share = importance / max(importance.sum(), np.finfo(importance.dtype).tiny)  # (B,)
-    pairs = queries.new_empty(places.shape)  # (B, 1 + K), products, then the gradients of scores
-    of_pairs = pairs.numpy()
-    _multiply_pairs(queries.numpy(), vectors.numpy(), places, of_pairs)
+    row_weights = weights.numpy()
+    share = row_weights / max(row_weights.sum(), np.finfo(row_weights.dtype).tiny)  # (B,)
+    pairs = queries.new_empty(pair_index.shape)  # (B, 1 + K), products, later the gradients of logits
+    pair_scores = pairs.numpy()
+    _pair_products(queries.numpy(), vectors.numpy(), pair_index, pair_scores)
     product = torch.bfloat16 if bfloat16 else queries.dtype
-    rows, candidates, columns = len(queries), len(shared), -(-len(shared) // COLUMNS) * COLUMNS
+    rows, candidates, columns = len(queries), len(shared), -(-len(shared) // COLUMN_MULTIPLE) * COLUMN_MULTIPLE
     left, right = queries.to(product), queries.new_zeros(columns, queries.shape[1], dtype=product)
     right[:candidates] = shared
     per_tile = min(rows, max(SMALLEST_TILE_ROWS, TILE // max(1, columns)))
-    of_queries, of_right = torch.empty_like(queries), torch.zeros_like(right, dtype=queries.dtype)
-    of_offsets = torch.zeros_like(offsets)
-    scores, nothing = left.new_empty(per_tile, columns), np.zeros((rows, 0), of_pairs.dtype)
+    grad_queries, grad_right = torch.empty_like(queries), torch.zeros_like(right, dtype=queries.dtype)
+    grad_column_offsets = torch.zeros_like(column_offsets)
+    buffer, none = left.new_empty(per_tile, columns), np.zeros((rows, 0), pair_scores.dtype)
     loss = 0.0
     for first in range(0, rows, max(1, per_tile)):
         tile = slice(first, min(first + per_tile, rows))
-        pulls = scores[: tile.stop - first]
-        torch.mm(left[tile], right.T, out=pulls)  # 1
-        of_positives, of_candidates = edit(first, pulls, pairs[tile]) if edit is not None else (None, None)  # 2
-        loss += _soften(  # 3
-            as_numpy(pulls),
-            offsets.numpy(),
-            nothing[tile] if of_candidates is None else of_candidates.expand(len(pulls), -1).contiguous().numpy(),
-            of_pairs[tile],
-            terms.numpy()[tile],
-            nothing[0] if of_positives is None else of_positives.numpy(),
+        scores = buffer[: tile.stop - first]  # (t, columns), later the gradients of logits
+        torch.mm(left[tile], right.T, out=scores)  # 1
+        positive_offset, candidate_offsets = (  # 2
+            mask_and_correct(first, scores, pairs[tile]) if mask_and_correct is not None else (None, None)
+        )
+        loss += _softmax_cross_entropy_in_place(  # 3
+            as_numpy(scores),
+            column_offsets.numpy(),
+            none[tile] if candidate_offsets is None else candidate_offsets.expand(len(scores), -1).contiguous().numpy(),
+            pair_scores[tile],
+            pair_offsets.numpy()[tile],
+            none[0] if positive_offset is None else positive_offset.numpy(),
             share[tile],
         )
         if learned_offsets:
-            of_offsets += pulls.sum(dim=0, dtype=offsets.dtype)[:candidates]
-        of_queries[tile] = torch.mm(pulls, right)  # 4
-        of_right += torch.mm(pulls.T, left[tile])
-    of_vectors = torch.zeros_like(vectors)
-    _add_pairs(queries.numpy(), vectors.numpy(), places, of_pairs, of_queries.numpy(), of_vectors.numpy())
-    return Softmax(loss, of_queries, of_vectors, of_right[:candidates], of_offsets, pairs)
+            grad_column_offsets += scores.sum(dim=0, dtype=column_offsets.dtype)[:candidates]
+        grad_queries[tile] = torch.mm(scores, right)  # 4
+        grad_right += torch.mm(scores.T, left[tile])
+    grad_vectors = torch.zeros_like(vectors)
+    _pair_products_backward(
+        queries.numpy(), vectors.numpy(), pair_index, pair_scores, grad_queries.numpy(), grad_vectors.numpy()
+    )
+    return SoftmaxResult(loss, grad_queries, grad_vectors, grad_right[:candidates], grad_column_offsets, pairs)
 
 
 @compiled_parallel
-def _soften(
-    scores: Numbers, offsets: Floats, added: Floats, pairs: Floats, terms: Floats, of_positives: Floats, share: Floats
+def _softmax_cross_entropy_in_place(
+    scores: Scores,
+    column_offsets: Floats,
+    candidate_offsets: Floats,
+    pairs: Floats,
+    pair_offsets: Floats,
+    positive_offset: Floats,
+    share: Floats,
 ) -> float:
-    """Turns scores into the gradients of the loss by them, as far as they are candidates; gives the loss of the rows.
+    """Replaces scores by the gradients of the loss with respect to the logits; returns the loss of the rows.
 
     Args:
-        scores: [t, S and more, which become 0], to which `offsets` [S] come, and `added` [t, as many], or [t, 0] for
-            nothing.
-        pairs: [t, 1 + K], of the positives, then of what the rows have for themselves, to which `terms` [t, 1 + K]
-            come, and `of_positives` [t] or [0] to the first; made gradients too.
-        terms: See above.
-        of_positives: See above.
-        share: [t], of the rows in the loss.
+        scores: [t, S and padding]; padding becomes 0.
+        column_offsets: [S], added to the scores of each row.
+        candidate_offsets: Added to the scores, [t, S or more], or [t, 0] for none.
+        pairs: Scores of the positives, then of the per-row negatives, [t, 1 + K].
+        pair_offsets: Added to these, [t, 1 + K].
+        positive_offset: Added to the positives, [t], or [0] for none.
+        share: [t], the weight of each row in the loss.
     """
     loss = 0.0
     for row in numba.prange(len(scores)):
-        of_row, of_pairs, powers = scores[row], pairs[row], np.empty(len(offsets), pairs.dtype)
-        _read(of_row, offsets, added[row], powers)
-        for column in range(len(of_pairs)):
-            of_pairs[column] += terms[row, column]
-        if len(of_positives):
-            of_pairs[0] += of_positives[row]
-        top = max(row_maximum(powers), row_maximum(of_pairs))
-        positive = of_pairs[0] - top
-        total = 0 * top
-        for column in range(len(of_pairs)):
-            of_pairs[column] = exponential(of_pairs[column] - top)
-            total += of_pairs[column]
+        row_scores, row_pairs, powers = scores[row], pairs[row], np.empty(len(column_offsets), pairs.dtype)
+        _load(row_scores, column_offsets, candidate_offsets[row], powers)
+        for column in range(len(row_pairs)):
+            row_pairs[column] += pair_offsets[row, column]
+        if len(positive_offset):
+            row_pairs[0] += positive_offset[row]
+        maximum = max(row_maximum(powers), row_maximum(row_pairs))
+        positive = row_pairs[0] - maximum
+        total = 0 * maximum
+        for column in range(len(row_pairs)):
+            row_pairs[column] = exponential(row_pairs[column] - maximum)
+            total += row_pairs[column]
         for column in range(len(powers)):
-            powers[column] = exponential(powers[column] - top)
+            powers[column] = exponential(powers[column] - maximum)
             total += powers[column]
         loss += share[row] * (math.log(total) - positive)
         factor = share[row] / total
-        for column in range(len(of_pairs)):
-            of_pairs[column] *= factor
-        of_pairs[0] -= share[row]
+        for column in range(len(row_pairs)):
+            row_pairs[column] *= factor
+        row_pairs[0] -= share[row]
         for column in range(len(powers)):
-            of_row[column] = to_bfloat16(powers[column] * factor, of_row)
-        for column in range(len(powers), len(of_row)):
-            of_row[column] = to_bfloat16(0 * factor, of_row)
+            row_scores[column] = to_bfloat16(powers[column] * factor, row_scores)
+        for column in range(len(powers), len(row_scores)):
+            row_scores[column] = to_bfloat16(0 * factor, row_scores)
     return loss
 
 
 @compiled
-def _read(scores: Numbers, offsets: Floats, added: Floats, sums: Floats) -> None:
-    """Adds them up, but for scores of -∞."""
-    for column in range(len(sums)):
-        sums[column] = to_float32(scores[column]) + offsets[column]
-    for column in range(min(len(added), len(sums))):
-        sums[column] = sums[column] + added[column] if sums[column] > -np.inf else sums[column]
+def _load(scores: Scores, column_offsets: Floats, candidate_offsets: Floats, logits: Floats) -> None:
+    """Writes scores plus offsets to `logits`; masked scores stay -∞ whatever their offset is."""
+    for column in range(len(logits)):
+        logits[column] = to_float32(scores[column]) + column_offsets[column]
+    for column in range(min(len(candidate_offsets), len(logits))):
+        logits[column] = logits[column] + candidate_offsets[column] if logits[column] > -np.inf else logits[column]
 
 
 @compiled_parallel
-def _multiply_pairs(queries: Floats, vectors: Floats, places: Int64s, products: Floats) -> None:
+def _pair_products(queries: Floats, vectors: Floats, pair_index: Int64s, products: Floats) -> None:
     for row in numba.prange(len(queries)):
         query = queries[row]
-        for k in range(places.shape[1]):
-            vector, total = vectors[places[row, k]], 0 * query[0]
+        for k in range(pair_index.shape[1]):
+            vector, total = vectors[pair_index[row, k]], 0 * query[0]
             for column in range(len(query)):
                 total += query[column] * vector[column]
             products[row, k] = total
 
 
 @compiled
-def _add_pairs(
-    queries: Floats, vectors: Floats, places: Int64s, gradient: Floats, of_queries: Floats, of_vectors: Floats
+def _pair_products_backward(
+    queries: Floats, vectors: Floats, pair_index: Int64s, grad_pairs: Floats, grad_queries: Floats, grad_vectors: Floats
 ) -> None:
+    """Adds the gradients of the pair products to those of queries and vectors."""
     for row in range(len(queries)):
-        query, of_query = queries[row], of_queries[row]
-        for k in range(places.shape[1]):
-            vector, of_vector, pull = vectors[places[row, k]], of_vectors[places[row, k]], gradient[row, k]
+        query, grad_query = queries[row], grad_queries[row]
+        for k in range(pair_index.shape[1]):
+            vector, grad_vector = vectors[pair_index[row, k]], grad_vectors[pair_index[row, k]]
+            grad_pair = grad_pairs[row, k]
             for column in range(len(query)):
-                of_query[column] += pull * vector[column]
-                of_vector[column] += pull * query[column]
+                grad_query[column] += grad_pair * vector[column]
+                grad_vector[column] += grad_pair * query[column]

@@ -1,9 +1,10 @@
-"""The loss of a batch, as the configuration declares it: candidates from every source, masked, corrected by one rule.
+"""The loss of a batch as the configuration declares it: candidates of every source, masked and corrected.
 
-    what was drawn → vectors → scores (1/τ, bias) → masks → expected counts → softmax
+    sampled batch → vectors → scores (1/τ, bias) → masks → expected-count correction → softmax
 
-All recipes go through this one path. Here: how the parts are put together, and the state that outlives a batch (the
-queue, streaming frequencies). Not here: the parts.
+Every recipe takes this path. Here: how the steps are put together, and the state that outlives a batch (the queue,
+streaming frequencies). Not here: sampling and masks (`sampling`), vectors (`towers`), and the softmax
+(`compiled_softmax.py`).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from twotower_assets.recipes.config import TrainingConfig
 from twotower_assets.two_tower.data.item_sets import ItemSets
 from twotower_assets.two_tower.data.training_set import TrainingSet
 from twotower_assets.two_tower.kernels.processor import has_bfloat16_matmul
-from twotower_assets.two_tower.loss.compiled_softmax import Edit, Softmax, sampled_softmax
+from twotower_assets.two_tower.loss.compiled_softmax import MaskAndCorrect, SoftmaxResult, sampled_softmax
 from twotower_assets.two_tower.sampling.masks import (
     FalseNegatives,
     MaskCounts,
@@ -34,7 +35,7 @@ from twotower_assets.two_tower.sampling.negatives import Batch, Candidates
 from twotower_assets.two_tower.sampling.proposals import build_proposal
 from twotower_assets.two_tower.towers.compiled_towers import Towers
 from twotower_assets.two_tower.towers.embedding import history_tensors, side_tensors
-from twotower_assets.two_tower.towers.embedding_tables import Table
+from twotower_assets.two_tower.towers.embedding_tables import EmbeddingTable
 
 Float32s = npt.NDArray[np.float32]
 Int64s = npt.NDArray[np.int64]
@@ -43,7 +44,7 @@ Generator = np.random.Generator
 
 @dataclass(frozen=True)
 class Loss:
-    """The loss of a batch, and what makes its gradients, of towers that have none; to be called once."""
+    """The loss of a batch; `backward` sets the gradients of towers that have none, and is called at most once."""
 
     value: float
     backward: Callable[[], None]
@@ -53,207 +54,208 @@ class Objective:
     """The loss of the batches of one training run, in their order."""
 
     def __init__(self, data: TrainingSet, config: TrainingConfig, mined: ItemSets | None = None) -> None:
-        """`mined`: one set per user number, which mined negatives are drawn from.
+        """`mined`: the sets that mined negatives are drawn from, one per user index.
 
         Raises:
             TrainingDataError: `mined` is missing where the configuration needs it.
         """
         self.data, self.config = data, config
         self.proposal = build_proposal(data, config)
-        self.sources = NegativeSampler(data, config, self.proposal, mined)
+        self.sampler = NegativeSampler(data, config, self.proposal, mined)
         self.counts = MaskCounts()
         self._bfloat16 = config.products == "bfloat16" or (config.products == "auto" and has_bfloat16_matmul())
         self._log_unmasked = log_unmasked_share(data, config)
         self._starting_bias = starting_bias(data, config)
 
     def loss(self, towers: Towers, rows: Int64s, generator: Generator) -> Loss:
-        """The loss of the pairs at the positions `rows` int64 [B]; to be asked for once per batch."""
-        return self.loss_of(towers, self.sources.draw(rows, generator))
+        """Sample the pairs `rows` int64 [B], and return their loss; call it once per batch."""
+        return self.sampled_loss(towers, self.sampler.draw(rows, generator))
 
     @torch.no_grad()
-    def loss_of(self, towers: Towers, drawn: SampledBatch) -> Loss:
-        """The loss of what was drawn; to be asked for once per batch."""
-        batch, queue = drawn.batch, self.sources.queue
-        users = *side_tensors(drawn.users), *history_tensors(drawn.history)
-        queries, pull_queries = towers.queries_vjp(*users)
-        vectors, pull_vectors = towers.items_vjp(*side_tensors(drawn.items))
-        candidates, shared = self._shared(drawn, vectors)
-        places = np.concatenate([drawn.positive_index[:, None], drawn.row_negative_index], axis=1)
-        terms, offsets = torch.from_numpy(self._terms(drawn)), torch.from_numpy(self._offsets(batch, candidates))
-        bias = None if towers.item_bias is None else _Bias(towers.item_bias, self._ids_of_biases(drawn), places)
-        if bias is not None:
-            terms += bias.of_pairs
-            offsets += bias.of_shared(len(drawn.shared), len(vectors))
-        softmax = sampled_softmax(
+    def sampled_loss(self, towers: Towers, sampled: SampledBatch) -> Loss:
+        """The loss of a sampled batch; call it once per batch."""
+        batch, queue = sampled.batch, self.sampler.queue
+        user_inputs = *side_tensors(sampled.users), *history_tensors(sampled.history)
+        queries, queries_backward = towers.queries_vjp(*user_inputs)
+        vectors, vectors_backward = towers.items_vjp(*side_tensors(sampled.items))
+        candidates, shared = self._shared(sampled, vectors)
+        pair_index = np.concatenate([sampled.positive_index[:, None], sampled.row_negative_index], axis=1)
+        pair_offsets = torch.from_numpy(self._pair_offsets(sampled))
+        column_offsets = torch.from_numpy(self._column_offsets(batch, candidates))
+        biases = None
+        if towers.item_bias is not None:
+            biases = _ItemBiases(towers.item_bias, self._bias_ids(sampled), pair_index)
+            pair_offsets += biases.pairs
+            column_offsets += biases.shared(len(sampled.shared), len(vectors))
+        result = sampled_softmax(
             queries,
             vectors,
             shared,
-            offsets,
-            places,
-            terms,
+            column_offsets,
+            pair_index,
+            pair_offsets,
             weights=torch.from_numpy(self.data.weights[batch.rows]),
-            edit=self._edit(drawn, candidates),
+            mask_and_correct=self._mask_and_correct(sampled, candidates),
             bfloat16=self._bfloat16,
-            learned_offsets=bias is not None,
+            learned_offsets=biases is not None,
         )
-        loss = softmax.loss
-        if bias is not None:
+        loss = result.loss
+        if biases is not None:
             start = self._starting_bias[torch.from_numpy(self.data.item_inputs.ids[batch.item])]
-            loss += bias.penalty(self.config.item_bias_penalty, start)
-        push = None if queue is None else self._push_for_the_queue(drawn.shared, len(batch))
+            loss += biases.penalty(self.config.item_bias_penalty, start)
+        scale = None if queue is None else self._queue_gradient_scale(sampled.shared, len(batch))
         self.proposal.update(batch.item)
         if queue is not None:
-            queue.push(batch.item, vectors[torch.from_numpy(drawn.positive_index)])
+            queue.push(batch.item, vectors[torch.from_numpy(sampled.positive_index)])
 
         @torch.no_grad()
         def backward() -> None:
-            of_shared = softmax.shared[: len(drawn.shared)]
-            softmax.vectors[: len(of_shared)] += of_shared if push is None else of_shared * push[:, None]
-            pull_queries(softmax.queries)
-            pull_vectors(softmax.vectors)
-            if bias is not None:
-                bias.pull(softmax, len(drawn.shared), len(vectors))
+            grad_shared = result.grad_shared[: len(sampled.shared)]
+            result.grad_vectors[: len(grad_shared)] += grad_shared if scale is None else grad_shared * scale[:, None]
+            queries_backward(result.grad_queries)
+            vectors_backward(result.grad_vectors)
+            if biases is not None:
+                biases.backward(result, len(sampled.shared), len(vectors))
 
         return Loss(loss, backward)
 
-    def take_counts(self) -> MaskCounts:
-        """What was masked since this was last asked."""
+    def pop_counts(self) -> MaskCounts:
+        """The mask counts since the last call."""
         counts, self.counts = self.counts, MaskCounts()
         return counts
 
-    def state(self) -> dict[str, Tensor]:
-        """What outlives a batch."""
-        queue = self.sources.queue
-        parts = {"proposal": self.proposal.state_dict(), "queue": queue.state_dict() if queue is not None else {}}
+    def state_dict(self) -> dict[str, Tensor]:
+        """The state that outlives a batch: of the proposal and of the queue."""
+        queue = self.sampler.queue
+        states = {"proposal": self.proposal.state_dict(), "queue": queue.state_dict() if queue is not None else {}}
         return {
             f"{part}/{name}": torch.from_numpy(np.array(array))
-            for part, arrays in parts.items()
+            for part, arrays in states.items()
             for name, array in arrays.items()
         }
 
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from a state."""
-        parts: dict[str, dict[str, npt.NDArray[np.generic]]] = {"proposal": {}, "queue": {}}
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Continue from a saved state."""
+        states: dict[str, dict[str, npt.NDArray[np.generic]]] = {"proposal": {}, "queue": {}}
         for path, tensor in state.items():
             part, _, name = path.partition("/")
-            parts[part][name] = tensor.numpy()
-        if parts["proposal"]:
-            self.proposal.load_state_dict(parts["proposal"])
-        if self.sources.queue is not None:
-            self.sources.queue.load_state_dict(parts["queue"])
+            states[part][name] = tensor.numpy()
+        if states["proposal"]:
+            self.proposal.load_state_dict(states["proposal"])
+        if self.sampler.queue is not None:
+            self.sampler.queue.load_state_dict(states["queue"])
 
-    def _ids_of_biases(self, drawn: SampledBatch) -> Tensor:
-        """Embedding rows of the distinct items, then of what is queued, int64 [D + queued].
+    def _bias_ids(self, sampled: SampledBatch) -> Tensor:
+        """Embedding rows of the distinct items, then of the queued items, int64 [D + queued].
 
-        A hidden id hides the vector alone: the bias is the item's own, whose popularity the correction takes out.
+        A hidden id hides only the vector: the bias stays the item's own, because the correction uses its popularity.
         """
-        queue = self.sources.queue
-        items = drawn.item if queue is None else np.concatenate([drawn.item, queue.items])
+        queue = self.sampler.queue
+        items = sampled.item if queue is None else np.concatenate([sampled.item, queue.items])
         return torch.from_numpy(self.data.item_inputs.ids[items])
 
-    def _shared(self, drawn: SampledBatch, vectors: Tensor) -> tuple[Candidates, Tensor]:
-        """The candidates of all rows, what is queued the last of them, and their vectors."""
-        own, queue = vectors[: len(drawn.shared)], self.sources.queue
+    def _shared(self, sampled: SampledBatch, vectors: Tensor) -> tuple[Candidates, Tensor]:
+        """The shared candidates, queued items last, and their vectors."""
+        batch_vectors, queue = vectors[: len(sampled.shared)], self.sampler.queue
         if queue is None:
-            return drawn.shared, own
-        return drawn.shared.with_items(queue.items), torch.cat([own, queue.vectors])
+            return sampled.shared, batch_vectors
+        return sampled.shared.with_items(queue.items), torch.cat([batch_vectors, queue.vectors])
 
-    def _push_for_the_queue(self, shared: Candidates, pairs: int) -> Tensor:
-        """What the gradients of the batch's shared vectors are multiplied with, float [S].
+    def _queue_gradient_scale(self, shared: Candidates, pairs: int) -> Tensor:
+        """Factors of the gradients of the batch's shared vectors, float [S].
 
-        An item is pulled by all of its positives. Were it pushed by its in-batch share of the softmax alone, popular
-        items would rise the further, the longer the queue. Both are drawn in proportion to q: one factor serves all.
+        An item moves towards users by all of its positives. If only its in-batch share of the softmax moved it away,
+        popular items would rise, the more the longer the queue. In-batch and queued items are both drawn in proportion
+        to q, so one factor fits all.
         """
-        queue = self.sources.queue
+        queue = self.sampler.queue
         factor = (len(queue) if queue is not None else 0) / max(1, pairs - 1)
         return torch.from_numpy((1.0 + factor * shared.positive_count / shared.count).astype(np.float32))
 
-    def _offsets(self, batch: Batch, candidates: Candidates) -> Float32s:
-        """What comes to the products of all rows with a candidate, but for its bias: float32 [S]."""
+    def _column_offsets(self, batch: Batch, candidates: Candidates) -> Float32s:
+        """Column logit offsets without biases, float32 [S]: the part that is the same for all rows."""
         offsets = np.log(candidates.count) - self._log_unmasked[candidates.item]
         if self.config.correction != "none":
-            offsets -= np.log(self.sources.shared_expected_count(batch, candidates.item))
+            offsets -= np.log(self.sampler.shared_expected_count(batch, candidates.item))
         return offsets.astype(np.float32)
 
-    def _terms(self, drawn: SampledBatch) -> Float32s:
-        """The same of the positives, then of the items that each row has for itself: float32 [B, 1 + K]."""
-        batch, own, terms = (
-            drawn.batch,
-            drawn.row_negatives,
-            np.zeros((len(drawn.batch), 1 + drawn.row_negatives.shape[1]), np.float32),
-        )
+    def _pair_offsets(self, sampled: SampledBatch) -> Float32s:
+        """Pair logit offsets without biases, of positives and per-row negatives, float32 [B, 1 + K]."""
+        batch, items = sampled.batch, sampled.row_negatives
+        offsets = np.zeros((len(batch), 1 + items.shape[1]), np.float32)
         if self.config.correction == "logq":
-            terms[:, 0] = -np.log(self.sources.expected_count(batch, batch.item[:, None])[:, 0])
-        if own.shape[1]:
-            terms[:, 1:] = self.sources.row_log_weights - self._log_unmasked[own]
+            offsets[:, 0] = -np.log(self.sampler.expected_count(batch, batch.item[:, None])[:, 0])
+        if items.shape[1]:
+            offsets[:, 1:] = self.sampler.row_log_weights - self._log_unmasked[items]
             if self.config.correction != "none":
-                terms[:, 1:] -= np.log(self.sources.expected_count(batch, own))
-        return terms
+                offsets[:, 1:] -= np.log(self.sampler.expected_count(batch, items))
+        return offsets
 
-    def _edit(self, drawn: SampledBatch, candidates: Candidates) -> Edit:
-        """What is done to products, which are cosines times 1/τ."""
-        batch, items = drawn.batch, candidates.item
-        known = drawn.false_negatives or FalseNegatives.find(self.config.masks, batch, candidates)
-        mask = SharedMask(self.config, self.counts, known)
-        excluded = self.config.correction == "logq_positive_excluded"
-        expected_unmasked = self.sources.expected_unmasked(batch) if excluded else None
-        differ = self.config.correction != "none" and bool(self.sources.row_dependent)
-        alike = self.sources.shared_expected_count(batch, items) if differ else None
+    def _mask_and_correct(self, sampled: SampledBatch, candidates: Candidates) -> MaskAndCorrect:
+        """Masks and row-dependent corrections of the scores, which are cosines times 1/τ."""
+        batch, items = sampled.batch, candidates.item
+        false_negatives = sampled.false_negatives or FalseNegatives.find(self.config.masks, batch, candidates)
+        shared_mask = SharedMask(self.config, self.counts, false_negatives)
+        positive_excluded = self.config.correction == "logq_positive_excluded"
+        expected_unmasked = self.sampler.expected_unmasked(batch) if positive_excluded else None
+        row_dependent = self.config.correction != "none" and bool(self.sampler.row_dependent)
+        shared_count = self.sampler.shared_expected_count(batch, items) if row_dependent else None
 
-        def edit(first: int, scores: Tensor, pairs: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        def mask_and_correct(first: int, scores: Tensor, pairs: Tensor) -> tuple[Tensor | None, Tensor | None]:
             tile = slice(first, first + len(scores))
-            rows, cosine, own = Batch(self.data, batch.rows[tile]), pairs[:, 0], pairs[:, 1:]
-            left = mask.mask(first, scores, cosine)
-            if own.shape[1]:
-                out = mask_row_negatives(self.config, self.counts, rows, drawn.row_negatives[tile], own, cosine)
-                own.masked_fill_(out, float("-inf"))
-            of_positives, of_candidates = None, None
-            if alike is not None:
-                more = self.sources.row_expected_count(rows, items)
-                of_candidates = -_log(1.0 + more / alike)
+            rows, positive, row_scores = Batch(self.data, batch.rows[tile]), pairs[:, 0], pairs[:, 1:]
+            unmasked = shared_mask.mask(first, scores, positive)
+            if row_scores.shape[1]:
+                row_items = sampled.row_negatives[tile]
+                masked = mask_row_negatives(self.config, self.counts, rows, row_items, row_scores, positive)
+                row_scores.masked_fill_(masked, float("-inf"))
+            positive_offset, candidate_offsets = None, None
+            if shared_count is not None:
+                row_count = self.sampler.row_expected_count(rows, items)
+                candidate_offsets = -_log(1.0 + row_count / shared_count)
             if expected_unmasked is not None:
-                # log n, n the negatives left: the same for all of a row, so that the positive may have it instead.
-                of_positives = _log(np.maximum(left, 1) / expected_unmasked[tile])
-            return of_positives, of_candidates
+                # log n of the n unmasked negatives is the same for a whole row, so the positive's logit can take it.
+                positive_offset = _log(np.maximum(unmasked, 1) / expected_unmasked[tile])
+            return positive_offset, candidate_offsets
 
-        return edit
+        return mask_and_correct
 
 
-class _Bias:
-    """Learned biases in the scores of a batch: of its D distinct items and of what is queued, in this order."""
+class _ItemBiases:
+    """Learned biases in the logits of a batch: of its D distinct items, then of the queued items."""
 
-    def __init__(self, table: Table, ids: Tensor, places: Int64s) -> None:
-        """`ids` int64 [D + queued], of the table; `places` int64 [B, 1 + K] among them, of positives and their own."""
-        column, self._pull = table.vjp(ids)
-        self._bias, self._places = column[:, 0], torch.from_numpy(places)
-        self.of_pairs = self._bias[self._places]
-        self._of_positives = torch.zeros(len(places))
+    def __init__(self, table: EmbeddingTable, ids: Tensor, pair_index: Int64s) -> None:
+        """`ids` int64 [D + queued], rows of the table; `pair_index` int64 [B, 1 + K], indices into `ids`."""
+        column, self._table_backward = table.vjp(ids)
+        self._bias, self._pair_index = column[:, 0], torch.from_numpy(pair_index)
+        self.pairs = self._bias[self._pair_index]
+        self._grad_penalty = torch.zeros(len(pair_index))
 
-    def of_shared(self, columns: int, distinct: int) -> Tensor:
-        """Of what all rows share: the first `columns` of the distinct items, and what is queued."""
+    def shared(self, columns: int, distinct: int) -> Tensor:
+        """Biases of the shared candidates: the first `columns` of the distinct items, and the queued items."""
         return torch.cat([self._bias[:columns], self._bias[distinct:]])
 
     def penalty(self, weight: float, start: Tensor) -> float:
-        """Mean square of the positives' distance from float [B], times `weight`."""
-        away = self.of_pairs[:, 0] - start
-        self._of_positives = 2.0 * weight / len(away) * away
-        return weight * away.square().mean().item()
+        """`weight` times the mean squared difference between the positives' biases and `start` float [B]."""
+        difference = self.pairs[:, 0] - start
+        self._grad_penalty = 2.0 * weight / len(difference) * difference
+        return weight * difference.square().mean().item()
 
-    def pull(self, softmax: Softmax, columns: int, distinct: int) -> None:
+    def backward(self, result: SoftmaxResult, columns: int, distinct: int) -> None:
         """Add to the table's gradient."""
         gradient = torch.zeros_like(self._bias)
-        gradient[:columns] += softmax.offsets[:columns]
-        gradient[distinct:] += softmax.offsets[columns:]
-        gradient.index_add_(0, self._places.reshape(-1), softmax.terms.reshape(-1))
-        gradient.index_add_(0, self._places[:, 0], self._of_positives)
-        self._pull(gradient[:, None])
+        gradient[:columns] += result.grad_column_offsets[:columns]
+        gradient[distinct:] += result.grad_column_offsets[columns:]
+        gradient.index_add_(0, self._pair_index.reshape(-1), result.grad_pair_offsets.reshape(-1))
+        gradient.index_add_(0, self._pair_index[:, 0], self._grad_penalty)
+        self._table_backward(gradient[:, None])
 
 
 def starting_bias(data: TrainingSet, config: TrainingConfig) -> Tensor:
-    """Where learned biases start, float32 [embedding rows]: at the popularity that the score is to hold, γ₀·log q.
+    """Initial values of learned biases, float32 [embedding rows]: γ₀·log q, the popularity that the score is to hold.
 
-    Cosines divided by a temperature have a bounded range, which log q often exceeds; and a bias that starts at 0 is far
-    from log q for as long as a training takes. The mean over the pairs is taken out, which changes no ranking.
+    Cosines divided by a temperature have a bounded range, which log q often exceeds, and a bias that starts at 0 does
+    not reach log q within a training. The mean over the pairs is subtracted, which changes no ranking.
     """
     own = data.encoder.items.embedded_ids + 1
     log_q = np.log(np.maximum(data.item_counts[:own], UNSEEN_PAIRS) / len(data))

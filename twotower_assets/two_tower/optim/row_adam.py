@@ -20,7 +20,7 @@ from twotower_assets.two_tower.data.item_sets import Int64s
 from twotower_assets.two_tower.kernels.compiled import compiled_parallel
 from twotower_assets.two_tower.optim.dense_row import as_one_row, parts_of
 from twotower_assets.two_tower.optim.weight_average import NO_AVERAGE, OfTable, WeightAverage, catch_up_row
-from twotower_assets.two_tower.towers.embedding_tables import Table
+from twotower_assets.two_tower.towers.embedding_tables import EmbeddingTable
 
 Float32s = npt.NDArray[np.float32]
 
@@ -49,7 +49,7 @@ class RowAdam:
 
     def __init__(
         self,
-        tables: Iterable[Table],
+        tables: Iterable[EmbeddingTable],
         dense: Iterable[nn.Parameter] = (),
         *,
         lr: float,

@@ -1,7 +1,7 @@
 """The user tower and the item tower as PyTorch modules.
 
-Here: tensors in, normalised vectors out. Not here: where the indices come from (`features.py`), the loss, and
-the optimiser.
+Here: tensors in, normalised vectors out, and the gradients of the weights. Not here: where the indices come from
+(`data/encoders.py`), the loss, and the optimiser.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from torch import Tensor, nn
 from twotower_assets.recipes.config import TrainingConfig
 from twotower_assets.two_tower.data.encoders import Encoder, SideEncoder
 from twotower_assets.two_tower.data.vocabulary import UNKNOWN
-from twotower_assets.two_tower.towers.embedding_tables import Table, weighted_sums
+from twotower_assets.two_tower.towers.embedding_tables import EmbeddingTable, weighted_sums
 from twotower_assets.two_tower.towers.residual_mlp import ResidualMLP
 
 MAX_INVERSE_TEMPERATURE = 100.0
-"""As in CLIP: beyond it a learned temperature makes training unstable."""
+"""The limit of a learned temperature, as in CLIP; training is unstable beyond it."""
 
 
 class SideEmbedding(nn.Module):
-    """Sum of the vectors of an id, of its categorical values, and of a linear map of its numbers.
+    """Sum of the vectors of an id and of its categorical values, and of a linear map of its numeric features.
 
-    Row 0 of every table is the unknown. The unknown id is trained by replacing a share of ids; the unknown
-    value of a categorical feature starts at zero, so that a value never trained on adds nothing.
+    Row 0 of every table is the unknown id or value. The unknown id is trained by replacing a share of the ids. The
+    unknown value of a categorical feature starts at zero, so that a value without training adds nothing.
     """
 
     def __init__(self, encoder: SideEncoder, config: TrainingConfig) -> None:
@@ -38,28 +38,28 @@ class SideEmbedding(nn.Module):
         self.numeric = nn.Linear(len(encoder.numeric), config.dimensions, bias=False) if encoder.numeric else None
 
     def vjp(self, ids: Tensor, categorical: Tensor, numeric: Tensor) -> tuple[Tensor, Callable[[Tensor], None]]:
-        """int64 [n], int64 [n, c], float [n, m] to float [n, d], and what makes the weights' gradients of its own."""
-        total, pull_ids = self.ids.vjp(ids)
-        pulls = [pull_ids]
+        """int64 [n], int64 [n, c], float [n, m] to float [n, d], and the backward function of the weights."""
+        total, ids_backward = self.ids.vjp(ids)
+        tables_backward = [ids_backward]
         for column, table in enumerate(self.categorical):
-            assert isinstance(table, Table)
-            vectors, pull_values = table.vjp(categorical[:, column])
+            assert isinstance(table, EmbeddingTable)
+            vectors, values_backward = table.vjp(categorical[:, column])
             total += vectors
-            pulls.append(pull_values)
+            tables_backward.append(values_backward)
         if self.numeric is not None:
             total += self.numeric(numeric)
 
-        def pull(gradient: Tensor) -> None:
-            for one in pulls:
-                one(gradient)
+        def backward(gradient: Tensor) -> None:
+            for table_backward in tables_backward:
+                table_backward(gradient)
             if self.numeric is not None:
                 self.numeric.weight.grad = gradient.T @ numeric
 
-        return total, pull
+        return total, backward
 
 
 class Towers(nn.Module):
-    """Both towers; `embed_users` and `embed_items` give L2-normalised vectors."""
+    """Both towers; `embed_users` and `embed_items` return L2-normalised vectors."""
 
     def __init__(self, encoder: Encoder, config: TrainingConfig) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class Towers(nn.Module):
         self.history_shares_items = config.history_shares_items
         self.user_mlp = ResidualMLP(config.dimensions, config.hidden_sizes)
         self.item_mlp = ResidualMLP(config.dimensions, config.hidden_sizes)
-        self.item_bias = Table(rows, 1, 0.0) if config.item_bias else None
+        self.item_bias = EmbeddingTable(rows, 1, 0.0) if config.item_bias else None
         scale = torch.tensor(config.inverse_temperature).log()
         self.log_inverse_temperature = nn.Parameter(scale, requires_grad=config.learn_temperature)
 
@@ -114,112 +114,114 @@ class Towers(nn.Module):
     def queries_vjp(
         self, ids: Tensor, categorical: Tensor, numeric: Tensor, offsets: Tensor, values: Tensor
     ) -> tuple[Tensor, Callable[[Tensor], None]]:
-        """As `embed_users`, times 1/τ; and what makes the weights' gradients of the gradient of that."""
-        inputs, pull_inputs = self._user_inputs(ids, categorical, numeric, offsets, values)
+        """The vectors of `embed_users` times 1/τ, and their backward function, which sets the weights' gradients."""
+        inputs, inputs_backward = self._user_inputs(ids, categorical, numeric, offsets, values)
         scale = math.exp(self.log_inverse_temperature.item())
         if self.log_inverse_temperature.requires_grad:
             scale = min(scale, MAX_INVERSE_TEMPERATURE)
-        queries, pull_mlp = self.user_mlp.vjp(inputs, scale)
+        queries, mlp_backward = self.user_mlp.vjp(inputs, scale)
 
         @torch.no_grad()
-        def pull(gradient: Tensor) -> None:
+        def backward(gradient: Tensor) -> None:
             if self.log_inverse_temperature.requires_grad:
-                of_log = (gradient * queries).sum()  # d(u/τ) / d(log 1/τ) = u/τ
-                self.log_inverse_temperature.grad = of_log if scale < MAX_INVERSE_TEMPERATURE else 0.0 * of_log
-            pull_inputs(pull_mlp(gradient))
+                grad_log = (gradient * queries).sum()  # d(u/τ) / d(log 1/τ) = u/τ
+                self.log_inverse_temperature.grad = grad_log if scale < MAX_INVERSE_TEMPERATURE else 0.0 * grad_log
+            inputs_backward(mlp_backward(gradient))
 
-        return queries, pull
+        return queries, backward
 
     @torch.no_grad()
     def items_vjp(self, ids: Tensor, categorical: Tensor, numeric: Tensor) -> tuple[Tensor, Callable[[Tensor], None]]:
-        """As `embed_items`; and what makes the weights' gradients of the gradient of that."""
-        inputs, pull_inputs = self.item_side.vjp(ids, categorical, numeric)
-        vectors, pull_mlp = self.item_mlp.vjp(inputs)
-        return vectors, lambda gradient: pull_inputs(pull_mlp(gradient))
+        """The vectors of `embed_items`, and their backward function, which sets the weights' gradients."""
+        inputs, inputs_backward = self.item_side.vjp(ids, categorical, numeric)
+        vectors, mlp_backward = self.item_mlp.vjp(inputs)
+        return vectors, lambda gradient: inputs_backward(mlp_backward(gradient))
 
     def _user_inputs(
         self, ids: Tensor, categorical: Tensor, numeric: Tensor, offsets: Tensor, values: Tensor
     ) -> tuple[Tensor, Callable[[Tensor], None]]:
-        """What the user's MLP reads, float [n, d]: the side and the averages of the history."""
-        total, pull_side = self.user_side.vjp(ids, categorical, numeric)
+        """The input of the user MLP, float [n, d]: the side embedding plus the averages of the history."""
+        total, side_backward = self.user_side.vjp(ids, categorical, numeric)
         if not len(values):
-            return total, pull_side
-        rows, places = self.history.distinct(values)
-        vectors, pull_history = self.history.vjp(rows)
-        takers = [pull_history]
+            return total, side_backward
+        rows, index = self.history.unique(values)
+        vectors, history_backward = self.history.vjp(rows)
+        tables_backward = [history_backward]
         if self.history_shares_items:
-            shared, pull_items = self.item_side.ids.vjp(rows)
-            vectors += shared
-            takers.append(pull_items)
-        parts = [(vectors, takers, self.history_half_life)]
+            item_vectors, items_backward = self.item_side.ids.vjp(rows)
+            vectors += item_vectors
+            tables_backward.append(items_backward)
+        averages = [(vectors, tables_backward, self.history_half_life)]
         if self.second_history is not None and self.second_history_half_life is not None:
-            vectors, pull_second = self.second_history.vjp(rows)
-            parts.append((vectors, [pull_second], self.second_history_half_life))
-        pull_sums = []
-        for vectors, _, half_life in parts:
+            vectors, second_backward = self.second_history.vjp(rows)
+            averages.append((vectors, [second_backward], self.second_history_half_life))
+        sums_backward = []
+        for vectors, _, half_life in averages:
             weights = recency_weights(offsets, half_life, self.history_power)
-            sums, pull_vectors = weighted_sums(vectors, places, offsets, weights)
+            sums, vectors_backward = weighted_sums(vectors, index, offsets, weights)
             total += sums
-            pull_sums.append(pull_vectors)
+            sums_backward.append(vectors_backward)
 
-        def pull(gradient: Tensor) -> None:
-            pull_side(gradient)
-            for pull_vectors, (_, takers, _) in zip(pull_sums, parts, strict=True):
-                of_vectors = pull_vectors(gradient)
-                for take in takers:
-                    take(of_vectors)
+        def backward(gradient: Tensor) -> None:
+            side_backward(gradient)
+            for vectors_backward, (_, tables_backward, _) in zip(sums_backward, averages, strict=True):
+                grad_vectors = vectors_backward(gradient)
+                for table_backward in tables_backward:
+                    table_backward(grad_vectors)
 
-        return total, pull
+        return total, backward
 
-    def bias_of(self, ids: Tensor) -> Tensor:
-        """Learned biases float32 [n] of the items in embedding rows int64 [n]; zeros where none are learned."""
+    def biases(self, ids: Tensor) -> Tensor:
+        """Learned biases float32 [n] of the items with these embedding rows int64 [n]; zeros without learned biases."""
         if self.item_bias is None:
             return torch.zeros(ids.shape, device=ids.device)
         return self.item_bias(ids).squeeze(-1)  # type: ignore[no-any-return]
 
     def inverse_temperature(self) -> Tensor:
-        """1/τ, a scalar: what cosines are multiplied with; at most 100 where it is learned."""
+        """1/τ, the scalar factor of cosines in the loss; at most 100 if it is learned."""
         scale = self.log_inverse_temperature.exp()
         return scale.clamp(max=MAX_INVERSE_TEMPERATURE) if self.log_inverse_temperature.requires_grad else scale
 
-    def tables(self) -> list[Table]:
-        """The embedding tables, which have a gradient of some rows."""
-        return [module for module in self.modules() if isinstance(module, Table)]
+    def tables(self) -> list[EmbeddingTable]:
+        """The embedding tables, whose gradients cover only some rows."""
+        return [module for module in self.modules() if isinstance(module, EmbeddingTable)]
 
     def dense_parameters(self) -> list[nn.Parameter]:
-        """Everything else that is trained: MLPs, maps of numbers, the temperature. May be empty."""
-        of_tables = {id(table.weight) for table in self.tables()}
-        return [one for one in self.parameters() if id(one) not in of_tables and one.requires_grad]
+        """All other trained parameters: MLPs, maps of numeric features, the temperature. May be empty."""
+        sparse = {id(table.weight) for table in self.tables()}
+        return [parameter for parameter in self.parameters() if id(parameter) not in sparse and parameter.requires_grad]
 
 
 def recency_weights(offsets: Tensor, half_life: float, power: float = 1.0) -> Tensor:
-    """Weights of a mean in which each value counts half as much as the one `half_life` places later.
+    """Weights of a mean in which a value counts half as much as the value `half_life` positions later.
 
     Args:
         offsets: int64 [n + 1]; row r has the values offsets[r] to offsets[r + 1], oldest first.
-        half_life: In places, positive. Large values give the plain mean.
-        power: Of the weights' sum, which they are divided by: 1 gives the mean, 0 the sum.
+        half_life: In positions, above 0. Large values give the plain mean.
+        power: The weights are divided by their sum to this power: 1 gives the mean, 0 the sum.
 
     Returns:
-        float32 [offsets[-1]], of sum 1 in each row where `power` is 1.
+        float32 [offsets[-1]]; they sum to 1 in each row if `power` is 1.
     """
     lengths = offsets.diff()
     age = torch.repeat_interleave(offsets[1:], lengths) - 1 - torch.arange(int(offsets[-1]), device=offsets.device)
     ratio = 0.5 ** (1.0 / half_life)
-    of_age = torch.pow(ratio, torch.arange(int(lengths.max()) + 1 if len(lengths) else 0, dtype=torch.float64))
-    of_row = ((1.0 - torch.pow(ratio, lengths.double())) / (1.0 - ratio)).pow(-power)  # ∞ of empty rows is not used
-    return of_age.float()[age] * torch.repeat_interleave(of_row.float(), lengths)
+    age_weight = torch.pow(ratio, torch.arange(int(lengths.max()) + 1 if len(lengths) else 0, dtype=torch.float64))
+    row_scale = ((1.0 - torch.pow(ratio, lengths.double())) / (1.0 - ratio)).pow(
+        -power
+    )  # ∞ for empty rows, and not used
+    return age_weight.float()[age] * torch.repeat_interleave(row_scale.float(), lengths)
 
 
 def build_towers(encoder: Encoder, config: TrainingConfig) -> Towers:
-    """Fresh towers, whose weights follow from `config.seed`; torch's global generator is left as it was."""
+    """New towers, initialised from `config.seed`; torch's global generator is unchanged."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(config.seed)
         return Towers(encoder, config)
 
 
-def _table(rows: int, config: TrainingConfig, *, unknown_is_zero: bool = False) -> Table:
-    table = Table(rows, config.dimensions, config.initial_scale)
+def _table(rows: int, config: TrainingConfig, *, unknown_is_zero: bool = False) -> EmbeddingTable:
+    table = EmbeddingTable(rows, config.dimensions, config.initial_scale)
     if unknown_is_zero:
         with torch.no_grad():
             table.weight[UNKNOWN] = 0.0

@@ -1,6 +1,6 @@
-"""Vectors for tables of items and users.
+"""Embeds tables of items and users.
 
-Here: from Arrow tables through the encoder and the towers to float32 arrays, a block at a time, without
+Here: from Arrow tables through the encoder and the towers to float32 arrays, a block of rows at a time, without
 gradients. Not here: files (`checkpoint.py`) and training.
 """
 
@@ -23,7 +23,7 @@ BLOCK_ROWS = 65_536
 
 
 def side_tensors(inputs: SideInputs) -> tuple[Tensor, Tensor, Tensor]:
-    """The three arrays as tensors sharing their memory."""
+    """The three arrays as tensors that share their memory."""
     return (
         torch.from_numpy(inputs.ids),
         torch.from_numpy(inputs.categorical),
@@ -33,33 +33,33 @@ def side_tensors(inputs: SideInputs) -> tuple[Tensor, Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class Embedder:
-    """Towers together with the encoder they were built for."""
+    """Towers with the encoder that they were built for."""
 
     towers: Towers
     encoder: Encoder
 
     def embed_items(self, items: pa.Table) -> npt.NDArray[np.float32]:
-        """Vectors float32 [n, d] of length 1 of the rows of `items` (item_id, category, features).
+        """Vectors float32 [n, d] of length 1 for the rows of `items` (item_id, category, features).
 
-        Items that were not trained on have the unknown id's vector plus those of their category and features.
+        Items without training pairs get the vector of the unknown id plus those of their category and features.
         """
         inputs = self.encoder.encode_items(items)
 
         def block(rows: npt.NDArray[np.int64]) -> Tensor:
             return self.towers.embed_items(*side_tensors(inputs.take(rows)))
 
-        return self._blocked(items.num_rows, block)
+        return self._embed_in_blocks(items.num_rows, block)
 
     @property
     def inverse_temperature(self) -> float:
-        """1/τ: the loss saw cosines times this."""
+        """1/τ, the factor of cosines in the loss."""
         return float(self.towers.inverse_temperature().item())
 
     def item_bias(self, items: pa.Table) -> npt.NDArray[np.float32]:
-        """Learned bias of each row of `items` (item_id), float32 [n]; items not trained on have the unknown id's."""
+        """Learned bias of each row of `items` (item_id), float32 [n]; that of the unknown id without training pairs."""
         ids = torch.from_numpy(self.encoder.items.encode_ids(items.column("item_id")))
         with torch.no_grad():
-            bias: npt.NDArray[np.float32] = self.towers.bias_of(ids).numpy()
+            bias: npt.NDArray[np.float32] = self.towers.biases(ids).numpy()
         return bias
 
     def embed_users(
@@ -68,15 +68,15 @@ class Embedder:
         histories: pa.Array | pa.ChunkedArray,
         users: pa.Table | None = None,
     ) -> npt.NDArray[np.float32]:
-        """Vectors float32 [m, d] of length 1 of users with their present histories.
+        """Vectors float32 [m, d] of length 1 for users with their current histories.
 
         Args:
-            user_ids: string [m]; users that were not trained on have the unknown id's vector.
-            histories: list<string> [m], oldest first; the last L known items count, null is empty.
-            users: `user_id`, `features`, looked up by id; None or missing users have no features.
+            user_ids: string [m]; users without training pairs get the vector of the unknown id.
+            histories: list<string> [m], oldest first; the last L known items are used, and null counts as empty.
+            users: `user_id`, `features`, looked up by id; missing users have no features.
 
         Raises:
-            TrainingDataError: different numbers of users and histories, or unusable features.
+            TrainingDataError: Different numbers of users and histories, or unusable features.
         """
         if len(user_ids) != len(histories):
             raise TrainingDataError(
@@ -88,18 +88,18 @@ class Embedder:
         def block(rows: npt.NDArray[np.int64]) -> Tensor:
             return self.towers.embed_users(*side_tensors(inputs.take(rows)), *history_tensors(history.take(rows)))
 
-        return self._blocked(len(user_ids), block)
+        return self._embed_in_blocks(len(user_ids), block)
 
-    def _blocked(self, rows: int, block: Callable[[npt.NDArray[np.int64]], Tensor]) -> npt.NDArray[np.float32]:
+    def _embed_in_blocks(self, rows: int, block: Callable[[npt.NDArray[np.int64]], Tensor]) -> npt.NDArray[np.float32]:
         vectors = np.empty((rows, self.towers.history.weight.shape[1]), np.float32)
         with torch.no_grad():
-            for part in _row_blocks(rows):
-                vectors[part] = block(part).numpy()
+            for block_rows in _row_blocks(rows):
+                vectors[block_rows] = block(block_rows).numpy()
         return vectors
 
 
 def history_tensors(history: Ragged) -> tuple[Tensor, Tensor]:
-    """Offsets and values as tensors sharing their memory."""
+    """Offsets and values as tensors that share their memory."""
     return torch.from_numpy(history.offsets), torch.from_numpy(history.values)
 
 

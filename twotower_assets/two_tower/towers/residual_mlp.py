@@ -1,8 +1,8 @@
-"""The end of a tower: a residual MLP, and its result scaled to one length, with the gradient written out.
+"""The last part of a tower: a residual MLP whose output is normalised, with hand-written gradients.
 
-Plain autograd starts three times as many operations for it, which at a thousand rows take longer than the products.
+PyTorch's autograd starts three times as many operations, which at a thousand rows take longer than the matrix products.
 
-Here: x to (x + MLP(x)) / ‖x + MLP(x)‖. Not here: what x is (`towers.py`).
+Here: x to (x + MLP(x)) / ‖x + MLP(x)‖. Not here: what x is (`compiled_towers.py`).
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from twotower_assets.two_tower.kernels.compiled import compiled_parallel
 
 Floats = npt.NDArray[np.floating]
 
-SHORTEST = 1e-12
-"""What shorter vectors are divided by, as in `torch.nn.functional.normalize`."""
+SMALLEST_NORM = 1e-12
+"""Shorter vectors are divided by this, as in `torch.nn.functional.normalize`."""
 
 
 class ResidualMLP(nn.Module):
-    """(x + MLP(x)) / ‖x + MLP(x)‖ with GELU between layers; x / ‖x‖ where there are no hidden layers."""
+    """(x + MLP(x)) / ‖x + MLP(x)‖ with GELU between layers; x / ‖x‖ without hidden layers."""
 
     def __init__(self, dimensions: int, hidden_sizes: list[int]) -> None:
         super().__init__()
@@ -42,60 +42,63 @@ class ResidualMLP(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """Float [n, d] to float [n, d], rows of length 1."""
         total = inputs + self.layers(inputs) if len(self.layers) else inputs
-        return functional.normalize(total, dim=1, eps=SHORTEST)
+        return functional.normalize(total, dim=1, eps=SMALLEST_NORM)
 
     @torch.no_grad()
     def vjp(self, inputs: Tensor, length: float = 1.0) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        """Rows of the given length, and what takes their gradient, sets those of the layers, and gives the inputs'."""
+        """The output with rows of the given length, and its backward function.
+
+        The backward function sets the gradients of the layers and returns that of the inputs.
+        """
         linear = [layer for layer in self.layers if isinstance(layer, nn.Linear)]
-        before: list[Tensor] = []  # what GELU is applied to, per hidden layer
-        read = [inputs]  # what each layer reads
+        pre_activations: list[Tensor] = []  # of each hidden layer
+        layer_inputs = [inputs]
         for layer in linear:
-            if before:
-                read.append(functional.gelu(before[-1]))
-            before.append(torch.addmm(layer.bias, read[-1], layer.weight.T))
-        result = before.pop() if before else torch.zeros_like(inputs)
-        factors = inputs.new_empty(len(inputs))
-        _scale(inputs.numpy(), length, result.numpy(), factors.numpy())
+            if pre_activations:
+                layer_inputs.append(functional.gelu(pre_activations[-1]))
+            pre_activations.append(torch.addmm(layer.bias, layer_inputs[-1], layer.weight.T))
+        output = pre_activations.pop() if pre_activations else torch.zeros_like(inputs)
+        scales = inputs.new_empty(len(inputs))
+        _add_and_normalise(inputs.numpy(), length, output.numpy(), scales.numpy())
 
         @torch.no_grad()
-        def pull(gradient: Tensor) -> Tensor:
-            of_total = torch.empty_like(result)
-            _unscale(gradient.numpy(), result.numpy(), factors.numpy(), length, of_total.numpy())
-            of_layer = of_total
-            for number in reversed(range(len(linear))):
-                layer = linear[number]
-                layer.weight.grad, layer.bias.grad = of_layer.T @ read[number], of_layer.sum(0)
-                if number:
-                    of_layer = torch.ops.aten.gelu_backward(of_layer @ layer.weight, before[number - 1])
-            return torch.addmm(of_total, of_layer, linear[0].weight) if linear else of_total
+        def backward(gradient: Tensor) -> Tensor:
+            grad_total = torch.empty_like(output)
+            _normalise_backward(gradient.numpy(), output.numpy(), scales.numpy(), length, grad_total.numpy())
+            grad_layer = grad_total
+            for index in reversed(range(len(linear))):
+                layer = linear[index]
+                layer.weight.grad, layer.bias.grad = grad_layer.T @ layer_inputs[index], grad_layer.sum(0)
+                if index:
+                    grad_layer = torch.ops.aten.gelu_backward(grad_layer @ layer.weight, pre_activations[index - 1])
+            return torch.addmm(grad_total, grad_layer, linear[0].weight) if linear else grad_total
 
-        return result, pull
+        return output, backward
 
 
 @compiled_parallel
-def _scale(inputs: Floats, length: float, result: Floats, factors: Floats) -> None:
-    """Adds `inputs` [n, d] to `result` and scales its rows, in place, by `factors` [n]."""
+def _add_and_normalise(inputs: Floats, length: float, output: Floats, scales: Floats) -> None:
+    """Adds `inputs` [n, d] to `output` and scales its rows to the given length, in place; writes `scales` [n]."""
     for row in numba.prange(len(inputs)):
-        one, other = result[row], inputs[row]
-        square = 0 * one[0]
-        for column in range(len(one)):
-            one[column] += other[column]
-            square += one[column] * one[column]
-        factor = one.dtype.type(length / max(math.sqrt(square), SHORTEST))
-        factors[row] = factor
-        for column in range(len(one)):
-            one[column] *= factor
+        total, added = output[row], inputs[row]
+        square = 0 * total[0]
+        for column in range(len(total)):
+            total[column] += added[column]
+            square += total[column] * total[column]
+        scale = total.dtype.type(length / max(math.sqrt(square), SMALLEST_NORM))
+        scales[row] = scale
+        for column in range(len(total)):
+            total[column] *= scale
 
 
 @compiled_parallel
-def _unscale(gradient: Floats, result: Floats, factors: Floats, length: float, of_total: Floats) -> None:
-    """The gradient of the sums that were scaled, from that of the result, of which what is along the result is lost."""
+def _normalise_backward(gradient: Floats, output: Floats, scales: Floats, length: float, grad_total: Floats) -> None:
+    """The gradient before scaling from that of the output; the component along the output vanishes."""
     for row in numba.prange(len(gradient)):
-        one, pull, into = result[row], gradient[row], of_total[row]
-        along = 0 * one[0]
-        for column in range(len(one)):
-            along += one[column] * pull[column]
-        along = one.dtype.type(along / (length * length))
-        for column in range(len(one)):
-            into[column] = (pull[column] - along * one[column]) * factors[row]
+        vector, grad_vector, result = output[row], gradient[row], grad_total[row]
+        along = 0 * vector[0]
+        for column in range(len(vector)):
+            along += vector[column] * grad_vector[column]
+        along = vector.dtype.type(along / (length * length))
+        for column in range(len(vector)):
+            result[column] = (grad_vector[column] - along * vector[column]) * scales[row]

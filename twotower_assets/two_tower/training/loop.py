@@ -120,14 +120,14 @@ def _one_epoch(
     losses = []
     trainer.towers.train()
     shown = tqdm(batches, desc=f"epoch {epoch}", unit="batch", leave=False, disable=not progress)
-    for drawn in prefetched(objective.sources.draw(batch, generator) for batch in shown):
+    for drawn in prefetched(objective.sampler.draw(batch, generator) for batch in shown):
         losses.append(trainer.step(drawn))
     trainer.end_epoch()
     seconds = time.perf_counter() - started
     metric = None if validate is None else _validated(trainer.served, validate)
     validation_seconds = time.perf_counter() - started - seconds
     spent = sum(report.seconds + report.validation_seconds for report in done.reports)
-    counts = objective.take_counts()
+    counts = objective.pop_counts()
     return EpochReport(
         epoch=epoch,
         loss=float(np.mean(losses)),

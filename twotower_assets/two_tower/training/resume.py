@@ -61,7 +61,7 @@ def save_state(
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {f"weights/{name}": tensor for name, tensor in trainer.towers.state_dict().items()}
     tensors |= {f"best/{name}": tensor for name, tensor in progress.best_weights.items()}
-    tensors |= {f"objective/{name}": tensor for name, tensor in trainer.objective.state().items()}
+    tensors |= {f"objective/{name}": tensor for name, tensor in trainer.objective.state_dict().items()}
     if trainer.average is not None:
         tensors |= {f"average/{name}": tensor for name, tensor in trainer.average.state().items()}
     tensors |= {f"optimizer/{name}": tensor for name, tensor in trainer.optimizer.state().items()}
@@ -98,7 +98,7 @@ def load_state(folder: Path, fingerprint: dict[str, Any], trainer: Trainer) -> P
         return None
     trainer.towers.load_state_dict(_under("weights/", tensors))
     trainer.optimizer.restore(_under("optimizer/", tensors))
-    trainer.objective.restore(_under("objective/", tensors))
+    trainer.objective.load_state_dict(_under("objective/", tensors))
     if trainer.average is not None:
         trainer.average.restore(_under("average/", tensors))
     return Progress(

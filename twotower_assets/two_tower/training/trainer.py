@@ -21,7 +21,7 @@ from twotower_assets.two_tower.towers.compiled_towers import Towers, build_tower
 
 
 class Trainer:
-    """One training run; `step` goes on with the batches that `objective.sources.draw` gives."""
+    """One training run; `step` goes on with the batches that `objective.sampler.draw` gives."""
 
     def __init__(self, data: TrainingSet, config: TrainingConfig, mined: ItemSets | None = None) -> None:
         """Raises `TrainingDataError` where `mined` is missing and the configuration needs it."""
@@ -48,7 +48,7 @@ class Trainer:
 
     def step(self, drawn: SampledBatch) -> float:
         """Update everything by one batch; gives the loss before. Raises `FloatingPointError` where it is not finite."""
-        loss = self.objective.loss_of(self.towers, drawn)
+        loss = self.objective.sampled_loss(self.towers, drawn)
         if not math.isfinite(loss.value):
             raise FloatingPointError(
                 f"The training loss became {loss.value}. Lower learning_rate or raise temperature in the recipe."
