@@ -18,8 +18,8 @@ def trained(threads: int, *, ours: bool) -> list[torch.Tensor]:
     try:
         for step in range(30):
             optimizer.zero_grad()
-            for number, table in enumerate(tables):
-                if number == 1 and step % 3:
+            for index, table in enumerate(tables):
+                if index == 1 and step % 3:
                     continue
                 for size in (4, 2):  # two look-ups of one table in a step
                     ids = torch.randint(12 if step < 15 else 20, (size,), generator=generator)
@@ -35,13 +35,13 @@ def trained(threads: int, *, ours: bool) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_it_is_torchs_sparse_adam(threads: int) -> None:
+def test_updates_are_those_of_torchs_sparse_adam(threads: int) -> None:
     for one, expected in zip(trained(threads, ours=True), trained(1, ours=False), strict=True):
         assert (one - expected).abs().max() < 1e-5
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.3])
-def test_what_is_dense_is_updated_as_by_torchs_adamw_and_scalars_do_not_decay(weight_decay: float) -> None:
+def test_dense_parameters_are_updated_as_by_torchs_adamw_and_scalars_do_not_decay(weight_decay: float) -> None:
     found = []
     for ours in (True, False):
         torch.manual_seed(4)
@@ -55,10 +55,10 @@ def test_what_is_dense_is_updated_as_by_torchs_adamw_and_scalars_do_not_decay(we
             ]
             optimizer = torch.optim.AdamW(groups, lr=0.05)
         for step in range(20):
-            for one in (matrix, vector, scalar):
-                one.grad = None
-            pull = torch.randn(4, 3, generator=torch.Generator().manual_seed(step))
-            ((matrix * pull).sum() * scalar + (vector**2).sum() * (step % 2)).backward()
+            for parameter in (matrix, vector, scalar):
+                parameter.grad = None
+            factor = torch.randn(4, 3, generator=torch.Generator().manual_seed(step))
+            ((matrix * factor).sum() * scalar + (vector**2).sum() * (step % 2)).backward()
             optimizer.step()
         found.append([one.detach().clone() for one in (matrix, vector, scalar)])
     for one, expected in zip(*found, strict=True):
@@ -74,7 +74,7 @@ def test_a_dense_parameter_without_a_gradient_is_refused() -> None:
     assert torch.equal(one.detach(), torch.ones(2))
 
 
-def test_a_state_goes_on_where_it_was() -> None:
+def test_a_loaded_state_continues_where_it_was_saved() -> None:
     def after(steps: list[int], optimizer: RowAdam, table: EmbeddingTable, bias: torch.nn.Parameter) -> None:
         for step in steps:
             optimizer.zero_grad()
@@ -89,9 +89,9 @@ def test_a_state_goes_on_where_it_was() -> None:
         optimizer = RowAdam([table], [bias], lr=0.1, weight_decay=0.1)
         after([1, 2, 3], optimizer, table, bias)
         if interrupted:
-            state = {name: one.clone() for name, one in optimizer.state().items()}
+            state = {name: tensor.clone() for name, tensor in optimizer.state_dict().items()}
             optimizer = RowAdam([table], [bias], lr=0.1, weight_decay=0.1)
-            optimizer.restore(state)
+            optimizer.load_state_dict(state)
         after([4, 5], optimizer, table, bias)
         weights.append(torch.cat([table.weight.detach().flatten(), bias.detach()]))
     assert torch.equal(*weights)
@@ -109,12 +109,12 @@ def test_rows_without_a_gradient_stay_as_they_are() -> None:
         assert moved == ids
 
 
-def test_dense_parameters_become_parts_of_one_row() -> None:
+def test_dense_parameters_become_views_of_one_vector() -> None:
     matrix, scalar = torch.nn.Parameter(torch.arange(6.0).view(2, 3)), torch.nn.Parameter(torch.tensor(7.0))
     optimizer = RowAdam([], [matrix, scalar], lr=0.1)
-    assert optimizer.row.tolist() == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 7.0]
+    assert optimizer.flat_dense.tolist() == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 7.0]
     with torch.no_grad():
         matrix[1, 0] = 9.0
-    optimizer.row[-1] = 8.0
-    assert optimizer.row[3] == 9.0
+    optimizer.flat_dense[-1] = 8.0
+    assert optimizer.flat_dense[3] == 9.0
     assert scalar.item() == 8.0

@@ -1,7 +1,7 @@
-"""Adam, on the rows of embedding tables that a batch touched and on everything dense.
+"""Adam on the rows of embedding tables that have a gradient, and on all dense parameters.
 
-Here: one pass over those rows, for their moments and for their values. Not here: which parameters there are
-(`towers.py`), and the step (`trainer.py`).
+Here: one pass over these rows, for their moments and their values. Not here: which parameters there are (`towers`), and
+the training step (`training/trainer.py`).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from twotower_assets.two_tower.data.item_sets import Int64s
 from twotower_assets.two_tower.kernels.compiled import compiled_parallel
-from twotower_assets.two_tower.optim.dense_row import as_one_row, parts_of
-from twotower_assets.two_tower.optim.weight_average import NO_AVERAGE, OfTable, WeightAverage, catch_up_row
+from twotower_assets.two_tower.optim.flat_parameters import flatten_parameters, split_like
+from twotower_assets.two_tower.optim.weight_average import NO_AVERAGE, TableAverage, WeightAverage, catch_up_row
 from twotower_assets.two_tower.towers.embedding_tables import EmbeddingTable
 
 Float32s = npt.NDArray[np.float32]
@@ -27,24 +27,24 @@ Float32s = npt.NDArray[np.float32]
 
 @dataclass
 class Moments:
-    """The moving means of a gradient and of its square, float32 [rows, d], and the steps that they are of."""
+    """Moving averages of a gradient and of its square, float32 [rows, d], and the number of steps in them."""
 
     mean: Float32s
     square: Float32s
     steps: int = 0
 
     @classmethod
-    def of(cls, rows: int, dimensions: int) -> Moments:
-        """Zeros."""
+    def zeros(cls, rows: int, dimensions: int) -> Moments:
+        """Moments before the first step."""
         return cls(np.zeros((rows, dimensions), np.float32), np.zeros((rows, dimensions), np.float32))
 
 
 class RowAdam:
-    """`torch.optim.SparseAdam` of tables and `torch.optim.AdamW` of what is dense, their results to rounding.
+    """`torch.optim.SparseAdam` for tables and `torch.optim.AdamW` for dense parameters, equal to theirs up to rounding.
 
-    Rows without a gradient keep their moments; the bias correction counts the steps of the table. Scalars do not decay:
-    the one there is, the temperature, would be pulled to 1. What is dense is one row of numbers: at the size of towers
-    torch's optimisers take longer to find their parameters than to update them, and a second to import.
+    Rows without a gradient keep their moments; the bias correction counts the steps of the table. Scalars are not
+    decayed: the only one, the temperature, would be drawn to 1. Dense parameters are one flat vector: at the size of
+    towers, torch's optimisers spend longer on finding their parameters than on updating them, and a second on import.
     """
 
     def __init__(
@@ -60,52 +60,55 @@ class RowAdam:
         self._lr, self._betas, self._epsilon = lr, betas, epsilon
         self._tables = list(tables)
         self._dense = list(dense)
-        self.row = as_one_row(self._dense)
-        """Of all that is dense, float32 [n]."""
-        self._gradient = torch.zeros_like(self.row)
-        self._gradients = parts_of(self._gradient, self._dense)
-        self._of_table = [Moments.of(*one.weight.shape) for one in self._tables]
-        self._of_dense = Moments.of(1, len(self.row))
-        decays = [lr * weight_decay if one.ndim else 0.0 for one in self._dense]
-        self._decay = np.repeat(np.array(decays, np.float32), [one.numel() for one in self._dense])
-        self._no_decay = np.zeros(max((one.weight.shape[1] for one in self._tables), default=0), np.float32)
+        self.flat_dense = flatten_parameters(self._dense)
+        """The values of all dense parameters, float32 [n]."""
+        self._flat_gradient = torch.zeros_like(self.flat_dense)
+        self._gradients = split_like(self._flat_gradient, self._dense)
+        self._table_moments = [Moments.zeros(*table.weight.shape) for table in self._tables]
+        self._dense_moments = Moments.zeros(1, len(self.flat_dense))
+        decays = [lr * weight_decay if parameter.ndim else 0.0 for parameter in self._dense]
+        self._decay = np.repeat(np.array(decays, np.float32), [parameter.numel() for parameter in self._dense])
+        self._no_decay = np.zeros(max((table.weight.shape[1] for table in self._tables), default=0), np.float32)
 
     def zero_grad(self) -> None:
-        """Forget all gradients."""
+        """Clear all gradients."""
         for table in self._tables:
             table.gradient = None
-        for one in self._dense:
-            one.grad = None
+        for parameter in self._dense:
+            parameter.grad = None
 
     @torch.no_grad()
     def step(self, average: WeightAverage | None = None) -> None:
-        """Update the rows of tables that have a gradient, and all that is dense, which must have one: float32.
+        """Update the table rows that have a gradient, and all dense parameters.
 
-        Rows change after `average` has taken them in as they are.
+        `average` is brought up to date with the rows before they change.
+
+        Raises:
+            ValueError: A dense parameter has no gradient.
         """
-        for number, (table, moments) in enumerate(zip(self._tables, self._of_table, strict=True)):
+        for index, (table, moments) in enumerate(zip(self._tables, self._table_moments, strict=True)):
             if table.gradient is not None:
-                of_average = NO_AVERAGE if average is None else average.of_table(number)
-                self._update(moments, table.weight.numpy(), *table.gradient, self._no_decay, of_average)
+                table_average = NO_AVERAGE if average is None else average.table_average(index)
+                self._update(moments, table.weight.numpy(), *table.gradient, self._no_decay, table_average)
         if self._dense:
-            torch._foreach_copy_(self._gradients, [_gradient(one) for one in self._dense])
-            rows = self.row[None].numpy(), ONE_ROW, self._gradient[None].numpy()
-            self._update(self._of_dense, *rows, self._decay, NO_AVERAGE)
+            torch._foreach_copy_(self._gradients, [_gradient(parameter) for parameter in self._dense])
+            rows = self.flat_dense[None].numpy(), ONE_ROW, self._flat_gradient[None].numpy()
+            self._update(self._dense_moments, *rows, self._decay, NO_AVERAGE)
 
-    def state(self) -> dict[str, Tensor]:
-        """Moments and steps of each table, then of what is dense."""
+    def state_dict(self) -> dict[str, Tensor]:
+        """Moments and steps of each table, then of the dense parameters."""
         return {
-            f"{number}/{name}": torch.as_tensor(getattr(one, name))
-            for number, one in enumerate([*self._of_table, self._of_dense])
+            f"{index}/{name}": torch.as_tensor(getattr(moments, name))
+            for index, moments in enumerate([*self._table_moments, self._dense_moments])
             for name in ("steps", "mean", "square")
         }
 
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from a state."""
-        for number, one in enumerate([*self._of_table, self._of_dense]):
-            one.steps = int(state[f"{number}/steps"].item())
-            one.mean[:] = state[f"{number}/mean"].numpy()
-            one.square[:] = state[f"{number}/square"].numpy()
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Continue from a saved state."""
+        for index, moments in enumerate([*self._table_moments, self._dense_moments]):
+            moments.steps = int(state[f"{index}/steps"].item())
+            moments.mean[:] = state[f"{index}/mean"].numpy()
+            moments.square[:] = state[f"{index}/square"].numpy()
 
     def _update(
         self,
@@ -114,20 +117,20 @@ class RowAdam:
         rows: Int64s,
         gradient: Float32s,
         decay: Float32s,
-        average: OfTable,
+        average: TableAverage,
     ) -> None:
         moments.steps += 1
-        first, second = self._betas
-        correction = math.sqrt(1.0 - second**moments.steps) / (1.0 - first**moments.steps)
+        beta1, beta2 = self._betas
+        bias_correction = math.sqrt(1.0 - beta2**moments.steps) / (1.0 - beta1**moments.steps)
         _adam(
             weight,
             moments.mean,
             moments.square,
             rows,
             gradient,
-            np.float32(first),
-            np.float32(second),
-            np.float32(self._lr * correction),
+            np.float32(beta1),
+            np.float32(beta2),
+            np.float32(self._lr * bias_correction),
             np.float32(self._epsilon),
             decay,
             average,
@@ -150,20 +153,20 @@ def _adam(
     square: Float32s,
     rows: Int64s,
     gradient: Float32s,
-    first: np.float32,
-    second: np.float32,
+    beta1: np.float32,
+    beta2: np.float32,
     rate: np.float32,
     epsilon: np.float32,
     decay: Float32s,
-    average: OfTable,
+    average: TableAverage,
 ) -> None:
     one = np.float32(1.0)
     for i in numba.prange(len(rows)):
-        if len(average.taken):
+        if len(average.updated_at):
             catch_up_row(average, rows[i], weight[rows[i]])
-        of_weight, of_mean, of_square, pull = weight[rows[i]], mean[rows[i]], square[rows[i]], gradient[i]
-        for column in range(len(pull)):
-            of_mean[column] += (one - first) * (pull[column] - of_mean[column])
-            of_square[column] += (one - second) * (pull[column] * pull[column] - of_square[column])
-            of_weight[column] -= decay[column] * of_weight[column]
-            of_weight[column] -= rate * of_mean[column] / (np.sqrt(of_square[column]) + epsilon)
+        row_weight, row_mean, row_square, row_gradient = weight[rows[i]], mean[rows[i]], square[rows[i]], gradient[i]
+        for column in range(len(row_gradient)):
+            row_mean[column] += (one - beta1) * (row_gradient[column] - row_mean[column])
+            row_square[column] += (one - beta2) * (row_gradient[column] * row_gradient[column] - row_square[column])
+            row_weight[column] -= decay[column] * row_weight[column]
+            row_weight[column] -= rate * row_mean[column] / (np.sqrt(row_square[column]) + epsilon)

@@ -63,8 +63,8 @@ def save_state(
     tensors |= {f"best/{name}": tensor for name, tensor in progress.best_weights.items()}
     tensors |= {f"objective/{name}": tensor for name, tensor in trainer.objective.state_dict().items()}
     if trainer.average is not None:
-        tensors |= {f"average/{name}": tensor for name, tensor in trainer.average.state().items()}
-    tensors |= {f"optimizer/{name}": tensor for name, tensor in trainer.optimizer.state().items()}
+        tensors |= {f"average/{name}": tensor for name, tensor in trainer.average.state_dict().items()}
+    tensors |= {f"optimizer/{name}": tensor for name, tensor in trainer.optimizer.state_dict().items()}
     description = {
         "fingerprint": fingerprint,
         "best_epoch": progress.best_epoch,
@@ -97,10 +97,10 @@ def load_state(folder: Path, fingerprint: dict[str, Any], trainer: Trainer) -> P
         )
         return None
     trainer.towers.load_state_dict(_under("weights/", tensors))
-    trainer.optimizer.restore(_under("optimizer/", tensors))
+    trainer.optimizer.load_state_dict(_under("optimizer/", tensors))
     trainer.objective.load_state_dict(_under("objective/", tensors))
     if trainer.average is not None:
-        trainer.average.restore(_under("average/", tensors))
+        trainer.average.load_state_dict(_under("average/", tensors))
     return Progress(
         reports=[EpochReport(**report) for report in description["reports"]],
         best_epoch=description["best_epoch"],

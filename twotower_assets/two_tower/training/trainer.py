@@ -39,7 +39,7 @@ class Trainer:
         self.average: WeightAverage | None = None
         if config.average_half_life is not None:
             steps = -(-len(data) // config.batch_size)
-            self.average = WeightAverage(self.towers, self.optimizer.row, config.average_half_life, steps)
+            self.average = WeightAverage(self.towers, self.optimizer.flat_dense, config.average_half_life, steps)
 
     @property
     def served(self) -> Towers:
