@@ -10,6 +10,7 @@ from typing import Any
 
 import duckdb
 import pytest
+from every_pair import every_pair
 
 from twotower_assets.lake.lake import Lake
 from twotower_assets.lake.queries import bound, read_query
@@ -18,6 +19,18 @@ from twotower_assets.lake.tables import TABLES, Table
 KUAIRAND = Path(__file__).resolve().parents[2] / "shared" / "data" / "kuairand_pure_slice"
 
 Row = dict[str, Any]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full-product", action="store_true", help="run every case of tests marked `every_pair`")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Parametrize what is marked `every_pair(names, cases)` with some of the cases, or with all of them."""
+    for mark in metafunc.definition.iter_markers("every_pair"):
+        names, cases = mark.args
+        kept = cases if metafunc.config.getoption("full_product") else every_pair(cases)
+        metafunc.parametrize(names, kept, ids=lambda value: "+".join(value) if isinstance(value, tuple) else None)
 
 
 @pytest.fixture

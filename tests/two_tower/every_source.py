@@ -47,6 +47,7 @@ CASES = [
 ]
 """Every source alone, where it can be, and beside in-batch negatives, with every correction that goes with it."""
 ALL_TOGETHER = [
-    ([name for name in SOURCES if goes_with(correction, "in_batch", name)], correction) for correction in CORRECTIONS
+    (tuple(name for name in SOURCES if goes_with(correction, "in_batch", name)), correction)
+    for correction in CORRECTIONS
 ]
 """As many sources at once as a correction goes with."""

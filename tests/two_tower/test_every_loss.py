@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +27,8 @@ from .plain_softmax import gradient_of, gradients_of, plain_softmax
 
 Int64s = npt.NDArray[np.int64]
 RECIPES = [*CASES, *ALL_TOGETHER]
-LEARNED = [{}, {"item_bias": True}, {"learn_temperature": True}, {"item_bias": True, "learn_temperature": True}]
+LEARNED = [(), ("item_bias",), ("learn_temperature",), ("item_bias", "learn_temperature")]
+RECIPES_BY_LEARNED = [(*recipe, learned) for recipe, learned in itertools.product(RECIPES, LEARNED)]
 BATCH = np.r_[0:40, 300]
 
 
@@ -107,16 +109,11 @@ class Run:
         return self.objective.loss(self.towers, rows, np.random.default_rng(seed))
 
 
-@pytest.fixture(params=LEARNED, ids=lambda changes: " and ".join(changes) or "nothing learned")
-def learned(request) -> dict[str, bool]:
-    return request.param
-
-
-@pytest.mark.parametrize(("names", "correction"), RECIPES)
+@pytest.mark.every_pair(("names", "correction", "learned"), RECIPES_BY_LEARNED)
 def test_the_loss_is_a_finite_scalar_and_everything_learned_has_a_gradient(
-    logged_market, names: tuple[str, ...], correction: str, learned: dict[str, bool]
+    logged_market, names: tuple[str, ...], correction: str, learned: tuple[str, ...]
 ) -> None:
-    run = Run(logged_market, names, correction, **learned)
+    run = Run(logged_market, names, correction, **dict.fromkeys(learned, True))
     loss = run.loss(BATCH)
     loss.backward()
     assert math.isfinite(loss.value)
@@ -194,16 +191,19 @@ def test_the_order_of_the_pairs_in_a_batch_changes_nothing(
         assert other == pytest.approx(one, rel=1e-3, abs=1e-6)
 
 
-@pytest.mark.parametrize("products", ["float32", "bfloat16"])
-@pytest.mark.parametrize(("names", "correction"), RECIPES)
+@pytest.mark.every_pair(
+    ("names", "correction", "learned", "products"),
+    [(*case, products) for case, products in itertools.product(RECIPES_BY_LEARNED, ["float32", "bfloat16"])],
+)
 def test_tiles_give_the_gradients_of_the_plain_form(
-    logged_market, names: tuple[str, ...], correction: str, learned: dict[str, bool], products: str, monkeypatch
+    logged_market, names: tuple[str, ...], correction: str, learned: tuple[str, ...], products: str, monkeypatch
 ) -> None:
     tolerance = 1e-5 if products == "float32" else 0.03
     monkeypatch.setattr("twotower_assets.two_tower.loss.compiled_softmax.TILE", 32 * len(BATCH))  # two tiles
     gradients = []
     for plain in (False, True):
-        run = Run(logged_market, names, correction, products=products, positive_aware_share=None, **learned)
+        options = {"products": products, "positive_aware_share": None, **dict.fromkeys(learned, True)}
+        run = Run(logged_market, names, correction, **options)
         if plain:
             monkeypatch.setattr(objective_module, "sampled_softmax", plain_softmax)
         run.loss(BATCH).backward()
@@ -244,17 +244,18 @@ def assert_gradients_are_of_the_loss(run: Run, rows: Int64s = BATCH) -> None:
             assert change == pytest.approx((gradient * direction).sum().item(), rel=0.02, abs=1e-3 * largest), name
 
 
-@pytest.mark.parametrize(("names", "correction"), RECIPES)
+@pytest.mark.every_pair(("names", "correction", "learned"), RECIPES_BY_LEARNED)
 def test_gradients_are_how_the_loss_changes_with_each_parameter(
-    logged_market, names: tuple[str, ...], correction: str, learned: dict[str, bool]
+    logged_market, names: tuple[str, ...], correction: str, learned: tuple[str, ...]
 ) -> None:
-    options = {"products": "float32", "positive_aware_share": None, **learned}
+    options = {"products": "float32", "positive_aware_share": None, **dict.fromkeys(learned, True)}
     assert_gradients_are_of_the_loss(Run(logged_market, names, correction, **options))
 
 
+@pytest.mark.parametrize("learned", LEARNED, ids="+".join)
 @pytest.mark.parametrize("hidden_sizes", [[], [12], [9, 7]])
-def test_so_are_those_of_every_feature_and_of_mlps(rich_market, learned: dict[str, bool], hidden_sizes) -> None:
-    options = {"products": "float32", "hidden_sizes": hidden_sizes, **learned}
+def test_so_are_those_of_every_feature_and_of_mlps(rich_market, learned: tuple[str, ...], hidden_sizes) -> None:
+    options = {"products": "float32", "hidden_sizes": hidden_sizes, **dict.fromkeys(learned, True)}
     run = Run(rich_market, ("in_batch", "uniform"), "logq", **options)
     named = dict(run.towers.named_parameters())
     assert {"user_side.numeric.weight", "item_side.numeric.weight", "item_side.categorical.1.weight"} <= named.keys()
@@ -344,11 +345,11 @@ def reference_loss(run: Run, shared: Int64s, per_row: Int64s, queue: npt.NDArray
     return float(loss)
 
 
-@pytest.mark.parametrize(("names", "correction"), RECIPES)
+@pytest.mark.every_pair(("names", "correction", "learned"), RECIPES_BY_LEARNED)
 def test_the_loss_is_the_one_computed_candidate_by_candidate(
-    logged_market, seen: Seen, names: tuple[str, ...], correction: str, learned: dict[str, bool]
+    logged_market, seen: Seen, names: tuple[str, ...], correction: str, learned: tuple[str, ...]
 ) -> None:
-    run = Run(logged_market, names, correction, **learned)
+    run = Run(logged_market, names, correction, **dict.fromkeys(learned, True))
     queue = (
         run.objective.sampler.queue.vectors.clone().numpy()
         if run.objective.sampler.queue is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 
@@ -215,8 +216,10 @@ EDGES = {
 }
 
 
-@pytest.mark.parametrize(("names", "correction"), [*CASES, *ALL_TOGETHER])
-@pytest.mark.parametrize("edge", list(EDGES))
+@pytest.mark.every_pair(
+    ("names", "correction", "edge"),
+    [(*recipe, edge) for recipe, edge in itertools.product([*CASES, *ALL_TOGETHER], EDGES)],
+)
 def test_rows_that_a_source_has_little_for_have_a_finite_loss(
     logged_market, names: tuple[str, ...], correction: str, edge: str
 ) -> None:
