@@ -110,12 +110,12 @@ def rewrite_manifest(folder, **changes) -> None:
 def test_a_manifest_that_cannot_be_trusted_is_refused(saved) -> None:
     folder = saved[0]
     rewrite_manifest(folder, content_hash="0" * 64)
-    with pytest.raises(CheckpointError, match="content hash that its files do not have"):
+    with pytest.raises(CheckpointError, match="content hash that differs from that of its files"):
         load_checkpoint(folder)
     rewrite_manifest(folder, format_version=99)
     with pytest.raises(CheckpointError, match="format version 99"):
         load_checkpoint(folder)
-    for text, problem in (("[]", "no JSON object"), ("{", "is no JSON")):
+    for text, problem in (("[]", "not hold a JSON object"), ("{", "is not valid JSON")):
         (folder / "checkpoint.json").write_text(text)
         with pytest.raises(CheckpointError, match=problem):
             load_checkpoint(folder)

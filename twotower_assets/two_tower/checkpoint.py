@@ -1,13 +1,13 @@
-"""A trained model as a folder, and the folder as a model again.
+"""Saving a trained model to a folder, and loading it.
 
-Here: the files, the content hash over those that determine the model, and the refusal of damaged ones. Not
-here: naming, renaming and keeping of folders; the artifact store does that.
+Here: the files, the content hash over those that determine the model, and the verification of both. Not here: names and
+retention of folders; the artifact store decides these.
 
     weights.safetensors     the towers
     encoder.json            configuration, vocabularies of categorical features, scales of numeric ones
     users.parquet           user_id, in the order of the embedding rows from 1
     items.parquet           item_id and its training clicks, in the order of the embedding rows from 1
-    training.json           a report per epoch and whatever the caller adds; not part of the hash
+    training.json           a report per epoch and the caller's additions; not part of the hash
     checkpoint.json         format version, SHA-256 of each file above, and the content hash
 """
 
@@ -44,7 +44,7 @@ MANIFEST = "checkpoint.json"
 
 
 class CheckpointError(RuntimeError):
-    """The folder is no intact checkpoint; the message names the file and says what to do."""
+    """The folder is not an intact checkpoint; the message names the file and says what to do."""
 
     def __init__(self, path: Path, problem: str) -> None:
         super().__init__(
@@ -55,7 +55,7 @@ class CheckpointError(RuntimeError):
 
 @dataclass(frozen=True)
 class Checkpoint(Embedder):
-    """A loaded model: `embed_items` and `embed_users` as in Embedder, and what serving needs beside them."""
+    """A loaded model: an `Embedder`, and what serving needs in addition."""
 
     config: TrainingConfig
     clicks: npt.NDArray[np.int64]
@@ -65,7 +65,7 @@ class Checkpoint(Embedder):
 
     @classmethod
     def from_result(cls, result: TrainingResult, training_set: TrainingSet, config: TrainingConfig) -> Checkpoint:
-        """A model as it comes out of training, not yet saved: without a content hash."""
+        """A model that is not saved yet, and has no content hash."""
         items = training_set.encoder.items.ids.size
         return cls(
             towers=result.towers,
@@ -93,7 +93,7 @@ class Checkpoint(Embedder):
         return int(self.clicks.sum())
 
     def item_counts(self, item_ids: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.int64]:
-        """Training clicks of each item, int64 [n]; 0 for items that were not trained on."""
+        """Training clicks of each item, int64 [n]; 0 for items without training pairs."""
         return self.clicks[self.encoder.items.ids.encode(item_ids)]
 
     def log_q(self, item_ids: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.float32]:
@@ -113,11 +113,11 @@ def save_checkpoint(
     reports: Sequence[EpochReport] = (),
     extra: dict[str, Any] | None = None,
 ) -> str:
-    """Write the files listed above into `folder`, made if need be.
+    """Write the files listed above into `folder`, which is created if missing.
 
     Returns:
-        The content hash: SHA-256 over weights, configuration, vocabularies and counts. Reports and `extra`
-        (run ids, times) are kept beside the model, but do not enter it.
+        The content hash: SHA-256 over weights, configuration, vocabularies and counts. Reports and `extra` (run ids,
+        times) are stored but not hashed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     encoder = training_set.encoder
@@ -149,8 +149,8 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     """The model saved in `folder`.
 
     Raises:
-        CheckpointError: a file is missing, has other bytes than were written, is of another format version,
-            or does not fit the others.
+        CheckpointError: A file is missing, has other bytes than were written, is of another format version, or does
+            not fit the others.
     """
     content_hash = _verified(folder)
     description = _read_json(folder / "encoder.json")
@@ -189,12 +189,12 @@ def _load_towers(path: Path, encoder: Encoder, config: TrainingConfig) -> Towers
 
 
 def _verified(folder: Path) -> str:
-    """The content hash, once every file has the bytes that the manifest names."""
+    """The content hash, after checking that every file has the digest in the manifest."""
     manifest = _read_json(folder / MANIFEST)
     if manifest.get("format_version") != FORMAT_VERSION:
         raise CheckpointError(
             folder / MANIFEST,
-            f"is of format version {manifest.get('format_version')}, but this code reads {FORMAT_VERSION}",
+            f"is of format version {manifest.get('format_version')}, but this code reads version {FORMAT_VERSION}",
         )
     digests = manifest.get("sha256", {})
     for name in FILES:
@@ -204,7 +204,7 @@ def _verified(folder: Path) -> str:
             raise CheckpointError(folder / name, "has other bytes than were written")
     content_hash = _content_hash(digests)
     if content_hash != manifest.get("content_hash"):
-        raise CheckpointError(folder / MANIFEST, "names a content hash that its files do not have")
+        raise CheckpointError(folder / MANIFEST, "names a content hash that differs from that of its files")
     return content_hash
 
 
@@ -228,7 +228,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise CheckpointError(path, "is missing") from error
     except ValueError as error:
-        raise CheckpointError(path, f"is no JSON ({error})") from error
+        raise CheckpointError(path, f"is not valid JSON ({error})") from error
     if not isinstance(value, dict):
-        raise CheckpointError(path, "holds no JSON object")
+        raise CheckpointError(path, "does not hold a JSON object")
     return value
