@@ -11,7 +11,7 @@ from twotower_assets.two_tower.training.prefetch import prefetched
 
 @pytest.fixture(autouse=True)
 def a_processor_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prefetch, "processors", lambda: torch.get_num_threads() + 1)
+    monkeypatch.setattr(prefetch, "available_processors", lambda: torch.get_num_threads() + 1)
 
 
 def test_values_come_in_order_from_another_thread_one_ahead() -> None:
@@ -48,7 +48,7 @@ def test_leaving_early_ends_the_thread() -> None:
 
 
 def test_where_no_processor_is_free_values_are_made_when_they_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prefetch, "processors", torch.get_num_threads)
+    monkeypatch.setattr(prefetch, "available_processors", torch.get_num_threads)
     made: list[int] = []
 
     def values():

@@ -115,15 +115,15 @@ def test_a_resumed_run_ends_bit_for_bit_as_an_uninterrupted_one(rich_market, tmp
             on_epoch=interrupt_after(interrupted_after),
             resume_dir=tmp_path,
         )
-    told: list[int] = []
+    reported: list[int] = []
     resumed = train(
         data,
         config,
         validate=rising(*metrics[interrupted_after:]),
-        on_epoch=lambda report: told.append(report.epoch),
+        on_epoch=lambda report: reported.append(report.epoch),
         resume_dir=tmp_path,
     )
-    assert told == list(range(interrupted_after + 1, 5))
+    assert reported == list(range(interrupted_after + 1, 5))
     assert same_weights(whole, resumed)
     assert resumed.best_epoch == whole.best_epoch == 2
     assert [report.loss for report in resumed.reports] == [report.loss for report in whole.reports]
@@ -280,8 +280,8 @@ def test_training_does_not_wait_for_the_import_of_torchs_compiler() -> None:
         "import sys; from twotower_assets.two_tower.training.loop import _reproducible, torch\n"
         "with _reproducible(1): print(torch.are_deterministic_algorithms_enabled(), 'torch._dynamo' in sys.modules)"
     )
-    told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
-    assert told.split() == ["True", "False"]
+    printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert printed.split() == ["True", "False"]
 
 
 def test_a_loss_that_is_not_finite_stops_training_and_says_what_to_change(market, monkeypatch) -> None:

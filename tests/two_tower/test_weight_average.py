@@ -21,19 +21,19 @@ def test_the_average_is_the_one_computed_step_by_step(rich_market, epochs: int) 
         batches = spread_batches(data.user, data.item, 64, generator)
         for rows in batches:
             trainer.step(trainer.objective.sampler.draw(rows, generator))
-            seen.append({name: one.detach().clone() for name, one in trainer.towers.named_parameters()})
+            seen.append({name: tensor.detach().clone() for name, tensor in trainer.towers.named_parameters()})
         trainer.end_epoch()
     steps_per_epoch = -(-len(data) // market.config.batch_size)
     age = np.arange(len(seen))[::-1]
     weights = 0.5 ** (age / steps_per_epoch / HALF_LIFE)
     weights /= weights.sum()
-    for name, average in trainer.served.named_parameters():
+    for name, average in trainer.evaluation_towers.named_parameters():
         expected = sum(weight * one[name].double() for weight, one in zip(weights, seen, strict=True))
         assert (average.detach() - expected).abs().max() < 1e-5, name
         assert name.startswith("log_") or not torch.equal(average.detach(), seen[-1][name]), name
 
 
-def test_without_an_average_the_last_weights_are_served(market) -> None:
+def test_without_an_average_the_last_weights_are_evaluated(market) -> None:
     market = market.configured(average_half_life=None)
     trainer = Trainer(market.training_set(), market.config)
-    assert trainer.served is trainer.towers
+    assert trainer.evaluation_towers is trainer.towers

@@ -1,6 +1,6 @@
-"""What a training run tells about each epoch.
+"""What a training run reports after each epoch.
 
-Here: the record and its plain form for tables and JSON. Not here: how it is measured or shown.
+Here: the record, and its JSON form. Not here: how it is measured (`loop.py`) or shown.
 """
 
 from __future__ import annotations
@@ -11,13 +11,20 @@ from typing import Any
 
 @dataclass(frozen=True)
 class EpochReport:
-    """One epoch, counted from 1.
+    """The report of one epoch. Its fields are part of the checkpoint format.
 
-    `loss` is the mean over the epoch's batches, `validation_metric` None without validation, `is_best`
-    whether this epoch's weights were the best so far, `repeat_share` the share of pairs whose user was
-    already in the batch, `seconds` of training without validation, `validation_seconds` beside it, and
-    `seconds_left` an estimate up to the configured number of epochs. `negatives_per_positive` is how many negatives a
-    pair has left on average, `masked_per_positive` how many each mask took out.
+    Attributes:
+        epoch: From 1.
+        loss: Mean over the batches.
+        validation_metric: None without validation.
+        is_best: Whether this is the best epoch so far.
+        repeat_share: Share of pairs whose user already had a pair in the same batch.
+        pairs_per_second: Training pairs per second of training.
+        seconds: Time of training, without validation.
+        validation_seconds: Time of validation.
+        seconds_left: Estimated time until the configured number of epochs.
+        negatives_per_positive: Mean number of negatives per pair after masking.
+        masked_per_positive: Mean number of candidates per pair that each mask removed.
     """
 
     epoch: int

@@ -1,7 +1,7 @@
 """The training loop: epochs, early stopping, resuming, progress.
 
-Here: what happens in which order. Not here: a step (`trainer.py`), the order of batches, the files of the resume state,
-and where a finished model is kept.
+Here: the order of events. Not here: a step (`trainer.py`), the order of batches (`sampling/batches.py`), the files of
+the resume state (`resume.py`), and where a finished model is kept.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from twotower_assets.two_tower.training.resume import Progress, load_state, run_
 from twotower_assets.two_tower.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
-deterministic: Any = torch.utils.deterministic  # its stub lacks what it has
+deterministic: Any = torch.utils.deterministic  # its type stub is incomplete
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """Towers with the weights of `best_epoch` (the last without validation), and a report per epoch."""
+    """Towers with the weights of `best_epoch` (without validation the last), and a report per epoch."""
 
     towers: Towers
     reports: list[EpochReport]
@@ -55,27 +55,27 @@ def train(
     validation: str = "",
     mined: ItemSets | None = None,
 ) -> TrainingResult:
-    """Train towers on the pairs; bit for bit the same weights on the same machine and threads.
+    """Train towers on the pairs; bit-identical weights on the same machine with the same number of threads.
 
     Args:
         training_set: From `build_training_set` with the same configuration.
-        config: Hyper-parameters.
-        validate: Metric of the towers after each epoch, higher is better; training stops after
-            `config.patience` epochs without a better one. Without it, exactly `config.epochs` are trained.
+        config: Hyperparameters.
+        validate: Metric of the towers after each epoch, higher is better; training stops after `config.patience`
+            epochs without a better one. Without it, all `config.epochs` are trained.
             `Embedder(towers, training_set.encoder)` embeds tables with them.
-        on_epoch: Told each epoch's report as it ends, after the resume state was written.
-        resume_dir: Where the state after each epoch is kept, and continued from if it is of this very run; it
-            stays there at the end, for the caller to discard once the result is saved.
-        progress: Show a bar on standard error.
-        threads: Of torch; None leaves it as it is. Trainings side by side that ask for more than there are cores
-            take each other's time many times over.
-        validation: Says what `validate` measures; a resume state that was judged by something else is not used.
-        mined: One set per user number, which mined negatives are drawn from (`mining.py`).
+        on_epoch: Called with each epoch's report, after the resume state is written.
+        resume_dir: Folder of the state after each epoch. A state of the same run is continued. The state stays there
+            at the end; the caller discards it once the result is saved.
+        progress: Show a progress bar on standard error.
+        threads: Threads of torch; None leaves them unchanged. Concurrent trainings with more threads than cores slow
+            each other down many times over.
+        validation: Names what `validate` measures; a resume state with another validation is not used.
+        mined: The sets that mined negatives are drawn from, one per user index.
 
     Raises:
         TrainingDataError: `mined` is missing where the configuration needs it.
-        FloatingPointError: the loss is no longer finite. Whatever else is raised inside passes through at
-            once; nothing but the resume state is left behind.
+        FloatingPointError: The loss is no longer finite. This and any other exception leaves nothing behind but the
+            resume state.
     """
     trainer = Trainer(training_set, config, mined)
     done = Progress([], 0, None, {})
@@ -85,14 +85,18 @@ def train(
         logger.info("Continuing after epoch %d of %d.", len(done.reports), config.epochs)
     with _reproducible(threads):
         while not _finished(done, config):
-            report = _one_epoch(trainer, done, validate, progress)
+            report = _run_epoch(trainer, done, validate, progress)
             done.reports.append(report)
             if report.is_best:
                 done.best_epoch, done.best_metric = report.epoch, report.validation_metric
-                done.best_weights = {name: tensor.clone() for name, tensor in trainer.served.state_dict().items()}
+                done.best_weights = {
+                    name: tensor.clone() for name, tensor in trainer.evaluation_towers.state_dict().items()
+                }
             if resume_dir is not None:
                 save_state(resume_dir, fingerprint, trainer, done)
-            _tell(report, config, on_epoch)
+            _log(report, config)
+            if on_epoch is not None:
+                on_epoch(report)
     trainer.towers.load_state_dict(done.best_weights)
     return TrainingResult(trainer.towers.eval(), done.reports, done.best_epoch)
 
@@ -105,7 +109,7 @@ def _finished(done: Progress, config: TrainingConfig) -> bool:
     return epochs >= config.epochs
 
 
-def _one_epoch(
+def _run_epoch(
     trainer: Trainer, done: Progress, validate: Callable[[Towers], float] | None, progress: bool
 ) -> EpochReport:
     objective = trainer.objective
@@ -119,12 +123,12 @@ def _one_epoch(
         batches = shuffled_batches(len(data), config.batch_size, generator)
     losses = []
     trainer.towers.train()
-    shown = tqdm(batches, desc=f"epoch {epoch}", unit="batch", leave=False, disable=not progress)
-    for drawn in prefetched(objective.sampler.draw(batch, generator) for batch in shown):
-        losses.append(trainer.step(drawn))
+    progress_bar = tqdm(batches, desc=f"epoch {epoch}", unit="batch", leave=False, disable=not progress)
+    for sampled in prefetched(objective.sampler.draw(batch, generator) for batch in progress_bar):
+        losses.append(trainer.step(sampled))
     trainer.end_epoch()
     seconds = time.perf_counter() - started
-    metric = None if validate is None else _validated(trainer.served, validate)
+    metric = None if validate is None else _validate(trainer.evaluation_towers, validate)
     validation_seconds = time.perf_counter() - started - seconds
     spent = sum(report.seconds + report.validation_seconds for report in done.reports)
     counts = objective.pop_counts()
@@ -143,16 +147,16 @@ def _one_epoch(
     )
 
 
-def _validated(towers: Towers, validate: Callable[[Towers], float]) -> float:
+def _validate(towers: Towers, validate: Callable[[Towers], float]) -> float:
     towers.eval()
     with torch.no_grad():
         metric = float(validate(towers))
     if math.isnan(metric):
-        raise ValueError("The validation metric is NaN. Is there any user with clicks in the validation part?")
+        raise ValueError("The validation metric is NaN. Does any user have clicks in the validation split?")
     return metric
 
 
-def _tell(report: EpochReport, config: TrainingConfig, on_epoch: Callable[[EpochReport], None] | None) -> None:
+def _log(report: EpochReport, config: TrainingConfig) -> None:
     metric = "" if report.validation_metric is None else f", validation {report.validation_metric:.4f}"
     logger.info(
         "Epoch %d of %d: loss %.4f%s, %.0f pairs/s, at most %.0f s left.",
@@ -163,23 +167,23 @@ def _tell(report: EpochReport, config: TrainingConfig, on_epoch: Callable[[Epoch
         report.pairs_per_second,
         report.seconds_left,
     )
-    if on_epoch is not None:
-        on_epoch(report)
 
 
 @contextmanager
 def _reproducible(threads: int | None) -> Iterator[None]:
-    """Deterministic algorithms on a fixed number of threads; as before afterwards."""
+    """Deterministic algorithms on a fixed number of threads; restored afterwards."""
     before = torch.get_deterministic_debug_mode()
     threads_before = torch.get_num_threads()
-    filled_before = deterministic.fill_uninitialized_memory
-    torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms imports torch's compiler, for seconds
-    deterministic.fill_uninitialized_memory = False  # it costs a pass over every new tensor
+    fill_before = deterministic.fill_uninitialized_memory
+    torch.set_deterministic_debug_mode(
+        "error"
+    )  # use_deterministic_algorithms would import torch's compiler, which takes seconds
+    deterministic.fill_uninitialized_memory = False  # filling costs a pass over every new tensor
     torch.set_num_threads(threads or threads_before)
     try:
         with kernel_threads(torch.get_num_threads()):
             yield
     finally:
         torch.set_num_threads(threads_before)
-        deterministic.fill_uninitialized_memory = filled_before
+        deterministic.fill_uninitialized_memory = fill_before
         torch.set_deterministic_debug_mode(before)

@@ -1,8 +1,8 @@
 """The state of an interrupted training run on disk.
 
-Here: writing it after each epoch, and reading it back only when it belongs to the same configuration and
-data. Not here: the loop itself, and finished checkpoints. All randomness of an epoch follows from (seed,
-epoch), so the number of finished epochs is the whole state of the random numbers.
+Here: writing it after each epoch, and reading it back only if it belongs to the same configuration and data. Not here:
+the loop (`loop.py`), and finished models (`checkpoint.py`). All randomness of an epoch is derived from (seed, epoch),
+so the number of finished epochs is the whole state of the random generators.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FILE_NAME = "training_state.safetensors"
 
 @dataclass
 class Progress:
-    """What has been done so far; `best_weights` is a copy of the towers' state after `best_epoch`."""
+    """The progress of a run; `best_weights` is a copy of the towers' state after `best_epoch`."""
 
     reports: list[EpochReport]
     best_epoch: int
@@ -41,7 +41,7 @@ class Progress:
 def run_fingerprint(
     training_set: TrainingSet, config: TrainingConfig, mined: ItemSets | None, *, validation: str
 ) -> dict[str, Any]:
-    """What a state must have been written for to be continued."""
+    """What must be equal for a saved state to be continued."""
     return {
         "format_version": FORMAT_VERSION,
         "config": config.model_dump(mode="json"),
@@ -57,7 +57,7 @@ def save_state(
     trainer: Trainer,
     progress: Progress,
 ) -> None:
-    """Replace the state in `folder` at once: weights, their average, best weights, optimizer, objective, reports."""
+    """Replace the state in `folder` atomically: weights, average, best weights, optimizer, objective, reports."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {f"weights/{name}": tensor for name, tensor in trainer.towers.state_dict().items()}
     tensors |= {f"best/{name}": tensor for name, tensor in progress.best_weights.items()}
@@ -75,10 +75,10 @@ def save_state(
 
 
 def load_state(folder: Path, fingerprint: dict[str, Any], trainer: Trainer) -> Progress | None:
-    """Continue from `folder`: fill the trainer's towers, optimizer, objective and average, give the progress.
+    """Load the state in `folder` into the trainer, and return the progress of the run.
 
-    None, with a logged warning and nothing filled, where the state is damaged or belongs to another run; None
-    without one where there is no state.
+    None if there is no state. None and a logged warning, with the trainer unchanged, if the state is damaged or belongs
+    to another run.
     """
     path = folder / FILE_NAME
     try:
@@ -88,26 +88,26 @@ def load_state(folder: Path, fingerprint: dict[str, Any], trainer: Trainer) -> P
     except BrokenFileError as error:
         logger.warning("Training starts afresh: the resume state in %s is damaged: %s.", folder, error)
         return None
-    found = description.get("fingerprint", {})
-    if different := [key for key in fingerprint if found.get(key) != fingerprint[key]]:
+    saved = description.get("fingerprint", {})
+    if different := [key for key in fingerprint if saved.get(key) != fingerprint[key]]:
         logger.warning(
             "Training starts afresh: the resume state in %s was written for another %s.",
             folder,
             " and another ".join(different),
         )
         return None
-    trainer.towers.load_state_dict(_under("weights/", tensors))
-    trainer.optimizer.load_state_dict(_under("optimizer/", tensors))
-    trainer.objective.load_state_dict(_under("objective/", tensors))
+    trainer.towers.load_state_dict(_without_prefix("weights/", tensors))
+    trainer.optimizer.load_state_dict(_without_prefix("optimizer/", tensors))
+    trainer.objective.load_state_dict(_without_prefix("objective/", tensors))
     if trainer.average is not None:
-        trainer.average.load_state_dict(_under("average/", tensors))
+        trainer.average.load_state_dict(_without_prefix("average/", tensors))
     return Progress(
         reports=[EpochReport(**report) for report in description["reports"]],
         best_epoch=description["best_epoch"],
         best_metric=description["best_metric"],
-        best_weights=_under("best/", tensors),
+        best_weights=_without_prefix("best/", tensors),
     )
 
 
-def _under(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
+def _without_prefix(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
     return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}

@@ -1,7 +1,7 @@
-"""Named tensors and a JSON description in one file, written whole or not at all, and read only if intact.
+"""Named tensors and a JSON description in one file, written atomically and verified when read.
 
-Here: the safetensors file with its digest. Not here: what the tensors are (`resume.py`, `checkpoint.py`). No
-pickle is ever written or read.
+Here: the safetensors file with its digest. Not here: what the tensors are (`resume.py`, `checkpoint.py`). Nothing is
+ever pickled.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from torch import Tensor
 
 
 class BrokenFileError(ValueError):
-    """The file cannot be read as what was written; the message says why."""
+    """The file is not what was written; the message says why."""
 
 
 def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over names, types, shapes and values, whatever the order of the mapping."""
+    """SHA-256 over names, types, shapes and values, independent of the order of the mapping."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
@@ -33,11 +33,11 @@ def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> None:
-    """Write to a temporary name beside `path`, flush to the disk, and rename. Raises OSError where the disk refuses."""
-    contiguous = {name: _of_its_own(tensor.detach().cpu().contiguous()) for name, tensor in tensors.items()}
+    """Write to a temporary file beside `path`, flush to the disk, and rename. Raises OSError if that fails."""
+    contiguous = {name: _unshared(tensor.detach().cpu().contiguous()) for name, tensor in tensors.items()}
     text = json.dumps(description)
     digest = hashlib.sha256((tensors_digest(contiguous) + text).encode()).hexdigest()
-    # One key only: safetensors writes several in no fixed order, and equal contents must give equal bytes.
+    # A single key: safetensors writes several keys in no fixed order, and equal contents must give equal bytes.
     metadata = {"contents": f"{digest} {text}"}
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -51,13 +51,13 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], description: Mappin
         temporary.unlink(missing_ok=True)
 
 
-def _of_its_own(tensor: Tensor) -> Tensor:
-    """The tensor, or a copy where it is a part of another: safetensors refuses tensors that share memory."""
+def _unshared(tensor: Tensor) -> Tensor:
+    """The tensor, or a copy if it is a view of a larger one: safetensors rejects tensors that share memory."""
     return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and description. Raises FileNotFoundError, or BrokenFileError if a byte is not as written."""
+    """Tensors and description. Raises FileNotFoundError, or BrokenFileError if any byte differs."""
     if not path.is_file():
         raise FileNotFoundError(path)
     try:
@@ -65,7 +65,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
-        raise BrokenFileError(f"{path.name} is no intact safetensors file ({error})") from error
+        raise BrokenFileError(f"{path.name} is not an intact safetensors file ({error})") from error
     written, _, text = metadata.get("contents", "").partition(" ")
     digest = hashlib.sha256((tensors_digest(tensors) + text).encode()).hexdigest()
     if digest != written:

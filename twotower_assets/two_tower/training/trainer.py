@@ -1,7 +1,7 @@
-"""Everything that a step of training changes, and the step.
+"""The training step, and everything that it changes.
 
-Here: towers, optimiser, objective and moving average of one run, together. Not here: epochs and when to stop
-(`training.py`), and the files of the state (`resume.py`).
+Here: towers, optimiser, objective and weight average of one run, together. Not here: epochs and early stopping
+(`loop.py`), and the files of the state (`resume.py`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from twotower_assets.two_tower.towers.compiled_towers import Towers, build_tower
 
 
 class Trainer:
-    """One training run; `step` goes on with the batches that `objective.sampler.draw` gives."""
+    """One training run; `step` takes the batches that `objective.sampler.draw` returns."""
 
     def __init__(self, data: TrainingSet, config: TrainingConfig, mined: ItemSets | None = None) -> None:
         """Raises `TrainingDataError` where `mined` is missing and the configuration needs it."""
@@ -42,13 +42,13 @@ class Trainer:
             self.average = WeightAverage(self.towers, self.optimizer.flat_dense, config.average_half_life, steps)
 
     @property
-    def served(self) -> Towers:
-        """The towers to validate and to keep, as of the end of an epoch: the averaged ones, where there are any."""
+    def evaluation_towers(self) -> Towers:
+        """The towers to validate and keep at the end of an epoch: the averaged ones if there is an average."""
         return self.towers if self.average is None else self.average.towers
 
-    def step(self, drawn: SampledBatch) -> float:
-        """Update everything by one batch; gives the loss before. Raises `FloatingPointError` where it is not finite."""
-        loss = self.objective.sampled_loss(self.towers, drawn)
+    def step(self, sampled: SampledBatch) -> float:
+        """Train on one batch; returns the loss before the update. Raises `FloatingPointError` if it is not finite."""
+        loss = self.objective.sampled_loss(self.towers, sampled)
         if not math.isfinite(loss.value):
             raise FloatingPointError(
                 f"The training loss became {loss.value}. Lower learning_rate or raise temperature in the recipe."
@@ -61,6 +61,6 @@ class Trainer:
         return loss.value
 
     def end_epoch(self) -> None:
-        """Bring what waits for the end of an epoch up to date."""
+        """Bring the weight average up to date."""
         if self.average is not None:
             self.average.catch_up()
