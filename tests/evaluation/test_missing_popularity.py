@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 
+from twotower_assets.core.ragged import Ragged
 from twotower_assets.evaluation.missing_popularity import missing_popularity, slope_on_log_q
-from twotower_assets.evaluation.ranking import Ragged
 
 N_USERS, N_ITEMS = 500, 80
 

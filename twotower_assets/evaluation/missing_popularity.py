@@ -13,8 +13,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from twotower_assets.core.ragged import Ragged
 from twotower_assets.evaluation.bootstrap import resampled_users
-from twotower_assets.evaluation.ranking import Ragged, without_items
+from twotower_assets.evaluation.ranking import without_items
 from twotower_assets.evaluation.scores import FloatArray, IntArray, ScoreBlock, score_blocks
 
 MAX_USERS: Final = 5_000

@@ -11,14 +11,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from twotower_assets.experiments.evaluate_model import (
-    POPULARITY_WEIGHTS,
-    WIDE_K,
-    K,
-    diagnostic_rows,
-    judge_checkpoint,
-    left_and_masked,
-)
+from twotower_assets.core.buckets import ALL, BEYOND_HEAD
+from twotower_assets.core.metric_rows import KS, WIDE_K, K
+from twotower_assets.core.popularity import REPORTED_WEIGHTS
+from twotower_assets.experiments.evaluate_model import diagnostic_rows, judge_checkpoint, left_and_masked
 from twotower_assets.experiments.hold_out import HoldOut, HoldOutRule
 from twotower_assets.experiments.train_recipe import Trained
 from twotower_assets.lake.staging import as_frame
@@ -30,7 +26,7 @@ if TYPE_CHECKING:
 Place = tuple[str, int, str]
 """Metric, k and bucket."""
 
-RECALL, BEYOND_HEAD = ("recall", K, "all"), ("recall", K, "beyond_head")
+RECALL, RECALL_BEYOND_HEAD = ("recall", K, ALL), ("recall", K, BEYOND_HEAD)
 
 
 @dataclass(frozen=True)
@@ -62,18 +58,18 @@ def judge(
     from twotower_assets.evaluation.summary import catalogue_values, user_values
 
     judged = judge_checkpoint(trained.checkpoint, hold_out, popularity_from, trained_on, known)
-    view, ks = judged.view, (K, WIDE_K)
+    view = judged.view
     metrics: list[dict[str, Any]] = []
     of_users: dict[Place, np.ndarray] = {}
-    for gamma in sorted({*POPULARITY_WEIGHTS, served_weight}):
+    for gamma in sorted({*REPORTED_WEIGHTS, served_weight}):
         lists = top_k(judged.served(gamma), len(view), view.seen, WIDE_K)
-        for metric, k, bucket, values in user_values(lists, view.relevant, view.seen, judged.counts, ks):
+        for metric, k, bucket, values in user_values(lists, view.relevant, view.seen, judged.counts, KS):
             there = ~np.isnan(values)
             mean = float(values[there].mean()) if there.any() else None
             metrics.append(_metric(gamma, (metric, k, bucket), mean, int(there.sum())))
             if gamma == served_weight:
                 of_users[metric, k, bucket] = values
-        for metric, k, bucket, value in catalogue_values(lists, view.seen, judged.counts, ks):
+        for metric, k, bucket, value in catalogue_values(lists, view.seen, judged.counts, KS):
             metrics.append(_metric(gamma, (metric, k, bucket), value if np.isfinite(value) else None, len(view)))
     diagnostics = diagnostic_rows(judged, served_weight)
     return Judgement(_run(trained), metrics, diagnostics, view.user_ids.to_pylist(), of_users)
@@ -199,7 +195,7 @@ class Measured:
             "recall_at_20": _mean(means[RECALL]),
             "ndcg_at_20": _mean(means["ndcg", K, "all"]),
             "recall_at_100": _mean(means["recall", WIDE_K, "all"]),
-            "beyond_head_at_20": _mean(means[BEYOND_HEAD]),
+            "beyond_head_at_20": _mean(means[RECALL_BEYOND_HEAD]),
             **({"delta": sum(deltas) / len(deltas)} if deltas else {}),
             "seconds": sum(one.run["seconds"] for one in self.judgements) / len(self.judgements),
             "seeds": len(self.judgements),

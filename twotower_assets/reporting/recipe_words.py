@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import polars as pl
 
+from twotower_assets.core.metric_rows import WIDE_K, K
 from twotower_assets.reporting import frames, words
 from twotower_assets.reporting.theme import printable, weight_text
 
-K, WIDE_K = 20, 100
 """Depths of the headline metrics, and of what retrieval hands over to ranking."""
 
 

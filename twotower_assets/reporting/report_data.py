@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from twotower_assets.core.metric_rows import MODELS, WIDE_K, K
 from twotower_assets.reporting import frames
 
 PREDECESSOR = "predecessor"
@@ -142,8 +143,8 @@ class ReportData:
     window: tuple[dt.date, dt.date] | None = None
     lineage: Sequence[tuple[str, str | None, int | None, str]] = ()
     counts: Mapping[str, float | None] = field(default_factory=dict)
-    k: int = 20
-    wide_k: int = 100
+    k: int = K
+    wide_k: int = WIDE_K
     interval_level: float = 0.95
     recipe: str = ""
     trained_popularity_weight: float = 1.0
@@ -195,6 +196,5 @@ class ReportData:
     @property
     def models(self) -> list[str]:
         """The models in `metrics`: the two-tower model first, then baselines, then others."""
-        known = ["two_tower", "most_popular", "ease"]
         found = self.metrics["model"].drop_nulls().unique(maintain_order=True).to_list()
-        return [model for model in known if model in found] + [model for model in found if model not in known]
+        return [model for model in MODELS if model in found] + [model for model in found if model not in MODELS]

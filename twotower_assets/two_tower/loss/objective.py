@@ -17,6 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from twotower_assets.core.popularity import log_q
 from twotower_assets.recipes.config import TrainingConfig
 from twotower_assets.two_tower.data.item_sets import ItemSets
 from twotower_assets.two_tower.data.training_set import TrainingSet
@@ -29,7 +30,7 @@ from twotower_assets.two_tower.sampling.masks import (
     leave_out_own,
     log_unmasked_share,
 )
-from twotower_assets.two_tower.sampling.negative_sampler import UNSEEN_PAIRS, Drawn, Sources
+from twotower_assets.two_tower.sampling.negative_sampler import Drawn, Sources
 from twotower_assets.two_tower.sampling.negatives import Batch, Candidates
 from twotower_assets.two_tower.sampling.proposals import build_proposal
 from twotower_assets.two_tower.towers.compiled_towers import Towers
@@ -252,8 +253,8 @@ def starting_bias(data: TrainingSet, config: TrainingConfig) -> Tensor:
     from log q for as long as a training takes. The mean over the pairs is taken out, which changes no ranking.
     """
     own = data.encoder.items.own_rows + 1
-    log_q = np.log(np.maximum(data.item_counts[:own], UNSEEN_PAIRS) / len(data))
-    start = config.trained_popularity_weight * (log_q - (data.q[:own] * log_q).sum())
+    popularity = log_q(data.item_counts)[:own]
+    start = config.trained_popularity_weight * (popularity - (data.q[:own] * popularity).sum())
     return torch.from_numpy(start.astype(np.float32))
 
 
