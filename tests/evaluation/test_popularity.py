@@ -74,7 +74,7 @@ def test_calibration_is_the_jensen_shannon_divergence_in_bits():
 
 def test_exposure_by_bucket_sets_exposure_against_clicks():
     rows = p.exposure_by_bucket(LISTS, COUNTS, 3)
-    assert [(row.bucket, row.items) for row in rows] == [("head", 1), ("mid", 1), ("tail", 2), ("cold", 1)]
+    assert [row.bucket for row in rows] == ["head", "mid", "tail", "cold"]
     np.testing.assert_allclose([row.item_share for row in rows], [0.2, 0.2, 0.4, 0.2])
     np.testing.assert_allclose([row.click_share for row in rows], [0.5, 0.3, 0.2, 0])
     np.testing.assert_allclose([row.exposure_share for row in rows], [0.4, 0.2, 0.2, 0.2])

@@ -43,6 +43,21 @@ def log_q(counts: NDArray[Any], floor: float = UNSEEN_CLICKS) -> NDArray[np.floa
     return logarithms
 
 
+def check_popularity_weight(popularity_weight: Any) -> None:
+    """Refuse what is no γ, a number from 0 to 1 or an array of them: raises `ValueError`.
+
+    γ − γ₀, the mistake that is easiest to make, lies below 0 for most models trained to γ₀ = 1.
+    """
+    import numpy as np
+
+    weights = np.asarray(popularity_weight)
+    if weights.dtype.kind not in "fiu" or not ((weights >= 0) & (weights <= 1)).all():
+        raise ValueError(
+            f"popularity_weight is γ, from 0 (affinity alone) to 1 (click probability), got {popularity_weight!r}. "
+            "Pass γ itself: γ₀ of the model is subtracted for you"
+        )
+
+
 def log_q_weight(popularity_weight: Any, trained_popularity_weight: float) -> NDArray[np.float64]:
     """γ − γ₀: how many times log q is added to a trained score, so that the served one holds γ.
 
@@ -54,16 +69,11 @@ def log_q_weight(popularity_weight: Any, trained_popularity_weight: float) -> ND
         float64, of the shape of γ.
 
     Raises:
-        ValueError: γ is not a number from 0 to 1 (γ − γ₀ often is not), or γ₀ is not finite.
+        ValueError: γ is not a number from 0 to 1, or γ₀ is not finite.
     """
     import numpy as np
 
-    weights = np.asarray(popularity_weight)
-    if weights.dtype.kind not in "fiu" or not ((weights >= 0) & (weights <= 1)).all():
-        raise ValueError(
-            f"popularity_weight is γ, from 0 (affinity alone) to 1 (click probability), got {popularity_weight!r}. "
-            "Pass γ itself: γ₀ of the model is subtracted for you"
-        )
+    check_popularity_weight(popularity_weight)
     if not np.isfinite(trained_popularity_weight):
         raise ValueError(f"trained_popularity_weight (γ₀) must be finite, got {trained_popularity_weight}")
-    return np.asarray(weights, dtype=np.float64) - trained_popularity_weight
+    return np.asarray(popularity_weight, dtype=np.float64) - trained_popularity_weight

@@ -161,14 +161,12 @@ class BucketExposure:
 
     Attributes:
         bucket: head, mid, tail or cold.
-        items: items in it.
         item_share: of the catalogue.
         click_share: of training clicks.
         exposure_share: of places in the lists; NaN where all lists are empty.
     """
 
     bucket: str
-    items: int
     item_share: float
     click_share: float
     exposure_share: float
@@ -190,7 +188,6 @@ def exposure_by_bucket(lists: IntArray, train_counts: NDArray[Any], k: int) -> l
     return [
         BucketExposure(
             bucket=name,
-            items=round(float(items[b]) * n_items),
             item_share=float(items[b]),
             click_share=float(clicks[b]),
             exposure_share=float(shown[b]),

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from twotower_assets.core.buckets import ALL, BEYOND_HEAD, BUCKETS, HEAD, popularity_buckets
 from twotower_assets.core.metric_rows import KS, MetricRow
-from twotower_assets.core.popularity import log_q
+from twotower_assets.core.popularity import check_popularity_weight, log_q
 from twotower_assets.core.ragged import Ragged
 from twotower_assets.evaluation.bootstrap import Interval, bootstrap_interval
 from twotower_assets.evaluation.popularity_metrics import (
@@ -64,8 +64,11 @@ def evaluate_lists(
         resamples: bootstrap draws.
 
     Raises:
-        ValueError: lists shorter than a depth, another number of users, or no training clicks at all.
+        ValueError: lists shorter than a depth, another number of users, no training clicks at all, or a γ that is
+            not from 0 to 1.
     """
+    if popularity_weight is not None:
+        check_popularity_weight(popularity_weight)
     intervals = [
         *(
             (metric, k, bucket, bootstrap_interval(values, resamples=resamples, seed=seed))

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from twotower_assets.core.metric_rows import KS, WIDE_K, K
-from twotower_assets.core.popularity import KEY_WEIGHTS, log_q, log_q_weight
+from twotower_assets.core.popularity import KEY_WEIGHTS, check_popularity_weight, log_q, log_q_weight
 from twotower_assets.experiments.hold_out import HoldOut, HoldOutError, UsersView
 
 if TYPE_CHECKING:
@@ -45,11 +45,11 @@ class Judged:
     counts: np.ndarray
     log_q: np.ndarray
 
-    def served(self, gamma: float) -> ScoreBlock:
-        """The scores that serve γ: s + (γ − γ₀)·log q."""
+    def served(self, popularity_weight: float) -> ScoreBlock:
+        """The scores that serve γ: s + (γ − γ₀)·log q. Raises `ValueError` for a γ that is not from 0 to 1."""
         from twotower_assets.evaluation.scores import served_scores
 
-        return served_scores(self.scores, self.log_q, gamma, self.checkpoint.trained_popularity_weight)
+        return served_scores(self.scores, self.log_q, popularity_weight, self.checkpoint.trained_popularity_weight)
 
 
 def judge_checkpoint(
@@ -232,6 +232,7 @@ def diagnostic_rows(judged: Judged, served_weight: float) -> list[dict[str, Any]
     from twotower_assets.evaluation.missing_popularity import missing_popularity, slope_on_log_q
     from twotower_assets.evaluation.segment_pmi import segment_mean_scores, segment_pmi_correlation
 
+    check_popularity_weight(served_weight)
     view = judged.view
     segments, clicks = _segments(judged)
     rows = []

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from twotower_assets.core.buckets import ALL, BEYOND_HEAD
 from twotower_assets.core.metric_rows import KS, WIDE_K, K
-from twotower_assets.core.popularity import REPORTED_WEIGHTS
+from twotower_assets.core.popularity import REPORTED_WEIGHTS, check_popularity_weight
 from twotower_assets.experiments.evaluate_model import diagnostic_rows, judge_checkpoint, left_and_masked
 from twotower_assets.experiments.hold_out import HoldOut, HoldOutRule
 from twotower_assets.experiments.train_recipe import Trained
@@ -50,13 +50,14 @@ def judge(
 ) -> Judgement:
     """Measure a model on the test part, at several γ, per user at the served one.
 
-    Raises `HoldOutError` where nobody has a test click.
+    Raises `HoldOutError` where nobody has a test click, `ValueError` for what is no γ.
     """
     import numpy as np
 
     from twotower_assets.evaluation.ranking import top_k
     from twotower_assets.evaluation.summary import catalogue_values, user_values
 
+    check_popularity_weight(served_weight)
     judged = judge_checkpoint(trained.checkpoint, hold_out, popularity_from, trained_on, known)
     view = judged.view
     metrics: list[dict[str, Any]] = []
@@ -253,7 +254,8 @@ def comparable_runs(runs: pl.DataFrame, baseline: str) -> tuple[pl.DataFrame, di
 
 
 def require_served(runs: pl.DataFrame, baseline: str, popularity_weight: float, popularity_from: str) -> None:
-    """Raises `LookupError` where the baseline was judged at another γ than is served."""
+    """Raises `LookupError` where the baseline was judged at another γ than is served; `ValueError` for what is no γ."""
+    check_popularity_weight(popularity_weight)
     judged = runs.filter((runs["recipe"] == baseline) & (runs["status"] == "trained")).row(0, named=True)
     served = {"popularity_weight": popularity_weight, "popularity_from": popularity_from}
     if _served(judged) != _served(served):
@@ -270,12 +272,13 @@ def _served(run: Mapping[str, Any]) -> str:
 def compared_rows(
     metrics: pl.DataFrame, users: pl.DataFrame, baseline: str, served_weight: float
 ) -> list[dict[str, Any]]:
-    """Rows of `negative_sampling_comparison`, recipes in alphabetical order."""
+    """Rows of `negative_sampling_comparison`, recipes in alphabetical order; `ValueError` for what is no γ."""
     import numpy as np
     import polars as pl
 
     from twotower_assets.evaluation.comparison import compare
 
+    check_popularity_weight(served_weight)
     keys = ["metric", "k", "bucket"]
     served = metrics.filter(pl.col("popularity_weight") == served_weight)
     of_place = users.partition_by(keys, as_dict=True)

@@ -12,6 +12,7 @@ import polars as pl
 
 from twotower_assets.core.buckets import BUCKETS
 from twotower_assets.core.metric_rows import K
+from twotower_assets.core.popularity import check_popularity_weight
 from twotower_assets.reporting import frames, panels, theme
 from twotower_assets.reporting.theme import INK, WIDTH
 
@@ -183,8 +184,10 @@ def popularity_tradeoff(metrics: pl.DataFrame, k: int = K, served: float | None 
     Args:
         metrics: see `frames.METRICS`. Baselines, which have no γ, become single points.
         k: the cut-off.
-        served: the γ whose point has a ring around it.
+        served: the γ whose point has a ring around it. Raises `ValueError` for what is no γ.
     """
+    if served is not None:
+        check_popularity_weight(served)
     rows = theme.with_series(
         frames.METRICS.conform(metrics)
         .filter((pl.col("k") == k) & pl.col("value").is_not_null())

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from twotower_assets.core.metric_rows import MODELS, WIDE_K, K
+from twotower_assets.core.popularity import check_popularity_weight
 from twotower_assets.reporting import frames
 
 PREDECESSOR = "predecessor"
@@ -154,8 +155,9 @@ class ReportData:
         """Hold every table to its contract.
 
         Raises:
-            ValueError: a table lacks a column or has one of the wrong type.
+            ValueError: a table lacks a column or has one of the wrong type, or the served γ is not from 0 to 1.
         """
+        check_popularity_weight(self.served_popularity_weight)
         for contract in (
             frames.METRICS,
             frames.EXPOSURE,

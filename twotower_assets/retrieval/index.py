@@ -93,7 +93,8 @@ class ItemIndex:
             ItemIndexError: wrong shapes, NaN or infinity in a query vector, γ outside 0 to 1, or k below 1.
         """
         users = self._user_vectors(user_vectors)
-        weights = self.log_q_weight(popularity_weight).astype(np.float32)
+        added = np.zeros(()) if popularity_weight is None else self.log_q_weight(popularity_weight)
+        weights = added.astype(np.float32)
         if weights.shape not in ((), (len(users),)):
             raise ItemIndexError(
                 f"popularity_weight must be one number, or one for each of the {len(users)} users; "
@@ -105,14 +106,12 @@ class ItemIndex:
         scores[positions == PADDING] = -np.inf
         return scores, positions
 
-    def log_q_weight(self, popularity_weight: float | NDArray[Any] | None) -> NDArray[np.float64]:
-        """γ − γ₀, by which a query at γ weighs log q; 0 for None, the score as it was trained.
+    def log_q_weight(self, popularity_weight: float | NDArray[Any]) -> NDArray[np.float64]:
+        """γ − γ₀, by which a query at γ weighs log q.
 
         Raises:
             ItemIndexError: γ is not a number from 0 to 1.
         """
-        if popularity_weight is None:
-            return np.zeros(())
         try:
             return log_q_weight(popularity_weight, self.trained_popularity_weight)
         except ValueError as error:

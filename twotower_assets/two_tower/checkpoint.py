@@ -87,19 +87,10 @@ class Checkpoint(Embedder):
         """Whether γ₀ follows from how the model was trained."""
         return self.config.trained_weight_is_known
 
-    @property
-    def training_pairs(self) -> int:
-        """N, the number of pairs trained on."""
-        return int(self.clicks.sum())
-
-    def item_counts(self, item_ids: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.int64]:
-        """Training clicks of each item, int64 [n]; 0 for items that were not trained on."""
-        return self.clicks[self.encoder.items.ids.encode(item_ids)]
-
     def log_q(self, item_ids: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.float32]:
         """Log of each item's share of the training pairs, float32 [n].
 
-        Clipped from below at log(0.5 / N), as if an item never clicked had half a click.
+        Clipped from below, as if an item never clicked had half a click.
         """
         return log_q(self.clicks)[self.encoder.items.ids.encode(item_ids)].astype(np.float32)
 
