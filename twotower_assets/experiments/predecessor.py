@@ -1,6 +1,6 @@
 """The version that a report sets a model beside: which one it is, and the comparison or why there is none.
 
-How two versions are judged on the same clicks is in `version_comparison`.
+How two versions are judged on the same clicks is in `compare_versions`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The popularity report: what the model does to popular and to long-tail items, as tables, charts and one page.
 
-What is measured lives in `model_evaluation`, how it is drawn and worded in `reporting`.
+What is measured lives in `experiments.evaluate_model`, how it is drawn and worded in `reporting`.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
 """The comparison of recipes: a training per recipe and seed on the same pairs, and all of them side by side.
 
 A backfill over the recipes is the ablation. How a recipe trains lives in `two_tower`, how models are judged in
-`model_evaluation`, how recipes are compared in `evaluation`, how that is drawn and worded in `reporting`.
+`experiments.evaluate_model`, how recipes are compared in `evaluation`, how that is drawn and worded in `reporting`.
 """
 
 import hashlib

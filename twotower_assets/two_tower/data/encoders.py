@@ -1,7 +1,7 @@
-"""Arrow rows of users and items as the index and number arrays that the towers read.
+"""Turns Arrow rows of users and items into the index and number arrays that the towers read.
 
-Here: looking into the feature maps, vocabularies of feature values, standardisation, and the arrays
-themselves. Not here: training pairs (`dataset.py`), and embeddings or any other tensor (`towers.py`).
+Here: reading the feature maps, vocabularies of feature values, standardisation, and the arrays themselves. Not here:
+training pairs (`training_set.py`), and embeddings or any other tensor (`towers`).
 """
 
 from __future__ import annotations

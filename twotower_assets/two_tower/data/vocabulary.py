@@ -1,7 +1,7 @@
 """String ids to dense indices.
 
-Here: the mapping, and turning Arrow columns into index arrays a column at a time. Not here: which ids belong
-into which vocabulary; `dataset.py` decides that.
+Here: the mapping, and turning whole Arrow columns into index arrays. Not here: which ids are in which vocabulary
+(`training_set.py`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""bfloat16 in compiled loops, to which it is an integer of 16 bits: the upper half of a float32.
+"""bfloat16 in compiled loops: Numba has no such type, so it is handled as uint16, the upper half of a float32.
 
-Here: arrays of such numbers, and reading and writing them; float32 and float64 are read and written as they are, so
-that one loop serves all. Not here: the loops (`losses.py`, `masks.py`), and where it pays (`processor.py`).
+Here: sharing a tensor's memory with a loop, and converting single values. float32 and float64 pass through unchanged,
+so that one loop serves all three types. Not here: the loops (`loss/compiled_softmax.py`, `sampling/masks.py`), and
+whether bfloat16 pays off on this machine (`processor.py`).
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""e^x and the highest number for compiled loops, in float32 so that the compiler takes eight or sixteen at once.
+"""e^x and the maximum of an array for compiled loops, written in float32 so that the compiler vectorises them.
 
-It takes one by one what calls the C library, and the highest of floating-point numbers, which then cost more in a
-softmax than the products of its matrices.
+Calls into the C library and floating-point maxima are not vectorised; in a softmax they would cost more than its matrix
+products.
 
-Here: `exponential`, of numbers up to 0, and `highest`. Not here: the loops (`losses.py`).
+Here: `exponential`, for arguments up to 0, and `row_maximum`. Not here: the softmax (`loss/compiled_softmax.py`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Dense parameters as one row of numbers, so that what passes over all of them is one operation.
 
-Here: moving parameters into a row. Not here: which ones (`towers.py`), and what passes over them (`row_adam.py`,
-`weight_average.py`).
+Here: moving parameters into a row. Not here: which ones (`compiled_towers.py`), and what passes over them
+(`row_adam.py`, `weight_average.py`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Adam, on the rows of embedding tables that a batch touched and on everything dense.
 
 Here: one pass over those rows, for their moments and for their values. Not here: which parameters there are
-(`towers.py`), and the step (`trainer.py`).
+(`compiled_towers.py`), and the step (`trainer.py`).
 """
 
 from __future__ import annotations

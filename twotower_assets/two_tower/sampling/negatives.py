@@ -1,10 +1,10 @@
-"""The sources of negatives: what each adds to a batch, and how often it was to be expected to.
+"""The sources of negatives: what each draws for a batch, and how often it is expected to draw an item.
 
-A source is either *shared*, its items being candidates of every row, or it gives every row items of its own. It knows
-its proposal or is a margin. Everything is drawn at once with the generator of the epoch.
+A shared source draws candidates for all rows of a batch, a per-row source draws separate ones for each row. Either its
+proposal is known, or its negatives stay uncorrected. All randomness comes from the epoch's generator.
 
-Here: drawing and expected counts. Not here: vectors, masks (`masks.py`), the loss (`losses.py`), and the pools that
-are drawn from (`negative_pools.py`).
+Here: drawing and expected counts, source by source. Not here: all sources together (`negative_sampler.py`), masks
+(`masks.py`), and the item sets that are drawn from (`data/negative_pools.py`).
 """
 
 from __future__ import annotations

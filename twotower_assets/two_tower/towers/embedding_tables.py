@@ -1,11 +1,11 @@
-"""Embedding tables, of which a training step touches only the rows that its batch names.
+"""Embedding tables of which a training step touches only the rows that its batch needs.
 
-    ids → the distinct ones (a pass over integers) → their rows → vectors
+    ids → distinct ids (one pass over integers) → their rows → vectors
 
-The gradient of a table is that of the distinct rows, repeats summed; nothing passes over the table.
+The gradient of a table covers these distinct rows, with repeats summed; nothing passes over the whole table.
 
-Here: the tables and weighted sums of their rows. Not here: what the vectors mean (`towers.py`), and the update
-(`row_adam.py`).
+Here: the tables and weighted sums of their rows. Not here: what the vectors are for (`compiled_towers.py`), and the
+update (`optim/row_adam.py`).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The end of a tower: a residual MLP, and its result scaled to one length, with the gradient written out.
+"""The last part of a tower: a residual MLP whose output is normalised, with hand-written gradients.
 
-Plain autograd starts three times as many operations for it, which at a thousand rows take longer than the products.
+PyTorch's autograd starts three times as many operations, which at a thousand rows take longer than the matrix products.
 
-Here: x to (x + MLP(x)) / ‖x + MLP(x)‖. Not here: what x is (`towers.py`).
+Here: x to (x + MLP(x)) / ‖x + MLP(x)‖. Not here: what x is (`compiled_towers.py`).
 """
 
 from __future__ import annotations
