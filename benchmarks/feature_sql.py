@@ -42,9 +42,9 @@ from rich.console import Console
 from rich.table import Table as Printed
 from timing import peak_resident_set
 
+from twotower_assets.core.buckets import HEAD_PERCENT, MID_PERCENT
 from twotower_assets.core.days import Days
 from twotower_assets.defs.assets.features import stage_feature
-from twotower_assets.evaluation.buckets import HEAD_PERCENT, MID_PERCENT
 from twotower_assets.lake.lake import CommitInfo, Lake, Replacement
 from twotower_assets.lake.queries import read_query, stage
 from twotower_assets.lake.tables import TABLES

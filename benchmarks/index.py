@@ -44,6 +44,7 @@ from typing import Any, Final
 import faiss
 import numpy as np
 
+from twotower_assets.core.popularity import KEY_WEIGHTS, log_q_weight
 from twotower_assets.retrieval import geometry
 from twotower_assets.retrieval.geometry import Geometry, Items
 from twotower_assets.retrieval.index import (
@@ -56,7 +57,6 @@ from twotower_assets.retrieval.index import (
 
 DIMENSION, USERS, K = 64, 1_000, 100
 INVERSE_TEMPERATURE: Final = 1 / 0.15
-GAMMAS: Final = (0.0, 0.5, 1.0)
 LINKS: Final = 32
 
 
@@ -71,9 +71,9 @@ class Catalogue:
     trained_weight: float
     exact: dict[float, np.ndarray]
 
-    def weight(self, gamma: float) -> float:
+    def log_q_weight(self, gamma: float) -> float:
         """γ − γ₀."""
-        return gamma - self.trained_weight
+        return float(log_q_weight(gamma, self.trained_weight))
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Built:
     """An index that can be asked.
 
     Attributes:
-        search: gives positions, int64 [users, K], for a weight, at the depth set.
+        search: gives positions, int64 [users, K], for a γ, at the depth set.
         at_depth: sets the depth.
         depths: to try; none where the index has no dial.
         write: writes the index to a file.
@@ -149,8 +149,10 @@ def make_catalogue(n: int, popularity: bool = True, bias_holds: str = "noise", s
     trained_weight = 1.0 if bias_holds == "log_q" else 0.0
     plain = _plain(vectors, bias, log_q)
     exact = {
-        gamma: faiss.knn(_asking(users, gamma - trained_weight), plain, K, metric=faiss.METRIC_INNER_PRODUCT)[1]
-        for gamma in (GAMMAS if popularity else GAMMAS[:1])
+        gamma: faiss.knn(
+            _asking(users, float(log_q_weight(gamma, trained_weight))), plain, K, metric=faiss.METRIC_INNER_PRODUCT
+        )[1]
+        for gamma in (KEY_WEIGHTS if popularity else KEY_WEIGHTS[:1])
     }
     return Catalogue(vectors, users, bias, log_q, trained_weight, exact)
 
@@ -179,12 +181,13 @@ def by_faiss(factory: str, data: Catalogue, threads: int) -> Built:
         data.vectors,
         inverse_temperature=INVERSE_TEMPERATURE,
         log_q=data.log_q,
+        trained_popularity_weight=data.trained_weight,
         bias=data.bias,
         factory=factory,
         threads=threads,
     )
     return Built(
-        search=lambda weight: index.search(data.users, K, weight, threads=1)[1],
+        search=lambda gamma: index.search(data.users, K, gamma, threads=1)[1],
         at_depth=index.at_depth,
         depths=depths_to_try(index),
         write=lambda path: faiss.write_index(index.faiss_index, str(path)),
@@ -207,9 +210,9 @@ def by_inner_product(factory: str, data: Catalogue, threads: int) -> Built:
     index.train(stored)
     index.add(stored)
 
-    def search(weight: float) -> np.ndarray:
+    def search(gamma: float) -> np.ndarray:
         faiss.omp_set_num_threads(1)
-        queries = _asking(data.users, weight) if popularity else data.users
+        queries = _asking(data.users, data.log_q_weight(gamma)) if popularity else data.users
         found: np.ndarray = index.search(queries, K)[1]
         return found
 
@@ -231,8 +234,8 @@ def by_hnswlib(data: Catalogue, threads: int) -> Built:
     index.init_index(max_elements=len(stored), M=LINKS, ef_construction=HNSW_EF_CONSTRUCTION, random_seed=0)
     index.add_items(stored, num_threads=threads)
 
-    def search(weight: float) -> np.ndarray:
-        queries = layout.queries(data.users, np.array(weight, np.float32))
+    def search(gamma: float) -> np.ndarray:
+        queries = layout.queries(data.users, np.array(data.log_q_weight(gamma), np.float32))
         found: np.ndarray = index.knn_query(queries, K, num_threads=1)[0].astype(np.int64)
         return found
 
@@ -268,7 +271,7 @@ def measure(name: str, kind: Kind, data: Catalogue, floor: float, repeats: int) 
     for depth in built.depths or (None,):
         if depth is not None:
             built.at_depth(depth)
-        recalls = {gamma: recall(built.search(data.weight(gamma)), data.exact[gamma]) for gamma in data.exact}
+        recalls = {gamma: recall(built.search(gamma), data.exact[gamma]) for gamma in data.exact}
         if min(recalls.values()) >= floor:
             break
     with tempfile.TemporaryDirectory() as folder:
@@ -279,7 +282,7 @@ def measure(name: str, kind: Kind, data: Catalogue, floor: float, repeats: int) 
         speeds = []
         for _ in range(repeats):
             start = time.perf_counter()
-            built.search(data.weight(gamma))
+            built.search(gamma)
             speeds.append(USERS / (time.perf_counter() - start))
         told, speed = gamma if kind.popularity else None, statistics.median(speeds)
         yield Row(n, name, told, seconds, threads, depth, found, speed, min(speeds), max(speeds), size)

@@ -46,10 +46,11 @@ import pyarrow as pa
 import pyarrow.csv
 import torch
 
+from twotower_assets.core.buckets import HEAD, popularity_buckets
+from twotower_assets.core.ragged import Ragged
 from twotower_assets.evaluation.baselines import ease, most_popular
-from twotower_assets.evaluation.buckets import HEAD, popularity_buckets
 from twotower_assets.evaluation.popularity_metrics import coverage_at_k
-from twotower_assets.evaluation.ranking import Ragged, ndcg_at_k, recall_at_k, restrict, top_k
+from twotower_assets.evaluation.ranking import ndcg_at_k, recall_at_k, restrict, top_k
 from twotower_assets.evaluation.scores import inner_products
 from twotower_assets.recipes.config import TrainingConfig
 from twotower_assets.two_tower.data.training_set import TrainingSet, build_training_set

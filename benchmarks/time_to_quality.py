@@ -41,8 +41,9 @@ from peers import PeerMissingError, TextbookLoop, Work, blas_threads, implicit_a
 from quality_movielens import EPOCHS, Dataset, Judge, Ratings, ScoreBlock, Trial, fetched, read
 from safetensors.numpy import save_file
 
+from twotower_assets.core.popularity import log_q
 from twotower_assets.evaluation.baselines import ease
-from twotower_assets.evaluation.scores import inner_products, popularity_weighted
+from twotower_assets.evaluation.scores import inner_products, served_scores
 from twotower_assets.recipes.recipes import load_recipes, recipe_named
 from twotower_assets.two_tower.checkpoint import save_checkpoint
 from twotower_assets.two_tower.towers.compiled_towers import Towers
@@ -107,10 +108,10 @@ class Textbook(Learner):
 
     def curve(self, data: Dataset, part: Ratings, judge: Judge, seed: int, settings: Settings, bar: float) -> Curve:
         loop = TextbookLoop(self._work(data, part, seed, settings), sparse=self.sparse, batches="sliced")
-        log_q, found = _log_q(data, part), [0.0]
+        popularity, found = _log_q(data, part), [0.0]
         while len(found) <= self.epochs and found[-1] <= bar:
             loop.train_epoch()
-            found.append(judge(_served(loop, log_q))[METRIC])
+            found.append(judge(_served(loop, popularity))[METRIC])
         return found[1:]
 
     def fit(self, data: Dataset, part: Ratings, seed: int, settings: Settings, epochs: int) -> Fit:
@@ -127,19 +128,17 @@ class Textbook(Learner):
         return Work(part.user, part.item, len(data.user_ids), data.items.num_rows, seed=seed, **settings)
 
 
-def _served(loop: TextbookLoop, log_q: npt.NDArray[np.float64]) -> ScoreBlock:
+def _served(loop: TextbookLoop, popularity: npt.NDArray[np.float64]) -> ScoreBlock:
     with torch.no_grad():
         users = loop.towers.users(torch.arange(loop.work.n_users)).numpy()
         items = loop.towers.items(torch.arange(loop.work.n_items)).numpy()
     own = inner_products(users, items, 1.0 / loop.work.temperature)
-    served: ScoreBlock = popularity_weighted(own, log_q, 1.0)
+    served: ScoreBlock = served_scores(own, popularity, 1.0, 0.0)
     return served
 
 
 def _log_q(data: Dataset, part: Ratings) -> npt.NDArray[np.float64]:
-    counts = np.bincount(part.item, minlength=data.items.num_rows)
-    log_q: npt.NDArray[np.float64] = np.log(np.maximum(counts, 0.5) / len(part.item))
-    return log_q
+    return log_q(np.bincount(part.item, minlength=data.items.num_rows))
 
 
 class _AboveBarError(Exception):

@@ -1,13 +1,20 @@
 from __future__ import annotations
 
 import ast
+import io
 import json
+import re
 import subprocess
 import sys
+import tokenize
+from collections import defaultdict
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 
 import twotower_assets
+from twotower_assets.core.buckets import BUCKETS
+from twotower_assets.lake.queries import read_query
 from twotower_assets.lake.tables import TABLES
 
 PACKAGE = Path(twotower_assets.__file__).parent
@@ -45,6 +52,17 @@ TOWER_ROOMS = ("kernels", "data", "sampling", "towers", "loss", "optim", "traini
 MAY_IMPORT_DAGSTER = ("defs", "components", "definitions")
 HEAVY = ("torch", "faiss", "great_expectations")
 LONGEST_FILE = 400
+NAMED_FILE = re.compile(r"[\w./*-]*[\w*]\.(?:py|sql|yaml)\b(?!>)")
+WRITTEN_INTO_A_HOME = {"dagster.yaml"}
+GROUP = "a group of tables: what is declared of them under `lake/tables/`, what makes them under `defs/assets/`"
+ONE_MEANING = {
+    **dict.fromkeys(("sources", "features", "training", "serving", "reports", "recipes"), GROUP),
+    "documentation": "the page of docs/ that is written from what the room declares",
+    "errors": "the exceptions of the room",
+    "event_storage": "the name that homes made before have in their dagster.yaml",
+    "lake": "the room, its main module, and the commands that ask it",
+}
+"""Names that modules of several rooms have, each with the one meaning that it has in all of them."""
 LOADING = """
 import json, sys, time
 start = time.perf_counter()
@@ -208,10 +226,52 @@ def test_the_grain_of_every_table_names_its_columns() -> None:
 
 
 def test_no_file_is_longer_than_a_room_should_be() -> None:
-    declarations = PACKAGE / "lake" / "tables.py"
     long = {
         str(file.relative_to(PACKAGE)): lines
         for file in PACKAGE.rglob("*.py")
-        if file != declarations and (lines := len(file.read_text(encoding="utf-8").splitlines())) > LONGEST_FILE
+        if (lines := len(file.read_text(encoding="utf-8").splitlines())) > LONGEST_FILE
     }
     assert long == {}
+
+
+def prose(file: Path) -> Iterator[str]:
+    """The docstrings and comments of a file."""
+    text = file.read_text(encoding="utf-8")
+    if file.suffix != ".py":
+        mark = "--" if file.suffix == ".sql" else "#"
+        yield from (line[line.index(mark) :] for line in text.splitlines() if mark in line)
+        return
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            yield node.value.value
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.string
+
+
+def test_every_file_that_is_named_exists() -> None:
+    root = PACKAGE.parent
+    folders = (PACKAGE, root / "sql", root / "tests", root / "benchmarks")
+    there = [f"/{file.relative_to(root)}" for folder in folders for file in folder.rglob("*.*")]
+    told = [file for folder in folders[:2] for file in folder.rglob("*.*") if file.suffix in (".py", ".sql", ".yaml")]
+    missing = {
+        f"{file.relative_to(root)} names {name}"
+        for file in told
+        for text in prose(file)
+        for name in NAMED_FILE.findall(text)
+        if name not in WRITTEN_INTO_A_HOME and not any(fnmatch(path, f"*/{name}") for path in there)
+    }
+    assert missing == set()
+
+
+def test_modules_of_one_name_have_one_meaning() -> None:
+    rooms = defaultdict(set)
+    for file in FILES:
+        *folders, stem = modules_of(file)
+        for name in {*folders, stem} - {"__init__"}:
+            rooms[name].add(room_of(modules_of(file)))
+    assert {name for name, found in rooms.items() if len(found) > 1} <= set(ONE_MEANING)
+
+
+def test_sql_that_cannot_be_given_buckets_names_them_in_their_order() -> None:
+    assert str(list(BUCKETS)) in read_query("analysts/exposure_by_bucket.sql")

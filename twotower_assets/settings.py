@@ -2,7 +2,7 @@
 
 Settings come from the environment (prefix `TWOTOWER_`), then from `twotower.env` in the home folder, then from the
 defaults here. What a single training run may vary (batch size, temperature, …) is not here but in
-`two_tower/config.py`, and is edited in the launchpad.
+`recipes/config.py`, and is edited in the launchpad.
 """
 
 from __future__ import annotations

@@ -7,16 +7,19 @@ import re
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import pytest
 
 from end_to_end.market import LAST, copy_of, materialize, rows, twotower, workspace_in
+from twotower_assets.core.popularity import KEY_WEIGHTS as GAMMAS
+from twotower_assets.core.ragged import Ragged
+from twotower_assets.evaluation.ranking import top_k
+from twotower_assets.evaluation.scores import inner_products, served_scores
 from twotower_assets.lake.lineage import Node
 from twotower_assets.retrieval.storage import load_index
 from twotower_assets.serving.recommendations import recommend, serving
 from twotower_assets.workspace import Workspace, lineage
-
-GAMMAS = (0.0, 0.5, 1.0)
 
 
 @pytest.fixture(scope="module")
@@ -49,16 +52,48 @@ def test_recommend_in_sql_is_what_the_index_recommends(trained: Workspace, gamma
 
 @pytest.mark.parametrize("gamma", GAMMAS)
 def test_recommend_for_a_vector_is_what_the_index_finds(trained: Workspace, gamma: float) -> None:
-    ((version, trained_weight),) = rows(
-        trained,
-        "SELECT index_version, trained_popularity_weight FROM champion, (FROM current_item_embeddings LIMIT 1)",
-    )
+    ((version,),) = rows(trained, "SELECT index_version FROM champion")
     index = load_index(trained.artifacts.open("ann_index", version).folder)
     vector = np.random.default_rng(4).normal(size=index.dimension).astype(np.float32)
-    scores, places = index.search(vector[None], 12, gamma - trained_weight)
+    scores, places = index.search(vector[None], 12, gamma)
     exact = [(index.item_ids[place], float(score)) for place, score in zip(places[0], scores[0], strict=True)]
     in_sql = rows(trained, f"FROM recommend_for_vector({vector.tolist()}, 12, {gamma})")
     same_but_for_ties([(row[1], row[5]) for row in in_sql], exact)
+
+
+@pytest.mark.parametrize("gamma", GAMMAS)
+def test_the_evaluation_scores_lists_as_the_index_recommends(trained: Workspace, gamma: float) -> None:
+    columns = "item_id, embedding, bias, log_q, inverse_temperature, trained_popularity_weight"
+    items = rows(trained, f"SELECT {columns} FROM served_item_embeddings ORDER BY item_id")
+    ids, vectors, bias, popularity, scale, trained_weight = (list(column) for column in zip(*items, strict=True))
+    for user in ("u3", "u60"):
+        ((vector,),) = rows(trained, f"SELECT embedding FROM served_user_embeddings WHERE user_id = '{user}'")
+        clicked = rows(trained, f"SELECT DISTINCT item_id FROM impressions WHERE clicked AND user_id = '{user}'")
+        seen = Ragged.from_lists([[ids.index(item) for (item,) in clicked if item in ids]])
+        scores = served_scores(
+            inner_products(np.float32([vector]), np.float32(vectors), scale[0], np.asarray(bias)),
+            np.asarray(popularity),
+            gamma,
+            trained_weight[0],
+        )
+        (places,), (exact,) = top_k(scores, 1, seen, 10), scores(np.zeros(1, np.int64))
+        found = [(ids[place], float(exact[place])) for place in places]
+        same_but_for_ties(found, [(one.item_id, one.score) for one in recommend(trained, user, 10, gamma)])
+
+
+@pytest.mark.parametrize("wrong", [-0.5, 1.5, float("nan"), "0.5"])
+def test_what_is_no_popularity_weight_is_refused_wherever_lists_are_asked_for(trained: Workspace, wrong: Any) -> None:
+    with serving(trained) as served:
+        for asked in (lambda: served.recommend("u3", 5, wrong), lambda: served.popularity_warning(wrong)):
+            with pytest.raises(ValueError, match="popularity_weight is γ"):
+                asked()
+    with pytest.raises(ValueError, match="popularity_weight is γ"):
+        recommend(trained, "u3", 5, wrong)
+    in_sql = f"'{wrong}'::DOUBLE" if isinstance(wrong, float) else "'half'"
+    vector = "(SELECT embedding FROM current_user_embeddings LIMIT 1)"
+    for macro, whom in (("recommend", "'u3'"), ("recommend_for_vector", vector)):
+        with pytest.raises(duckdb.Error, match=r"popularity_weight must lie from 0 to 1|Cannot mix values"):
+            rows(trained, f"FROM {macro}({whom}, 5, {in_sql})")
 
 
 def test_similar_items_in_sql_are_those_of_the_index(trained: Workspace) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -60,7 +61,7 @@ def test_a_recipe_with_margins_is_served_with_a_note_that_its_weight_is_relative
             changeable, f"SELECT DISTINCT trained_popularity_weight, trained_weight_is_known FROM {table} {day}"
         )
         assert weights == [(1.0, False)], table
-    assert served_index(changeable).extra["trained_weight_is_known"] is False
+    assert served_index(changeable).trained_weight_is_known is False
     home = changeable.settings.home
     for arguments in ([], ["--popularity-weight", "0.3"]):
         asked = ("recommend", "--user", "u1", "-k", "3", "--json", *arguments)
@@ -75,14 +76,13 @@ def test_a_recipe_with_margins_is_served_with_a_note_that_its_weight_is_relative
 
 
 def test_a_recipe_without_margins_is_served_without_a_note(trained: Workspace) -> None:
-    assert served_index(trained).extra["trained_weight_is_known"] is True
+    assert served_index(trained).trained_weight_is_known is True
     assert twotower(trained.settings.home, "recommend", "--user", "u1", "--json", output="stderr") == ""
 
 
 def test_the_note_says_what_was_measured_at_the_weight_that_is_asked_for(changeable: Workspace) -> None:
-    index = served_index(changeable)
+    index = replace(served_index(changeable), trained_weight_is_known=False)
     with pytest.MonkeyPatch.context() as patch:
-        index.extra["trained_weight_is_known"] = False
         patch.setattr("twotower_assets.retrieval.storage.load_index", lambda _: index)
         with changeable.lake.writer() as con:
             con.execute(

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
+from twotower_assets.core.ragged import Ragged
 from twotower_assets.evaluation import baselines
 from twotower_assets.evaluation.baselines import ease, most_popular
-from twotower_assets.evaluation.ranking import Ragged, top_k
+from twotower_assets.evaluation.ranking import top_k
 
 
 def test_most_popular_gives_everybody_the_most_clicked_they_have_not_seen():

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
+from twotower_assets.core.buckets import COLD, HEAD, MID, TAIL
+from twotower_assets.core.popularity import log_q
+from twotower_assets.core.ragged import Ragged
 from twotower_assets.evaluation import popularity_metrics as p
-from twotower_assets.evaluation.buckets import COLD, HEAD, MID, TAIL
-from twotower_assets.evaluation.ranking import Ragged
 
 # Items 0 … 4 with 50, 30, 10, 10, 0 clicks: head, mid, tail, tail, cold.
 COUNTS = np.array([50, 30, 10, 10, 0])
@@ -21,11 +22,6 @@ def test_exposure_counts_places_without_padding():
 def test_coverage_is_the_share_of_the_catalogue_shown():
     assert p.coverage_at_k(LISTS, 5, 3) == 4 / 5
     assert p.coverage_at_k(LISTS, 5, 1) == 1 / 5
-
-
-def test_coverage_per_category_counts_within_the_category():
-    covered = p.coverage_per_category(LISTS, np.array([0, 0, 1, 1, 3]), 3)
-    np.testing.assert_allclose(covered, [1, 0.5, np.nan, 1])
 
 
 def test_gini_of_known_distributions():
@@ -55,17 +51,9 @@ def test_tail_share_counts_tail_and_cold():
 
 
 def test_novelty_is_in_bits_and_finite_for_cold_items():
-    log_q = p.log_popularity(COUNTS)
+    popularity = log_q(COUNTS)
     expected = [-np.log2([0.5, 0.3, 0.005]).mean(), -np.log2([0.5, 0.1]).mean(), np.nan]
-    np.testing.assert_allclose(p.novelty(LISTS, log_q, 3), expected)
-
-
-def test_log_popularity_is_clipped_at_the_floor_only():
-    np.testing.assert_allclose(np.exp(p.log_popularity(COUNTS, floor=20)), [0.5, 0.3, 0.2, 0.2, 0.2])
-    with pytest.raises(ValueError, match="at least one click"):
-        p.log_popularity(np.zeros(3))
-    with pytest.raises(ValueError, match="floor"):
-        p.log_popularity(COUNTS, floor=0)
+    np.testing.assert_allclose(p.novelty(LISTS, popularity, 3), expected)
 
 
 def test_popularity_lift_is_the_ratio_of_mean_popularities_less_one():
@@ -85,13 +73,11 @@ def test_calibration_is_the_jensen_shannon_divergence_in_bits():
 
 
 def test_exposure_by_bucket_sets_exposure_against_clicks():
-    rows = p.exposure_by_bucket(LISTS, COUNTS, 3, relevant=Ragged.from_lists([[4], [0], []]))
-    assert [(row.bucket, row.items) for row in rows] == [("head", 1), ("mid", 1), ("tail", 2), ("cold", 1)]
+    rows = p.exposure_by_bucket(LISTS, COUNTS, 3)
+    assert [row.bucket for row in rows] == ["head", "mid", "tail", "cold"]
     np.testing.assert_allclose([row.item_share for row in rows], [0.2, 0.2, 0.4, 0.2])
     np.testing.assert_allclose([row.click_share for row in rows], [0.5, 0.3, 0.2, 0])
     np.testing.assert_allclose([row.exposure_share for row in rows], [0.4, 0.2, 0.2, 0.2])
-    np.testing.assert_allclose([row.heldout_share for row in rows], [0.5, 0, 0, 0.5])
-    assert np.isnan(p.exposure_by_bucket(LISTS, COUNTS, 3)[0].heldout_share)
 
 
 def test_lists_shorter_than_the_depth_are_refused():

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from twotower_assets.core.ragged import Ragged
 from twotower_assets.evaluation.ranking import (
-    Ragged,
     hit_rate_at_k,
     mrr_at_k,
     ndcg_at_k,
@@ -11,7 +11,7 @@ from twotower_assets.evaluation.ranking import (
     top_k,
     without,
 )
-from twotower_assets.evaluation.scores import inner_products, popularity_weighted, score_blocks
+from twotower_assets.evaluation.scores import inner_products, score_blocks, served_scores
 
 
 def source(scores):
@@ -22,67 +22,7 @@ def ids(*lists):
     return np.array(lists, dtype=np.int64)
 
 
-class TestRagged:
-    def test_pairs_in_any_order_become_one_set_per_row(self):
-        sets = Ragged.from_pairs([2, 0, 2, 0, 2], [5, 1, 3, 0, 5], n_rows=4)
-        assert [list(sets[row]) for row in range(4)] == [[0, 1], [], [3, 5], []]
-        assert list(sets.sizes()) == [2, 0, 2, 0]
-
-    def test_lists_and_pairs_give_the_same(self):
-        sets = Ragged.from_lists([[3, 1, 3], [], [0]])
-        same = Ragged.from_pairs([0, 0, 2], [1, 3, 0], 3)
-        assert np.array_equal(sets.offsets, same.offsets)
-        assert np.array_equal(sets.values, same.values)
-
-    def test_chosen_rows_come_in_the_order_asked_for(self):
-        sets = Ragged.from_lists([[1, 2], [], [7]])
-        taken = sets.take(np.array([2, 1, 0, 2]))
-        assert [list(taken[row]) for row in range(4)] == [[7], [], [1, 2], [7]]
-
-    def test_membership_is_per_user_and_padding_is_in_no_set(self):
-        sets = Ragged.from_lists([[0, 4], [1]])
-        assert sets.contains(ids([4, 1, -1], [4, 1, -1])).tolist() == [
-            [True, False, False],
-            [False, True, False],
-        ]
-
-    def test_nothing_is_in_empty_sets(self):
-        assert not Ragged.from_lists([[], []]).contains(ids([0, 1], [2, 3])).any()
-
-    def test_earliest_takes_the_first_of_repeated_clicks(self):
-        sets = Ragged.from_lists([[2, 5], [1]])
-        times = sets.earliest([1, 0, 0, 0, 0], [1, 5, 2, 5, 9], [7, 4, 3, 1, 0])
-        assert times.tolist() == [3.0, 1.0, 7.0]
-
-    def test_earliest_refuses_a_pair_without_a_time(self):
-        with pytest.raises(ValueError, match="1 of 2 pairs have no time"):
-            Ragged.from_lists([[2, 5]]).earliest([0], [5], [1])
-
-    @pytest.mark.parametrize(
-        ("offsets", "values"),
-        [
-            ([0, 2], [1]),  # ends beyond the values
-            ([1, 1], [1]),  # starts late
-            ([0, 2, 1, 2], [1, 2]),  # decreases
-            ([0, 2], [2, 1]),  # descends within a row
-            ([0, 2], [1, 1]),  # repeats within a row
-            ([0, 1], [-1]),  # not a position
-        ],
-    )
-    def test_what_is_not_a_set_per_row_is_refused(self, offsets, values):
-        with pytest.raises(ValueError, match=r"offsets|values|positions"):
-            Ragged(np.array(offsets), np.array(values))
-
-    def test_a_row_out_of_range_is_refused(self):
-        with pytest.raises(ValueError, match="rows must lie"):
-            Ragged.from_pairs([3], [0], n_rows=3)
-        with pytest.raises(IndexError):
-            Ragged.from_lists([[1]])[-1]
-
-    def test_different_lengths_are_refused(self):
-        with pytest.raises(ValueError, match="of one length"):
-            Ragged.from_pairs([0, 1], [0], n_rows=3)
-
+class TestSets:
     def test_restricting_keeps_only_the_items_wanted(self):
         kept = restrict(Ragged.from_lists([[0, 1, 2], [2], []]), np.array([True, False, True]))
         assert [list(kept[row]) for row in range(3)] == [[0, 2], [2], []]
@@ -195,14 +135,14 @@ class TestScores:
             inner_products(np.zeros((1, 2)), np.zeros((3, 2)), 1.0, bias)
 
     def test_popularity_is_added_by_weight(self):
-        weighted = popularity_weighted(source(np.array([[1.0, 2.0]])), np.array([-1.0, -4.0]), 0.5)
-        assert weighted(np.array([0])).tolist() == [[0.5, 0.0]]
+        served = served_scores(source(np.array([[1.0, 2.0]])), np.array([-1.0, -4.0]), 0.75, 0.25)
+        assert served(np.array([0])).tolist() == [[0.5, 0.0]]
 
     def test_popularity_must_be_finite_and_of_every_item(self):
         with pytest.raises(ValueError, match="finite"):
-            popularity_weighted(source(np.zeros((1, 2))), np.array([0.0, -np.inf]), 1.0)
+            served_scores(source(np.zeros((1, 2))), np.array([0.0, -np.inf]), 1.0, 0.0)
         with pytest.raises(ValueError, match="3 items"):
-            popularity_weighted(source(np.zeros((1, 2))), np.zeros(3), 1.0)(np.array([0]))
+            served_scores(source(np.zeros((1, 2))), np.zeros(3), 1.0, 0.0)(np.array([0]))
 
 
 class TestMetrics:

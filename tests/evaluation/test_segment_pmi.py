@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from twotower_assets.evaluation.ranking import Ragged
+from twotower_assets.core.ragged import Ragged
 from twotower_assets.evaluation.segment_pmi import (
     segment_item_counts,
     segment_mean_scores,

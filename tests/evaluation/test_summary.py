@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from twotower_assets.core.ragged import Ragged
 from twotower_assets.evaluation.bootstrap import bootstrap_interval
 from twotower_assets.evaluation.popularity_metrics import popularity_lift
-from twotower_assets.evaluation.ranking import Ragged
 from twotower_assets.evaluation.summary import catalogue_values, evaluate_lists, user_values
 
 COUNTS = np.array([50, 30, 10, 10, 0])  # head, mid, tail, tail, cold

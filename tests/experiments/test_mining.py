@@ -38,6 +38,8 @@ class Model:
     def item_bias(self, items: pa.Table) -> Any:
         return np.zeros(items.num_rows, np.float32)
 
+    trained_popularity_weight = 1.0
+
     def log_q(self, item_ids: Any) -> Any:
         return np.zeros(len(item_ids), np.float32)
 
@@ -49,7 +51,7 @@ class Model:
         self.ranked = item_ids
         return self
 
-    def search(self, vectors: Any, k: int, weight: float) -> Any:
+    def search(self, vectors: Any, k: int) -> Any:
         return None, np.tile(np.arange(k), (len(vectors), 1))
 
     def __len__(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import duckdb
@@ -34,11 +35,11 @@ def con() -> Iterator[duckdb.DuckDBPyConnection]:
 def compared(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     asked: list[tuple[str, str]] = []
 
-    def compare(workspace: Any, version: str, other: str) -> pl.DataFrame:
+    def compare(workspace: Any, version: str, other: str) -> SimpleNamespace:
         asked.append((version, other))
-        return ROWS
+        return SimpleNamespace(rows=ROWS)
 
-    monkeypatch.setattr(version_comparison, "compare_versions", compare)
+    monkeypatch.setattr(version_comparison, "compared", compare)
     return asked
 
 
@@ -82,7 +83,7 @@ def test_a_predecessor_that_cannot_be_compared_says_why(con, monkeypatch, error)
     def refuse(*_: Any) -> pl.DataFrame:
         raise error
 
-    monkeypatch.setattr(version_comparison, "compare_versions", refuse)
+    monkeypatch.setattr(version_comparison, "compared", refuse)
     found = predecessor_of(con, PLATFORM, "new")
     assert (found.version, found.note, len(found.differences)) == ("old", "it saw them", 0)
 
@@ -93,6 +94,6 @@ def test_any_other_failure_of_the_comparison_fails_the_report(con, monkeypatch):
     def fail(*_: Any) -> pl.DataFrame:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(version_comparison, "compare_versions", fail)
+    monkeypatch.setattr(version_comparison, "compared", fail)
     with pytest.raises(ZeroDivisionError):
         predecessor_of(con, PLATFORM, "new")

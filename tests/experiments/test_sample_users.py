@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from twotower_assets.evaluation.buckets import BUCKET_NAMES, popularity_buckets
-from twotower_assets.evaluation.ranking import Ragged
+from twotower_assets.core.buckets import BUCKETS, popularity_buckets
+from twotower_assets.core.ragged import Ragged
 from twotower_assets.experiments.evaluate_model import Judged
 from twotower_assets.experiments.hold_out import UsersView
 from twotower_assets.experiments.sample_users import TASTE_CLICKS, sample_users
@@ -105,7 +105,7 @@ def test_a_list_says_buckets_reasons_and_hits() -> None:
     assert first.title in {"title 29", "title 31"}
     assert list(first.reasons) == ["title 30"]
     assert {item.title for item in user.lists[0.0] if item.hit} == {"title 31"}
-    buckets = {f"i{place}": BUCKET_NAMES[bucket] for place, bucket in enumerate(popularity_buckets(COUNTS))}
+    buckets = {f"i{place}": BUCKETS[bucket] for place, bucket in enumerate(popularity_buckets(COUNTS))}
     assert all(item.bucket == buckets[item.item_id] for shown in user.lists.values() for item in shown)
     assert all(item.item_id != "i30" for shown in user.lists.values() for item in shown)
 

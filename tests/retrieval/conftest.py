@@ -37,6 +37,7 @@ def build(catalogue):
             "item_vectors": catalogue.vectors,
             "inverse_temperature": catalogue.inverse_temperature,
             "log_q": catalogue.log_q,
+            "trained_popularity_weight": 0.0,
             "bias": catalogue.bias,
             "factory": factory,
             "threads": 1,

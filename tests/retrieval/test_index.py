@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import faiss
 import numpy as np
@@ -34,22 +35,34 @@ class TestEveryIndex:
         assert (np.diff(scores, axis=1) <= 1e-4).all()
         assert all(len(set(row)) == 7 for row in positions.tolist())
 
-    @pytest.mark.parametrize("weight", [-1.0, 0.0, 0.5, 1.0])
-    def test_it_finds_the_best_by_brute_force_at_every_weight(self, index, factory, catalogue, exact_scores, weight):
-        _, positions = index.search(catalogue.users, 50, weight)
-        found = recall(positions, exact_scores(np.full(200, weight)), 50)
-        assert found >= LEAST_RECALL[factory]
+    @pytest.mark.parametrize(("trained", "gamma"), [(1.0, 0.0), (0.0, 0.0), (0.0, 0.5), (0.5, 1.0), (0.0, 1.0)])
+    def test_it_finds_the_best_by_brute_force_at_every_weight(
+        self, index, factory, catalogue, exact_scores, trained, gamma
+    ):
+        scores, positions = replace(index, trained_popularity_weight=trained).search(catalogue.users, 50, gamma)
+        exact = exact_scores(np.full(200, gamma - trained))
+        np.testing.assert_allclose(scores, np.take_along_axis(exact, positions, axis=1), atol=1e-4)
+        assert recall(positions, exact, 50) >= LEAST_RECALL[factory]
+
+    @pytest.mark.parametrize("trained", [0.0, 0.25, 1.0])
+    def test_without_a_weight_the_score_is_the_trained_one(self, index, catalogue, trained):
+        index = replace(index, trained_popularity_weight=trained)
+        plain, at_trained = index.search(catalogue.users, 20), index.search(catalogue.users, 20, trained)
+        assert all(np.array_equal(a, b) for a, b in zip(plain, at_trained, strict=True))
 
     def test_each_query_has_its_own_weight(self, index, factory, catalogue, exact_scores):
-        weights = np.linspace(-1, 1, 200)
-        scores, positions = index.search(catalogue.users, 20, weights)
-        exact = exact_scores(weights)
+        gammas = np.linspace(0, 1, 200)
+        scores, positions = replace(index, trained_popularity_weight=0.5).search(catalogue.users, 20, gammas)
+        exact = exact_scores(gammas - 0.5)
         np.testing.assert_allclose(scores, np.take_along_axis(exact, positions, axis=1), atol=1e-4)
         assert recall(positions, exact, 20) >= LEAST_RECALL[factory]
 
     def test_the_weight_changes_what_is_found(self, index, catalogue):
         popularity = [
-            catalogue.log_q[index.search(catalogue.users, 20, weight)[1]].mean() for weight in (-1.0, 0.0, 1.0)
+            catalogue.log_q[
+                replace(index, trained_popularity_weight=trained).search(catalogue.users, 20, gamma)[1]
+            ].mean()
+            for trained, gamma in ((1.0, 0.0), (0.0, 0.0), (0.0, 1.0))
         ]
         assert popularity[0] + 0.5 < popularity[1] < popularity[2] - 0.5
 
@@ -105,6 +118,11 @@ class TestEveryIndex:
             (np.ones((2, 16)), 0, 0.0),
             (np.ones((2, 16)), 3, np.ones(3)),
             (np.ones((2, 16)), 3, np.nan),
+            (np.ones((2, 16)), 3, [0.5, np.nan]),
+            (np.ones((2, 16)), 3, np.inf),
+            (np.ones((2, 16)), 3, -0.5),
+            (np.ones((2, 16)), 3, 1.5),
+            (np.ones((2, 16)), 3, "0.5"),
         ],
     )
     def test_a_query_that_does_not_fit_is_refused(self, index, users, k, weight):
@@ -128,6 +146,7 @@ class TestBuilding:
             ({"bias": np.full(1500, np.inf)}, "bias holds"),
             ({"inverse_temperature": 0.0}, "inverse_temperature"),
             ({"inverse_temperature": np.nan}, "inverse_temperature"),
+            ({"trained_popularity_weight": np.nan}, "trained_popularity_weight"),
             ({"factory": "NoSuchIndex"}, "could not parse index string NoSuchIndex"),
             ({"factory": "IVF2000,Flat"}, "cannot build 'IVF2000,Flat' over 1,500"),
             ({"factory": "IVF4,PQ7"}, "multiple of"),
@@ -148,7 +167,14 @@ class TestBuilding:
         assert [default_factory(n) for n in (1, 50_000, 50_001)] == ["Flat", "Flat", "IVF894,Flat"]
         assert default_factory(4_000_000) == "IVF8000,Flat"
         monkeypatch.setattr(index_module, "FLAT_UP_TO", 100)
-        built = build_index(catalogue.ids, catalogue.vectors, inverse_temperature=1.0, log_q=catalogue.log_q, threads=1)
+        built = build_index(
+            catalogue.ids,
+            catalogue.vectors,
+            inverse_temperature=1.0,
+            log_q=catalogue.log_q,
+            trained_popularity_weight=0.0,
+            threads=1,
+        )
         assert built.factory == "IVF155,Flat"
 
     @pytest.mark.parametrize("far", ["log_q", "bias"])

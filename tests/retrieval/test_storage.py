@@ -29,7 +29,7 @@ def test_every_index_comes_back_as_it_was(index, catalogue, tmp_path):
     ):
         assert np.array_equal(before, after)
     assert np.array_equal(loaded.similar_items(3, 5)[1], index.similar_items(3, 5)[1])
-    for name in ("item_ids", "dimension", "geometry", "factory", "search_depth"):
+    for name in ("item_ids", "dimension", "geometry", "factory", "search_depth", "trained_popularity_weight"):
         assert getattr(loaded, name) == getattr(index, name)
 
 
@@ -125,6 +125,28 @@ def test_a_file_that_faiss_cannot_read_is_named(saved):
 def test_a_description_that_does_not_fit_is_refused(saved, changes, message):
     rewrite(saved, **changes)
     with pytest.raises(ItemIndexError, match=message):
+        load_index(saved)
+
+
+def as_format_2(folder, **extra):
+    """The description as it was when γ₀ was kept among what the builder adds."""
+    path = folder / "index.json"
+    description = json.loads(path.read_text())
+    for name in ("trained_popularity_weight", "trained_weight_is_known"):
+        del description[name]
+    path.write_text(json.dumps(description | {"format": 2, "extra": extra}))
+
+
+def test_an_index_of_before_the_weight_had_a_field_comes_back_with_it(saved):
+    as_format_2(saved, model_version="v", trained_popularity_weight=0.25, trained_weight_is_known=False)
+    loaded = load_index(saved)
+    assert (loaded.trained_popularity_weight, loaded.trained_weight_is_known) == (0.25, False)
+    assert loaded.extra == {"model_version": "v"}
+
+
+def test_an_index_that_does_not_know_its_trained_weight_is_refused(saved):
+    as_format_2(saved, model_version="v")
+    with pytest.raises(ItemIndexError, match=r"lacks.* trained_popularity_weight.*build the index again"):
         load_index(saved)
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from twotower_assets.serving.index_depth import SERVED_WEIGHTS, curve_rows, measured_index
+from twotower_assets.core.popularity import KEY_WEIGHTS
+from twotower_assets.serving.index_depth import curve_rows, measured_index
 from twotower_assets.settings import Settings
 
 
@@ -47,9 +48,9 @@ def test_the_least_depth_that_passes_the_gate_is_taken_and_kept_with_the_index(
     }
     assert index.search_depth == min(depth for depth, recall in lowest.items() if recall >= floor)
     assert min(lowest.values()) < floor
-    assert sorted(row["popularity_weight"] for row in rows if row["chosen"]) == sorted(SERVED_WEIGHTS.values())
+    assert sorted(row["popularity_weight"] for row in rows if row["chosen"]) == sorted(KEY_WEIGHTS)
     assert {row["search_depth"] for row in rows if row["chosen"]} == {index.search_depth}
-    assert (index.extra["model_version"], index.extra["trained_popularity_weight"]) == ("m", 1.0)
+    assert (index.extra["model_version"], index.trained_popularity_weight) == ("m", 1.0)
 
 
 def test_a_small_catalogue_has_an_exact_index_and_one_point_per_weight(vectors: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ import duckdb
 import numpy as np
 import pytest
 
-from twotower_assets.evaluation.buckets import BUCKET_NAMES, HEAD_PERCENT, MID_PERCENT, popularity_buckets
+from twotower_assets.core.buckets import BUCKETS, HEAD_PERCENT, MID_PERCENT, popularity_buckets
 
 Show = Callable[..., None]
 Insert = Callable[..., None]
@@ -128,7 +128,7 @@ def test_buckets_are_those_of_the_evaluation(tables: duckdb.DuckDBPyConnection, 
     )
     found = by(feature("item_frequency", 3), "item_id", "bucket")
     expected = popularity_buckets(clicks)
-    assert found == {f"{place:04d}": BUCKET_NAMES[expected[place]] for place in order}
+    assert found == {f"{place:04d}": BUCKETS[expected[place]] for place in order}
 
 
 def test_the_boundary_between_buckets_is_exact(counts: Callable[..., None], feature: Feature) -> None:

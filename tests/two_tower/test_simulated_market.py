@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import torch
 
+from twotower_assets.core.ragged import Ragged
 from twotower_assets.evaluation.missing_popularity import missing_popularity
-from twotower_assets.evaluation.ranking import Ragged
 from twotower_assets.two_tower.loss.objective import Objective
 from twotower_assets.two_tower.sampling import negative_sampler as sampler_module
 from twotower_assets.two_tower.sampling.masks import FalseNegatives

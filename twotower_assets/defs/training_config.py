@@ -1,6 +1,6 @@
 """What a run may be told about a training: a recipe, and changes of its settings, as Dagster shows and checks them.
 
-What a setting means and its range are declared in `two_tower/config.py`; how it is trained is decided there too.
+What a setting means and its range are declared in `recipes/config.py`; how it is trained is decided in `two_tower`.
 """
 
 import logging

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.linalg import lapack
 from scipy.sparse import csr_matrix
 
-from twotower_assets.evaluation.ranking import Ragged
+from twotower_assets.core.ragged import Ragged
 from twotower_assets.evaluation.scores import IntArray, ScoreBlock, Scores
 
 EASE_MAX_ITEMS = 20_000

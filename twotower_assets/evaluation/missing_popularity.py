@@ -13,8 +13,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from twotower_assets.core.ragged import Ragged
 from twotower_assets.evaluation.bootstrap import resampled_users
-from twotower_assets.evaluation.ranking import Ragged, without_items
+from twotower_assets.evaluation.ranking import without_items
 from twotower_assets.evaluation.scores import FloatArray, IntArray, ScoreBlock, score_blocks
 
 MAX_USERS: Final = 5_000
@@ -36,7 +37,6 @@ class MissingPopularity:
         high: upper end.
         users: users with held-out clicks that were used.
         clicks: their held-out clicks.
-        nats_per_click: log-likelihood per click gained by δ over δ = 0.
     """
 
     delta: float
@@ -44,20 +44,6 @@ class MissingPopularity:
     high: float
     users: int
     clicks: int
-    nats_per_click: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Statistics:
-    """Per user at one δ: the log-likelihood of the clicks and what its derivatives in δ are made of.
-
-    With κ₁ … κ₄ the cumulants of log q under the softmax that a click was drawn from, the derivative at δ + ε
-    is Σ_clicks (log q − κ₁ − κ₂ε − κ₃ε²/2 − κ₄ε³/6) + O(ε⁴). Summed per user, that is what a bootstrap draw
-    adds up.
-    """
-
-    derivatives: FloatArray  # (users, 4): Σ (log q − κ₁), Σ κ₂, Σ κ₃, Σ κ₄
-    log_likelihood: FloatArray  # (users,)
 
 
 def missing_popularity(
@@ -113,16 +99,15 @@ def missing_popularity(
     clicks = int(relevant.sizes()[rows].sum())
     order = _click_order(relevant, clicked_at)
 
-    def at(delta: float) -> _Statistics:
-        return _statistics(score_block, rows, relevant, order, excluded, popularity, delta, block_size)
+    def at(delta: float) -> FloatArray:
+        return _derivatives(score_block, rows, relevant, order, excluded, popularity, delta, block_size)
 
     fit = _maximum(at) if len(rows) and np.ptp(popularity) > 0 else None
     if fit is None:
-        return MissingPopularity(np.nan, np.nan, np.nan, len(rows), clicks, np.nan)
-    delta, start, end = fit
-    low, high = _interval(delta, end.derivatives, level, resamples, seed)
-    gained = float((end.log_likelihood - start.log_likelihood).sum() / clicks)
-    return MissingPopularity(delta, low, high, len(rows), clicks, gained)
+        return MissingPopularity(np.nan, np.nan, np.nan, len(rows), clicks)
+    delta, derivatives = fit
+    low, high = _interval(delta, derivatives, level, resamples, seed)
+    return MissingPopularity(delta, low, high, len(rows), clicks)
 
 
 def slope_on_log_q(
@@ -193,7 +178,7 @@ def _click_order(relevant: Ragged, clicked_at: NDArray[Any] | None) -> IntArray 
     return order
 
 
-def _statistics(
+def _derivatives(
     score_block: ScoreBlock,
     rows: IntArray,
     relevant: Ragged,
@@ -202,10 +187,15 @@ def _statistics(
     popularity: FloatArray,
     delta: float,
     block_size: int,
-) -> _Statistics:
-    """One pass over the scores of the users `rows`, all of whom have clicks."""
+) -> FloatArray:
+    """What derivatives of the users' log-likelihoods near δ are made of: Σ (log q − κ₁), Σ κ₂, Σ κ₃, Σ κ₄, [users, 4].
+
+    With κ₁ … κ₄ the cumulants of log q under the softmax that a click was drawn from, the derivative at δ + ε
+    is Σ_clicks (log q − κ₁ − κ₂ε − κ₃ε²/2 − κ₄ε³/6) + O(ε⁴). Summed per user, that is what a bootstrap draw
+    adds up. One pass over the scores of the users `rows`, all of whom have clicks.
+    """
     powers = popularity[:, None] ** np.arange(5)  # (items, 5), of which the first column is 1
-    derivatives, log_likelihood = np.empty((len(rows), 4)), np.empty(len(rows))
+    derivatives = np.empty((len(rows), 4))
     start = 0
     for block, scores in score_blocks(score_block, rows, block_size):
         if scores.shape[1] != len(popularity):
@@ -226,9 +216,8 @@ def _statistics(
         first = np.searchsorted(user, np.arange(len(block)))  # every user of the block has a click
         stop = start + len(block)
         derivatives[start:stop] = np.add.reduceat(terms, first)
-        log_likelihood[start:stop] = np.add.reduceat(logits - np.log(moments[:, 0]), first)
         start = stop
-    return _Statistics(derivatives, log_likelihood)
+    return derivatives
 
 
 def _clicks(relevant: Ragged, order: IntArray | None, block: IntArray, n_items: int) -> tuple[IntArray, IntArray]:
@@ -264,17 +253,17 @@ def _cumulants(raw: FloatArray) -> FloatArray:
     return np.column_stack([m1, second, third, fourth])
 
 
-def _maximum(at: Callable[[float], _Statistics]) -> tuple[float, _Statistics, _Statistics] | None:
-    """The δ of largest likelihood, with the statistics at 0 and there; None where none is finite."""
+def _maximum(at: Callable[[float], FloatArray]) -> tuple[float, FloatArray] | None:
+    """The δ of largest likelihood, with the derivatives there; None where none is finite."""
     low, high, delta = -MAX_DELTA, MAX_DELTA, 0.0
-    start = here = at(delta)
+    here = at(delta)
     for _ in range(MAX_ITERATIONS):
-        gradient, information = here.derivatives[:, :2].sum(axis=0)
+        gradient, information = here[:, :2].sum(axis=0)
         if gradient == 0 and information <= 0:
             return None
         step = gradient / information if information > 0 else np.inf * np.sign(gradient)
         if abs(step) < TOLERANCE:
-            return (delta, start, here) if abs(delta) < MAX_DELTA - 0.1 else None
+            return (delta, here) if abs(delta) < MAX_DELTA - 0.1 else None
         low, high = (delta, high) if gradient > 0 else (low, delta)
         delta = float(delta + step) if low < delta + step < high else (low + high) / 2
         if high - low < TOLERANCE:

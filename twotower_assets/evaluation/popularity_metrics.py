@@ -12,27 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from twotower_assets.core.buckets import BUCKETS, COLD, TAIL, popularity_buckets
+from twotower_assets.core.ragged import Ragged
 from twotower_assets.evaluation.bootstrap import Interval, bootstrap_ratio
-from twotower_assets.evaluation.buckets import BUCKET_NAMES, COLD, TAIL, popularity_buckets
-from twotower_assets.evaluation.ranking import Ragged
 from twotower_assets.evaluation.scores import FloatArray, IntArray
-
-
-def log_popularity(counts: NDArray[Any], floor: float = 0.5) -> FloatArray:
-    """log q, the log share of all training clicks per item, as if no item had fewer than `floor` clicks.
-
-    Args:
-        counts: training clicks per item, [n_items], not negative.
-        floor: clicks that stand in for fewer, so that log q of an item never clicked is finite.
-
-    Raises:
-        ValueError: no clicks at all, or a floor that is not positive.
-    """
-    counts = np.asarray(counts, dtype=np.float64)
-    if floor <= 0 or not counts.sum() > 0:
-        raise ValueError("log q needs at least one click in training, and a positive floor")
-    log_q: FloatArray = np.log(np.maximum(counts, floor) / counts.sum())
-    return log_q
 
 
 def exposure_counts(lists: IntArray, n_items: int, k: int) -> IntArray:
@@ -47,24 +30,6 @@ def exposure_counts(lists: IntArray, n_items: int, k: int) -> IntArray:
 def coverage_at_k(lists: IntArray, n_items: int, k: int) -> float:
     """Share of the catalogue that stands in the first k of at least one list."""
     return float(np.count_nonzero(exposure_counts(lists, n_items, k)) / n_items)
-
-
-def coverage_per_category(lists: IntArray, categories: IntArray, k: int) -> FloatArray:
-    """Catalogue coverage within each category.
-
-    Args:
-        lists: int64 [n_users, at least k].
-        categories: category of each item, int64 [n_items], 0 to n_categories − 1.
-        k: depth of the lists.
-
-    Returns:
-        float64 [n_categories], NaN for a number that no item carries.
-    """
-    shown = exposure_counts(lists, len(categories), k) > 0
-    sizes = np.bincount(categories)
-    covered = np.full(len(sizes), np.nan)
-    np.divide(np.bincount(categories[shown], minlength=len(sizes)), sizes, out=covered, where=sizes > 0)
-    return covered
 
 
 def gini(exposure: NDArray[Any]) -> float:
@@ -121,7 +86,7 @@ def tail_share(lists: IntArray, buckets: NDArray[np.int8], k: int) -> FloatArray
 def novelty(lists: IntArray, log_q: FloatArray, k: int) -> FloatArray:
     """Mean self-information −log₂ q of the items in each list, in bits, float64 [n_users].
 
-    log_q is natural and finite, as from `log_popularity`. Source: Zhou et al. (2010).
+    log_q is natural and finite, as from `core.popularity.log_q`. Source: Zhou et al. (2010).
     """
     return mean_over_list(-log_q / np.log(2.0), lists, k)
 
@@ -174,11 +139,11 @@ def calibration(lists: IntArray, profile: Ragged, buckets: NDArray[np.int8], k: 
         float64 [n_users], NaN for users without a profile or with an empty list.
     """
     first = _first(lists, k)
-    shown = np.stack([((first >= 0) & (buckets[first] == b)).sum(axis=1) for b in range(len(BUCKET_NAMES))], 1)
+    shown = np.stack([((first >= 0) & (buckets[first] == b)).sum(axis=1) for b in range(len(BUCKETS))], 1)
     chosen = np.stack(
         [
             np.bincount(profile.rows()[buckets[profile.values] == b], minlength=len(profile))
-            for b in range(len(BUCKET_NAMES))
+            for b in range(len(BUCKETS))
         ],
         axis=1,
     )
@@ -196,54 +161,44 @@ class BucketExposure:
 
     Attributes:
         bucket: head, mid, tail or cold.
-        items: items in it.
         item_share: of the catalogue.
         click_share: of training clicks.
         exposure_share: of places in the lists; NaN where all lists are empty.
-        heldout_share: of held-out relevant items; NaN where none are given.
     """
 
     bucket: str
-    items: int
     item_share: float
     click_share: float
     exposure_share: float
-    heldout_share: float
 
 
-def exposure_by_bucket(
-    lists: IntArray, train_counts: NDArray[Any], k: int, relevant: Ragged | None = None
-) -> list[BucketExposure]:
+def exposure_by_bucket(lists: IntArray, train_counts: NDArray[Any], k: int) -> list[BucketExposure]:
     """Exposure against clicks, one row per bucket in the order head, mid, tail, cold.
 
     Args:
         lists: int64 [n_users, at least k].
         train_counts: training clicks per item, [n_items].
         k: depth of the lists.
-        relevant: held-out items per user, to compare with what was clicked later.
     """
     n_items = len(train_counts)
-    heldout = np.zeros(n_items) if relevant is None else np.bincount(relevant.values, minlength=n_items)
-    items, clicks, shown, later = (
+    items, clicks, shown = (
         _share_by_bucket(values, popularity_buckets(train_counts))
-        for values in (np.ones(n_items), train_counts, exposure_counts(lists, n_items, k), heldout)
+        for values in (np.ones(n_items), train_counts, exposure_counts(lists, n_items, k))
     )
     return [
         BucketExposure(
             bucket=name,
-            items=round(float(items[b]) * n_items),
             item_share=float(items[b]),
             click_share=float(clicks[b]),
             exposure_share=float(shown[b]),
-            heldout_share=float(later[b]),
         )
-        for b, name in enumerate(BUCKET_NAMES)
+        for b, name in enumerate(BUCKETS)
     ]
 
 
 def _share_by_bucket(values: NDArray[Any], buckets: NDArray[np.int8]) -> FloatArray:
     """Each bucket's share of the total, float64 [4], NaN where the total is 0."""
-    sums = np.bincount(buckets, weights=values, minlength=len(BUCKET_NAMES))
+    sums = np.bincount(buckets, weights=values, minlength=len(BUCKETS))
     return sums / sums.sum() if sums.sum() > 0 else np.full(len(sums), np.nan)
 
 

@@ -1,19 +1,17 @@
 """Ranked lists over the whole catalogue, and how well they find the items users clicked later.
 
-Here are the sets of items per user (`Ragged`), the lists (`top_k`), and recall, NDCG, MRR and hit rate per
-user. Means over users and their intervals are in `bootstrap`; what the lists do to popularity is in
-`popularity`.
+Here are the lists (`top_k`), and recall, NDCG, MRR and hit rate per user. Sets of items per user are `core.ragged`;
+means over users and their intervals are in `bootstrap`; what the lists do to popularity is in `popularity_metrics`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from twotower_assets.core.ragged import Ragged
 from twotower_assets.evaluation.scores import FloatArray, IntArray, ScoreBlock, Scores, score_blocks
 
 PADDING = -1
@@ -24,123 +22,6 @@ MANY = 8
 """Candidates per place of a list beyond which sorting them costs more than it saves."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Ragged:
-    """One set of items per user, such as the items seen in training or the relevant ones held out.
-
-    Attributes:
-        offsets: int64 [n_rows + 1]; row r holds values[offsets[r] : offsets[r + 1]].
-        values: int64 [m], item positions, not negative, ascending and without repeats within a row.
-    """
-
-    offsets: IntArray
-    values: IntArray
-
-    def __post_init__(self) -> None:
-        offsets, values = self.offsets, self.values
-        if offsets.ndim != 1 or len(offsets) < 1 or offsets[0] != 0 or offsets[-1] != len(values):
-            raise ValueError("offsets must be one-dimensional, start at 0 and end at the number of values")
-        if (np.diff(offsets) < 0).any():
-            raise ValueError("offsets must not decrease")
-        if len(values) and values.min() < 0:
-            raise ValueError(f"item positions must not be negative, got {values.min()}")
-        same_row = np.diff(self.rows()) == 0
-        if (np.diff(values)[same_row] <= 0).any():
-            raise ValueError("values must ascend within a row without repeats: build it with from_pairs or from_lists")
-
-    @classmethod
-    def from_lists(cls, lists: Iterable[Iterable[int]]) -> Ragged:
-        """The sets given as one iterable of item positions per user, in any order; repeats count once."""
-        arrays = [np.asarray(list(items), dtype=np.int64) for items in lists]
-        rows = np.repeat(np.arange(len(arrays), dtype=np.int64), [len(items) for items in arrays])
-        values = np.concatenate([np.empty(0, dtype=np.int64), *arrays])
-        return cls.from_pairs(rows, values, len(arrays))
-
-    @classmethod
-    def from_pairs(cls, rows: NDArray[Any], values: NDArray[Any], n_rows: int) -> Ragged:
-        """The sets given as pairs in any order, int [m] each; repeats count once.
-
-        Raises:
-            ValueError: different lengths, or a row outside [0, n_rows).
-        """
-        rows, values = np.asarray(rows, dtype=np.int64), np.asarray(values, dtype=np.int64)
-        if rows.shape != values.shape or rows.ndim != 1:
-            raise ValueError(f"rows and values must be of one length, got {rows.shape} and {values.shape}")
-        if len(rows) and (rows.min() < 0 or rows.max() >= n_rows):
-            raise ValueError(f"rows must lie in [0, {n_rows}), got {rows.min()} to {rows.max()}")
-        order = np.lexsort((values, rows))
-        rows, values = rows[order], values[order]
-        first = np.ones(len(rows), dtype=bool)
-        first[1:] = (np.diff(rows) != 0) | (np.diff(values) != 0)
-        rows, values = rows[first], values[first]
-        offsets = np.zeros(n_rows + 1, dtype=np.int64)
-        np.cumsum(np.bincount(rows, minlength=n_rows), out=offsets[1:])
-        return cls(offsets, values)
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    def __getitem__(self, row: int) -> IntArray:
-        if not 0 <= row < len(self):
-            raise IndexError(f"row {row} is outside [0, {len(self)})")
-        return self.values[self.offsets[row] : self.offsets[row + 1]]
-
-    def sizes(self) -> IntArray:
-        """Items per row, int64 [n_rows]."""
-        return np.diff(self.offsets)
-
-    def rows(self) -> IntArray:
-        """The row of every value, int64 [m]."""
-        return np.repeat(np.arange(len(self), dtype=np.int64), np.diff(self.offsets))
-
-    def take(self, rows: IntArray) -> Ragged:
-        """The chosen rows, int64 [b], in that order, as a new Ragged of b rows."""
-        sizes = self.sizes()[rows]
-        offsets = np.zeros(len(rows) + 1, dtype=np.int64)
-        np.cumsum(sizes, out=offsets[1:])
-        within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], sizes)
-        return Ragged(offsets, self.values[np.repeat(self.offsets[rows], sizes) + within])
-
-    def earliest(self, rows: NDArray[Any], values: NDArray[Any], times: NDArray[Any]) -> FloatArray:
-        """The earliest time of each pair in the sets, float64 [m], in the order of `self.values`.
-
-        Args:
-            rows: rows of the pairs, int [p]; pairs in no set are passed over, repeats are allowed.
-            values: their items, int [p].
-            times: numbers in any unit, [p].
-
-        Raises:
-            ValueError: a pair in the sets that has no time.
-        """
-        stride = int(max(self.values.max(initial=0), np.max(values, initial=0))) + 1
-        keys = self.rows() * stride + self.values  # ascending
-        wanted = np.asarray(rows, dtype=np.int64) * stride + np.asarray(values, dtype=np.int64)
-        at = np.searchsorted(keys, wanted)
-        known = at < len(keys)
-        known[known] = keys[at[known]] == wanted[known]
-        earliest = np.full(len(keys), np.inf)
-        np.minimum.at(earliest, at[known], np.asarray(times, dtype=np.float64)[known])
-        if np.isinf(earliest).any():
-            raise ValueError(f"{int(np.isinf(earliest).sum())} of {len(keys)} pairs have no time")
-        return earliest
-
-    def contains(self, lists: IntArray) -> NDArray[np.bool_]:
-        """Whether each item of each user's list is in the user's set: int64 [n_rows, k] to bool [n_rows, k].
-
-        Padding is in no set.
-        """
-        if lists.ndim != 2 or len(lists) != len(self):
-            raise ValueError(f"lists must have shape [{len(self)}, k], got {lists.shape}")
-        if not len(self.values) or not lists.size:
-            return np.zeros(lists.shape, dtype=bool)
-        stride = int(max(self.values.max(), lists.max())) + 1
-        keys = self.rows() * stride + self.values  # ascending, because rows and values are
-        wanted = np.arange(len(lists))[:, None] * stride + lists
-        at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-        found: NDArray[np.bool_] = (keys[at] == wanted) & (lists >= 0)
-        return found
-
-
 def restrict(relevant: Ragged, keep: NDArray[np.bool_]) -> Ragged:
     """The sets without the items that are not kept, such as everything outside a popularity bucket.
 
@@ -148,18 +29,15 @@ def restrict(relevant: Ragged, keep: NDArray[np.bool_]) -> Ragged:
         relevant: sets per user.
         keep: bool [n_items].
     """
-    kept = keep[relevant.values]
-    return Ragged.from_pairs(relevant.rows()[kept], relevant.values[kept], len(relevant))
+    return relevant.where(keep[relevant.values])
 
 
 def without(relevant: Ragged, seen: Ragged) -> Ragged:
     """The sets without the items each user has seen: what a list with seen items removed can still find."""
     if len(relevant) != len(seen):
         raise ValueError(f"relevant has {len(relevant)} users, seen has {len(seen)}")
-    rows, values = relevant.rows(), relevant.values
-    stride = int(max(values.max(initial=0), seen.values.max(initial=0))) + 1
-    kept = ~np.isin(rows * stride + values, seen.rows() * stride + seen.values)
-    return Ragged.from_pairs(rows[kept], values[kept], len(relevant))
+    stride = int(max(relevant.values.max(initial=0), seen.values.max(initial=0))) + 1
+    return relevant.where(~np.isin(relevant.pair_keys(stride), seen.pair_keys(stride)))
 
 
 def top_k(score_block: ScoreBlock, n_users: int, seen: Ragged | None, k: int, block_size: int = 1024) -> IntArray:
@@ -201,10 +79,9 @@ def without_items(scores: Scores, removed: Ragged | None, rows: IntArray) -> Sco
 def _removed(scores: Scores, removed: Ragged, rows: IntArray) -> Ragged:
     """The items removed for the users of a block, once they are known to be among those scored."""
     block = removed.take(rows)
-    if len(block.values) and block.values.max() >= scores.shape[1]:
-        raise ValueError(
-            f"an item to leave out has position {block.values.max()}, but only {scores.shape[1]} items are scored"
-        )
+    outside = block.values[(block.values < 0) | (block.values >= scores.shape[1])]
+    if len(outside):
+        raise ValueError(f"an item to leave out has position {outside[0]}, but only {scores.shape[1]} items are scored")
     return block
 
 

@@ -1,7 +1,7 @@
 """Scores of users on the whole catalogue, asked for in blocks so that the full matrix is never held.
 
 Here live the type of such a source, the loop that walks over it, a two-tower model as such a source, and the wrapper
-that adds popularity to it.
+that makes its scores hold γ.
 What is made of the scores (lists, metrics, the missing popularity) lives in the modules that read them.
 """
 
@@ -12,6 +12,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from twotower_assets.core.popularity import log_q_weight
 
 IntArray: TypeAlias = NDArray[np.int64]
 FloatArray: TypeAlias = NDArray[np.float64]
@@ -52,21 +54,24 @@ def score_blocks(score_block: ScoreBlock, rows: IntArray, block_size: int = 1024
         start += size
 
 
-def popularity_weighted(score_block: ScoreBlock, log_q: NDArray[Any], weight: float) -> ScoreBlock:
-    """Scores with weight · log q added, the popularity a served score gains or loses.
+def served_scores(
+    score_block: ScoreBlock, log_q: NDArray[Any], popularity_weight: float, trained_popularity_weight: float
+) -> ScoreBlock:
+    """The scores that are served at γ, block by block: s + (γ − γ₀)·log q.
 
     Args:
         score_block: the model's own scores, float [b, n_items].
         log_q: log sampling probability per item, float [n_items], finite (clipped below for unseen items).
-        weight: γ − γ₀, the popularity weight served less the one trained to.
+        popularity_weight: γ, from 0 to 1.
+        trained_popularity_weight: γ₀.
 
     Raises:
-        ValueError: log_q is not one finite number per item.
+        ValueError: γ is not a number from 0 to 1, or log_q is not one finite number per item.
     """
     log_q = np.asarray(log_q, dtype=np.float64)
     if log_q.ndim != 1 or not np.isfinite(log_q).all():
         raise ValueError("log_q must be one finite number per item: clip it from below for items never clicked")
-    return _with_added(score_block, weight * log_q, "log_q")
+    return _with_added(score_block, log_q_weight(popularity_weight, trained_popularity_weight) * log_q, "log_q")
 
 
 def _with_added(score_block: ScoreBlock, added: FloatArray, name: str) -> ScoreBlock:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from twotower_assets.evaluation.ranking import Ragged
+from twotower_assets.core.ragged import Ragged
 from twotower_assets.evaluation.scores import FloatArray, IntArray, ScoreBlock, score_blocks
 
 

@@ -7,27 +7,27 @@ it. The missing popularity reads scores and not lists, and has its own function.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Sized
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from twotower_assets.core.buckets import ALL, BEYOND_HEAD, BUCKETS, HEAD, popularity_buckets
+from twotower_assets.core.metric_rows import KS, MetricRow
+from twotower_assets.core.popularity import check_popularity_weight, log_q
+from twotower_assets.core.ragged import Ragged
 from twotower_assets.evaluation.bootstrap import Interval, bootstrap_interval
-from twotower_assets.evaluation.buckets import BUCKET_NAMES, HEAD, popularity_buckets
 from twotower_assets.evaluation.popularity_metrics import (
     average_recommendation_popularity,
     calibration,
     coverage_at_k,
     exposure_counts,
     gini,
-    log_popularity,
     novelty,
     popularity_lift,
     tail_share,
 )
 from twotower_assets.evaluation.ranking import (
-    Ragged,
     hit_rate_at_k,
     mrr_at_k,
     ndcg_at_k,
@@ -36,33 +36,6 @@ from twotower_assets.evaluation.ranking import (
 )
 from twotower_assets.evaluation.scores import FloatArray, IntArray
 
-BEYOND_HEAD = "beyond_head"
-"""Mid, tail and cold together."""
-
-
-@dataclass(frozen=True, slots=True)
-class MetricRow:
-    """One metric of one model.
-
-    Attributes:
-        metric: its name, without the depth.
-        k: depth of the lists.
-        bucket: 'all', 'head', 'mid', 'tail', 'cold' or 'beyond_head': what the relevant items are restricted
-            to.
-        value: the mean over users, or the catalogue's number for coverage and Gini; NaN where nobody counts.
-        low: lower end of the bootstrap interval over users; NaN for coverage and Gini.
-        high: upper end.
-        users: users the mean is over.
-    """
-
-    metric: str
-    k: int
-    bucket: str
-    value: float
-    low: float
-    high: float
-    users: int
-
 
 def evaluate_lists(
     lists: IntArray,
@@ -70,7 +43,9 @@ def evaluate_lists(
     profile: Ragged,
     train_counts: NDArray[Any],
     *,
-    ks: Sequence[int] = (20, 100),
+    model: str = "two_tower",
+    popularity_weight: float | None = None,
+    ks: Sequence[int] = KS,
     seed: int = 0,
     resamples: int = 1000,
 ) -> list[MetricRow]:
@@ -82,24 +57,33 @@ def evaluate_lists(
             with `without`, or recall cannot reach 1.
         profile: items of each user's training clicks.
         train_counts: training clicks per item, [n_items].
+        model: name of the model.
+        popularity_weight: γ of the lists; None for a baseline.
         ks: depths.
         seed: of the bootstrap.
         resamples: bootstrap draws.
 
     Raises:
-        ValueError: lists shorter than a depth, another number of users, or no training clicks at all.
+        ValueError: lists shorter than a depth, another number of users, no training clicks at all, or a γ that is
+            not from 0 to 1.
     """
-    return [
+    if popularity_weight is not None:
+        check_popularity_weight(popularity_weight)
+    intervals = [
         *(
-            _row(metric, k, bucket, bootstrap_interval(values, resamples=resamples, seed=seed))
+            (metric, k, bucket, bootstrap_interval(values, resamples=resamples, seed=seed))
             for metric, k, bucket, values in user_values(lists, relevant, profile, train_counts, ks)
         ),
-        *(_row(*row) for row in _catalogue_intervals(lists, profile, train_counts, ks, seed, resamples)),
+        *_catalogue_intervals(lists, profile, train_counts, ks, seed, resamples),
+    ]
+    return [
+        MetricRow(model, popularity_weight, metric, k, bucket, found.mean, found.low, found.high, found.users)
+        for metric, k, bucket, found in intervals
     ]
 
 
 def user_values(
-    lists: IntArray, relevant: Ragged, profile: Ragged, train_counts: NDArray[Any], ks: Sequence[int] = (20, 100)
+    lists: IntArray, relevant: Ragged, profile: Ragged, train_counts: NDArray[Any], ks: Sequence[int] = KS
 ) -> Iterator[tuple[str, int, str, FloatArray]]:
     """Every metric that is a mean over users, before the mean is taken.
 
@@ -114,25 +98,25 @@ def user_values(
         ValueError: lists shorter than a depth, another number of users, or no training clicks at all.
     """
     _of_the_same_users(lists=lists, relevant=relevant, profile=profile)
-    buckets, log_q = popularity_buckets(train_counts), log_popularity(train_counts)
-    restricted = {name: restrict(relevant, buckets == number) for number, name in enumerate(BUCKET_NAMES)}
+    buckets, popularity = popularity_buckets(train_counts), log_q(train_counts)
+    restricted = {name: restrict(relevant, buckets == number) for number, name in enumerate(BUCKETS)}
     restricted[BEYOND_HEAD] = restrict(relevant, buckets != HEAD)
     for k in ks:
-        yield "recall", k, "all", recall_at_k(lists, relevant, k)
-        yield "ndcg", k, "all", ndcg_at_k(lists, relevant, k)
-        yield "mrr", k, "all", mrr_at_k(lists, relevant, k)
-        yield "hit_rate", k, "all", hit_rate_at_k(lists, relevant, k)
+        yield "recall", k, ALL, recall_at_k(lists, relevant, k)
+        yield "ndcg", k, ALL, ndcg_at_k(lists, relevant, k)
+        yield "mrr", k, ALL, mrr_at_k(lists, relevant, k)
+        yield "hit_rate", k, ALL, hit_rate_at_k(lists, relevant, k)
         for bucket, inside in restricted.items():
             yield "recall", k, bucket, recall_at_k(lists, inside, k)
-        popularity = average_recommendation_popularity(lists, train_counts, k)
-        yield "average_recommendation_popularity", k, "all", popularity
-        yield "aplt", k, "all", tail_share(lists, buckets, k)
-        yield "novelty", k, "all", novelty(lists, log_q, k)
-        yield "calibration", k, "all", calibration(lists, profile, buckets, k)
+        mean_clicks = average_recommendation_popularity(lists, train_counts, k)
+        yield "average_recommendation_popularity", k, ALL, mean_clicks
+        yield "aplt", k, ALL, tail_share(lists, buckets, k)
+        yield "novelty", k, ALL, novelty(lists, popularity, k)
+        yield "calibration", k, ALL, calibration(lists, profile, buckets, k)
 
 
 def catalogue_values(
-    lists: IntArray, profile: Ragged, train_counts: NDArray[Any], ks: Sequence[int] = (20, 100)
+    lists: IntArray, profile: Ragged, train_counts: NDArray[Any], ks: Sequence[int] = KS
 ) -> Iterator[tuple[str, int, str, float]]:
     """Every metric that is one number of all lists together: coverage, gini and popularity_lift.
 
@@ -157,10 +141,10 @@ def _catalogue_intervals(
     for k in ks:
         users = int((lists[:, :k] >= 0).any(axis=1).sum())
         exposure = exposure_counts(lists, n_items, k)
-        yield "coverage", k, "all", Interval(coverage_at_k(lists, n_items, k), np.nan, np.nan, users)
-        yield "gini", k, "all", Interval(gini(exposure), np.nan, np.nan, users)
+        yield "coverage", k, ALL, Interval(coverage_at_k(lists, n_items, k), np.nan, np.nan, users)
+        yield "gini", k, ALL, Interval(gini(exposure), np.nan, np.nan, users)
         lift = popularity_lift(lists, profile, train_counts, k, resamples=resamples, seed=seed)
-        yield "popularity_lift", k, "all", lift
+        yield "popularity_lift", k, ALL, lift
 
 
 def _of_the_same_users(**of_users: Sized) -> None:
@@ -168,8 +152,3 @@ def _of_the_same_users(**of_users: Sized) -> None:
     if len({len(one) for one in of_users.values()}) > 1:
         found = ", ".join(f"{name} {len(one)}" for name, one in of_users.items())
         raise ValueError(f"{' and '.join(of_users)} must be of the same users, got {found}")
-
-
-def _row(metric: str, k: int, bucket: str, interval: Interval) -> MetricRow:
-    """The row of one interval."""
-    return MetricRow(metric, k, bucket, interval.mean, interval.low, interval.high, interval.users)

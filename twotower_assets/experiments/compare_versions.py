@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
+from twotower_assets.core.metric_rows import KS, WIDE_K, K
+from twotower_assets.core.popularity import log_q
 from twotower_assets.experiments.hold_out import HoldOut, HoldOutRule, read_hold_out
 from twotower_assets.lake.artifacts import Artifact
 from twotower_assets.workspace import Workspace
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
 
     from twotower_assets.experiments.evaluate_model import Judged
 
-K, WIDE_K = 20, 100
 MINIMUM_CATEGORY_USERS = 20
 """Users with a held-out click in a category, below which its recall is not compared."""
 MOVERS = 10
@@ -58,11 +59,6 @@ class Compared:
     users: int
     rows: pl.DataFrame
     movers: pl.DataFrame
-
-
-def compare_versions(workspace: Workspace, version: str, other_version: str) -> pl.DataFrame:
-    """The rows of `version_comparisons` for two versions of the model; raises as `compared` does."""
-    return compared(workspace, version, other_version).rows
 
 
 def compared(workspace: Workspace, version: str, other_version: str) -> Compared:
@@ -132,11 +128,9 @@ def _served_log_q(hold_out: HoldOut, others: HoldOut, counted: str) -> np.ndarra
     import numpy as np
     import polars as pl
 
-    from twotower_assets.evaluation.popularity_metrics import log_popularity
-
-    log_q = log_popularity(others.item_popularity(counted, "train"))
+    popularity = log_q(others.item_popularity(counted, "train"))
     places = others.positions(pl.Series(hold_out.items["item_id"]))
-    return np.asarray(np.where(places >= 0, log_q[places], log_q.min()))
+    return np.asarray(np.where(places >= 0, popularity[places], popularity.min()))
 
 
 def _rows(own: Judged, lists: np.ndarray, other_lists: np.ndarray) -> Iterator[dict[str, Any]]:
@@ -147,7 +141,7 @@ def _rows(own: Judged, lists: np.ndarray, other_lists: np.ndarray) -> Iterator[d
     from twotower_assets.evaluation.summary import user_values
 
     view, n_items = own.view, len(own.counts)
-    both = (user_values(one, view.relevant, view.seen, own.counts, (K, WIDE_K)) for one in (lists, other_lists))
+    both = (user_values(one, view.relevant, view.seen, own.counts, KS) for one in (lists, other_lists))
     for (metric, k, bucket, values), (*_, other_values) in zip(*both, strict=True):
         if (metric, k) in PAIRED and (k == K or bucket == "all"):
             yield _row(metric, k, bucket, paired_difference(values, other_values, seed=SEED))
@@ -180,7 +174,7 @@ def _categories(own: Judged) -> Iterator[tuple[str, np.ndarray]]:
 def _movers(own: Judged, lists: np.ndarray, other_lists: np.ndarray) -> pl.DataFrame:
     import polars as pl
 
-    from twotower_assets.evaluation.buckets import BUCKET_NAMES, popularity_buckets
+    from twotower_assets.core.buckets import BUCKETS, popularity_buckets
     from twotower_assets.evaluation.popularity_metrics import exposure_counts
 
     exposures = [exposure_counts(one, len(own.counts), K) for one in (lists, other_lists)]
@@ -189,7 +183,7 @@ def _movers(own: Judged, lists: np.ndarray, other_lists: np.ndarray) -> pl.DataF
             "item_id": pl.Series(own.hold_out.items["item_id"]).cast(pl.String),
             "title": pl.Series(own.hold_out.items["title"]).cast(pl.String),
             "category": pl.Series(own.hold_out.items["category"]).cast(pl.String).fill_null("unknown"),
-            "bucket": [BUCKET_NAMES[number] for number in popularity_buckets(own.counts)],
+            "bucket": [BUCKETS[number] for number in popularity_buckets(own.counts)],
             "lists": exposures[0],
             "other_lists": exposures[1],
             "change": exposures[0] - exposures[1],

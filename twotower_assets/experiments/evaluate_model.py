@@ -9,19 +9,18 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from twotower_assets.core.metric_rows import KS, WIDE_K, K
+from twotower_assets.core.popularity import KEY_WEIGHTS, check_popularity_weight, log_q, log_q_weight
 from twotower_assets.experiments.hold_out import HoldOut, HoldOutError, UsersView
 
 if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
-    from twotower_assets.evaluation.ranking import Ragged
+    from twotower_assets.core.ragged import Ragged
     from twotower_assets.evaluation.scores import ScoreBlock
     from twotower_assets.two_tower.checkpoint import Checkpoint
 
-POPULARITY_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
-DIAGNOSED_WEIGHTS = (0.0, 0.5, 1.0)
-K, WIDE_K = 20, 100
 SEED = 0
 
 
@@ -46,11 +45,11 @@ class Judged:
     counts: np.ndarray
     log_q: np.ndarray
 
-    def served(self, gamma: float) -> ScoreBlock:
-        """The scores that serve γ: s + (γ − γ₀)·log q."""
-        from twotower_assets.evaluation.scores import popularity_weighted
+    def served(self, popularity_weight: float) -> ScoreBlock:
+        """The scores that serve γ: s + (γ − γ₀)·log q. Raises `ValueError` for a γ that is not from 0 to 1."""
+        from twotower_assets.evaluation.scores import served_scores
 
-        return popularity_weighted(self.scores, self.log_q, gamma - self.checkpoint.trained_popularity_weight)
+        return served_scores(self.scores, self.log_q, popularity_weight, self.checkpoint.trained_popularity_weight)
 
 
 def judge_checkpoint(
@@ -64,7 +63,6 @@ def judge_checkpoint(
     test part; `known` parts are in histories, and not recommended again.
 
     Raises `HoldOutError` where nobody has a test click that could be found."""
-    from twotower_assets.evaluation.popularity_metrics import log_popularity
     from twotower_assets.evaluation.scores import inner_products
 
     view = hold_out.view(known, "test", checkpoint.config.history_length)
@@ -87,7 +85,7 @@ def judge_checkpoint(
             checkpoint.item_bias(hold_out.items),
         ),
         counts=hold_out.item_clicks(*trained_on),
-        log_q=log_popularity(hold_out.item_popularity(popularity_from, *trained_on)),
+        log_q=log_q(hold_out.item_popularity(popularity_from, *trained_on)),
     )
 
 
@@ -123,21 +121,18 @@ def metric_rows(judged: Judged, lists: list[Lists]) -> list[dict[str, Any]]:
     """Rows of `model_metrics`, without day and version."""
     from twotower_assets.evaluation.summary import evaluate_lists
 
+    view = judged.view
     return [
-        {
-            "model": one.model,
-            "popularity_weight": one.popularity_weight,
-            "metric": row.metric,
-            "k": row.k,
-            "bucket": row.bucket,
-            "value": _finite(row.value),
-            "low": _finite(row.low),
-            "high": _finite(row.high),
-            "users": row.users,
-        }
+        asdict(row) | {name: _finite(getattr(row, name)) for name in ("value", "low", "high")}
         for one in lists
         for row in evaluate_lists(
-            one.lists, judged.view.relevant, judged.view.seen, judged.counts, ks=(K, WIDE_K), seed=SEED
+            one.lists,
+            view.relevant,
+            view.seen,
+            judged.counts,
+            model=one.model,
+            popularity_weight=one.popularity_weight,
+            seed=SEED,
         )
     ]
 
@@ -150,8 +145,8 @@ def paired_rows(judged: Judged, own: Lists, others: Mapping[str, Lists]) -> pl.D
     from twotower_assets.evaluation.summary import user_values
 
     def of_users(one: Lists) -> dict[tuple[str, int, str], np.ndarray]:
-        view, ks = judged.view, (K, WIDE_K)
-        measured = user_values(one.lists, view.relevant, view.seen, judged.counts, ks)
+        view = judged.view
+        measured = user_values(one.lists, view.relevant, view.seen, judged.counts, KS)
         return {(metric, k, bucket): values for metric, k, bucket, values in measured if metric in {"recall", "ndcg"}}
 
     ours, theirs = of_users(own), {name: of_users(one) for name, one in others.items()}
@@ -237,6 +232,7 @@ def diagnostic_rows(judged: Judged, served_weight: float) -> list[dict[str, Any]
     from twotower_assets.evaluation.missing_popularity import missing_popularity, slope_on_log_q
     from twotower_assets.evaluation.segment_pmi import segment_mean_scores, segment_pmi_correlation
 
+    check_popularity_weight(served_weight)
     view = judged.view
     segments, clicks = _segments(judged)
     rows = []
@@ -246,9 +242,9 @@ def diagnostic_rows(judged: Judged, served_weight: float) -> list[dict[str, Any]
     slopes = slope_on_log_q(judged.scores, len(view), judged.log_q, excluded=view.seen)
     slope = float(np.nanmean(slopes)) if np.isfinite(slopes).any() else np.nan
     of_segments = segment_mean_scores(judged.scores, segments, len(clicks)) if (segments >= 0).any() else None
-    for gamma in sorted({*DIAGNOSED_WEIGHTS, served_weight}):
+    for gamma in sorted({*KEY_WEIGHTS, served_weight}):
         # Of log q: so much less is missing, the slope is steeper and mean scores are higher by it.
-        added = gamma - judged.checkpoint.trained_popularity_weight
+        added = float(log_q_weight(gamma, judged.checkpoint.trained_popularity_weight))
         correlation = (
             np.nan
             if of_segments is None

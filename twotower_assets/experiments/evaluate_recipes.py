@@ -11,14 +11,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from twotower_assets.experiments.evaluate_model import (
-    POPULARITY_WEIGHTS,
-    WIDE_K,
-    K,
-    diagnostic_rows,
-    judge_checkpoint,
-    left_and_masked,
-)
+from twotower_assets.core.buckets import ALL, BEYOND_HEAD
+from twotower_assets.core.metric_rows import KS, WIDE_K, K
+from twotower_assets.core.popularity import REPORTED_WEIGHTS, check_popularity_weight
+from twotower_assets.experiments.evaluate_model import diagnostic_rows, judge_checkpoint, left_and_masked
 from twotower_assets.experiments.hold_out import HoldOut, HoldOutRule
 from twotower_assets.experiments.train_recipe import Trained
 from twotower_assets.lake.staging import as_frame
@@ -30,7 +26,7 @@ if TYPE_CHECKING:
 Place = tuple[str, int, str]
 """Metric, k and bucket."""
 
-RECALL, BEYOND_HEAD = ("recall", K, "all"), ("recall", K, "beyond_head")
+RECALL, RECALL_BEYOND_HEAD = ("recall", K, ALL), ("recall", K, BEYOND_HEAD)
 
 
 @dataclass(frozen=True)
@@ -54,26 +50,27 @@ def judge(
 ) -> Judgement:
     """Measure a model on the test part, at several γ, per user at the served one.
 
-    Raises `HoldOutError` where nobody has a test click.
+    Raises `HoldOutError` where nobody has a test click, `ValueError` for what is no γ.
     """
     import numpy as np
 
     from twotower_assets.evaluation.ranking import top_k
     from twotower_assets.evaluation.summary import catalogue_values, user_values
 
+    check_popularity_weight(served_weight)
     judged = judge_checkpoint(trained.checkpoint, hold_out, popularity_from, trained_on, known)
-    view, ks = judged.view, (K, WIDE_K)
+    view = judged.view
     metrics: list[dict[str, Any]] = []
     of_users: dict[Place, np.ndarray] = {}
-    for gamma in sorted({*POPULARITY_WEIGHTS, served_weight}):
+    for gamma in sorted({*REPORTED_WEIGHTS, served_weight}):
         lists = top_k(judged.served(gamma), len(view), view.seen, WIDE_K)
-        for metric, k, bucket, values in user_values(lists, view.relevant, view.seen, judged.counts, ks):
+        for metric, k, bucket, values in user_values(lists, view.relevant, view.seen, judged.counts, KS):
             there = ~np.isnan(values)
             mean = float(values[there].mean()) if there.any() else None
             metrics.append(_metric(gamma, (metric, k, bucket), mean, int(there.sum())))
             if gamma == served_weight:
                 of_users[metric, k, bucket] = values
-        for metric, k, bucket, value in catalogue_values(lists, view.seen, judged.counts, ks):
+        for metric, k, bucket, value in catalogue_values(lists, view.seen, judged.counts, KS):
             metrics.append(_metric(gamma, (metric, k, bucket), value if np.isfinite(value) else None, len(view)))
     diagnostics = diagnostic_rows(judged, served_weight)
     return Judgement(_run(trained), metrics, diagnostics, view.user_ids.to_pylist(), of_users)
@@ -199,7 +196,7 @@ class Measured:
             "recall_at_20": _mean(means[RECALL]),
             "ndcg_at_20": _mean(means["ndcg", K, "all"]),
             "recall_at_100": _mean(means["recall", WIDE_K, "all"]),
-            "beyond_head_at_20": _mean(means[BEYOND_HEAD]),
+            "beyond_head_at_20": _mean(means[RECALL_BEYOND_HEAD]),
             **({"delta": sum(deltas) / len(deltas)} if deltas else {}),
             "seconds": sum(one.run["seconds"] for one in self.judgements) / len(self.judgements),
             "seeds": len(self.judgements),
@@ -257,7 +254,8 @@ def comparable_runs(runs: pl.DataFrame, baseline: str) -> tuple[pl.DataFrame, di
 
 
 def require_served(runs: pl.DataFrame, baseline: str, popularity_weight: float, popularity_from: str) -> None:
-    """Raises `LookupError` where the baseline was judged at another γ than is served."""
+    """Raises `LookupError` where the baseline was judged at another γ than is served; `ValueError` for what is no γ."""
+    check_popularity_weight(popularity_weight)
     judged = runs.filter((runs["recipe"] == baseline) & (runs["status"] == "trained")).row(0, named=True)
     served = {"popularity_weight": popularity_weight, "popularity_from": popularity_from}
     if _served(judged) != _served(served):
@@ -274,12 +272,13 @@ def _served(run: Mapping[str, Any]) -> str:
 def compared_rows(
     metrics: pl.DataFrame, users: pl.DataFrame, baseline: str, served_weight: float
 ) -> list[dict[str, Any]]:
-    """Rows of `negative_sampling_comparison`, recipes in alphabetical order."""
+    """Rows of `negative_sampling_comparison`, recipes in alphabetical order; `ValueError` for what is no γ."""
     import numpy as np
     import polars as pl
 
     from twotower_assets.evaluation.comparison import compare
 
+    check_popularity_weight(served_weight)
     keys = ["metric", "k", "bucket"]
     served = metrics.filter(pl.col("popularity_weight") == served_weight)
     of_place = users.partition_by(keys, as_dict=True)

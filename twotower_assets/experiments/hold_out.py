@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
-    from twotower_assets.evaluation.ranking import Ragged
+    from twotower_assets.core.ragged import Ragged
 
 
 class HoldOutError(RuntimeError):
@@ -147,7 +147,8 @@ class HoldOut:
         import numpy as np
         import polars as pl
 
-        from twotower_assets.evaluation.ranking import Ragged, without
+        from twotower_assets.core.ragged import Ragged
+        from twotower_assets.evaluation.ranking import without
 
         after = self.pairs.filter(pl.col("part") == held_out)
         users = after.select("user_id").unique().sort("user_id").with_row_index("row")

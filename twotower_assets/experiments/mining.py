@@ -38,6 +38,7 @@ def mine(training: Training, checkpoint: Checkpoint, training_set: TrainingSet, 
         checkpoint.embed_items(items),
         inverse_temperature=checkpoint.inverse_temperature,
         log_q=checkpoint.log_q(item_ids),
+        trained_popularity_weight=checkpoint.trained_popularity_weight,
         bias=checkpoint.item_bias(items),
         threads=training.threads,
     )
@@ -54,7 +55,7 @@ def mine(training: Training, checkpoint: Checkpoint, training_set: TrainingSet, 
         .to_arrow()
     )
     vectors = checkpoint.embed_users(users, histories, hold_out.users)
-    _, places = index.search(vectors, min(settings.last_rank, len(index)), 0.0)
+    _, places = index.search(vectors, min(settings.last_rank, len(index)))
     ranked = places[:, settings.first_rank - 1 :]
     user = np.repeat(np.arange(1, len(users) + 1), ranked.shape[1])
     found = ranked.ravel() >= 0

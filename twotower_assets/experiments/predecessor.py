@@ -1,6 +1,6 @@
 """The version that a report sets a model beside: which one it is, and the comparison or why there is none.
 
-How two versions are judged on the same clicks is in `version_comparison`.
+How two versions are judged on the same clicks is in `compare_versions`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def predecessor_of(con: duckdb.DuckDBPyConnection, workspace: Workspace, version
     """
     import polars as pl
 
-    from twotower_assets.experiments.compare_versions import ComparisonError, compare_versions
+    from twotower_assets.experiments.compare_versions import ComparisonError, compared
     from twotower_assets.experiments.hold_out import HoldOutError
     from twotower_assets.lake.artifacts import ArtifactError
     from twotower_assets.reporting.report_data import PREDECESSOR
@@ -49,7 +49,7 @@ def predecessor_of(con: duckdb.DuckDBPyConnection, workspace: Workspace, version
     if found[0] is None:
         return Predecessor("", "", pl.DataFrame())
     try:
-        rows = compare_versions(workspace, version, found[0])
+        rows = compared(workspace, version, found[0]).rows
     except (ComparisonError, HoldOutError, ArtifactError, CheckpointError) as error:
         return Predecessor(found[0], str(error), pl.DataFrame())
     return Predecessor(found[0], "", rows.with_columns(other=pl.lit(PREDECESSOR)))

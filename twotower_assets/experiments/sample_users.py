@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from twotower_assets.experiments.evaluate_model import DIAGNOSED_WEIGHTS, Judged
+from twotower_assets.core.popularity import KEY_WEIGHTS
+from twotower_assets.experiments.evaluate_model import Judged
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,7 +30,7 @@ RULE = (
 
 def sample_users(judged: Judged) -> list[SampleUser]:
     """The users that `RULE` names, each once, under the first of its descriptions."""
-    from twotower_assets.evaluation.buckets import BUCKET_NAMES, popularity_buckets
+    from twotower_assets.core.buckets import BUCKETS, popularity_buckets
     from twotower_assets.evaluation.ranking import top_k
     from twotower_assets.reporting.report_data import RecommendedItem, SampleUser
 
@@ -44,7 +45,7 @@ def sample_users(judged: Judged) -> list[SampleUser]:
     buckets = popularity_buckets(judged.counts)
     lists = {
         gamma: top_k(_only(judged.served(gamma), rows), len(rows), view.seen.take(rows), LENGTH)
-        for gamma in DIAGNOSED_WEIGHTS
+        for gamma in KEY_WEIGHTS
     }
     found = []
     for position, (row, description) in enumerate(chosen.items()):
@@ -55,7 +56,7 @@ def sample_users(judged: Judged) -> list[SampleUser]:
                 RecommendedItem(
                     item_id=ids[place],
                     title=names[place],
-                    bucket=BUCKET_NAMES[buckets[place]],
+                    bucket=BUCKETS[buckets[place]],
                     reasons=[names[reason] for reason in reasons[place]],
                     hit=place in relevant,
                 )

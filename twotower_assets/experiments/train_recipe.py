@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from twotower_assets.core.metric_rows import K
+from twotower_assets.core.popularity import log_q
 from twotower_assets.experiments.mining import mine
 from twotower_assets.experiments.training_request import Training
 from twotower_assets.recipes.config import TrainingConfig
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     from twotower_assets.two_tower.training.loop import TrainingResult
 
 log = logging.getLogger(__name__)
-VALIDATED_AT = 20
 OF_A_RECIPE = (
     "negatives",
     "correction",
@@ -125,9 +126,8 @@ def _validation(training: Training, training_set: TrainingSet, config: TrainingC
     """recall@20 of towers on the validation part, at the served γ; None where nobody is in it."""
     import numpy as np
 
-    from twotower_assets.evaluation.popularity_metrics import log_popularity
     from twotower_assets.evaluation.ranking import recall_at_k, top_k
-    from twotower_assets.evaluation.scores import inner_products, popularity_weighted
+    from twotower_assets.evaluation.scores import inner_products, served_scores
     from twotower_assets.two_tower.towers.embedding import Embedder
 
     if training.validated_on is None:
@@ -137,16 +137,16 @@ def _validation(training: Training, training_set: TrainingSet, config: TrainingC
     if not len(view.relevant.values):
         log.warning("Nobody has a validation click, so nothing stops the training before %d epochs.", config.epochs)
         return None
-    log_q = log_popularity(hold_out.item_popularity(training.popularity_from, *training.parts))
-    weight = training.popularity_weight - config.trained_popularity_weight
+    popularity = log_q(hold_out.item_popularity(training.popularity_from, *training.parts))
+    gamma, trained_weight = training.popularity_weight, config.trained_popularity_weight
 
     def validate(towers: Any) -> float:
         embedder = Embedder(towers, training_set.encoder)
         items = embedder.embed_items(hold_out.items)
         users = embedder.embed_users(view.user_ids, view.histories, hold_out.users)
         scores = inner_products(users, items, embedder.inverse_temperature, embedder.item_bias(hold_out.items))
-        lists = top_k(popularity_weighted(scores, log_q, weight), len(view), view.seen, VALIDATED_AT)
-        return float(np.nanmean(recall_at_k(lists, view.relevant, VALIDATED_AT)))
+        lists = top_k(served_scores(scores, popularity, gamma, trained_weight), len(view), view.seen, K)
+        return float(np.nanmean(recall_at_k(lists, view.relevant, K)))
 
     return validate
 

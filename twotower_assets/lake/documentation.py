@@ -1,5 +1,5 @@
-"""The declared tables, and the analysts' views and macros, as the Markdown of `docs/tables.md`; `tables.py` and
-`sql/analysts/` say what they are, nothing is added here.
+"""The declared tables, and the analysts' views and macros, as the Markdown of `docs/tables.md`. `lake/tables/` and
+`sql/analysts/` say what they are; nothing is added here.
 
 `python -m twotower_assets.lake.documentation > docs/tables.md` writes the page.
 """
@@ -37,7 +37,7 @@ INTRODUCTION = """\
 
 <!-- Written by `python -m twotower_assets.lake.documentation > docs/tables.md`. -->
 
-Every table that the platform keeps, as declared in `twotower_assets/lake/tables.py`. The same declarations create the
+Every table that the platform keeps, as declared in `twotower_assets/lake/tables/`. The same declarations create the
 tables, comment them in the lake, and give the Great Expectations suites and the columns that Dagster shows. At the end
 stand the [views and macros](#views-and-macros) for analysts; [analysts.md](analysts.md) shows them at work.
 

@@ -10,6 +10,9 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from twotower_assets.core.buckets import BUCKETS
+from twotower_assets.core.metric_rows import K
+from twotower_assets.core.popularity import check_popularity_weight
 from twotower_assets.reporting import frames, panels, theme
 from twotower_assets.reporting.theme import INK, WIDTH
 
@@ -41,7 +44,7 @@ def loss_curve(curves: pl.DataFrame) -> str:
     )
 
 
-def recall_by_bucket(metrics: pl.DataFrame, k: int = 20) -> str:
+def recall_by_bucket(metrics: pl.DataFrame, k: int = K) -> str:
     """Draw recall@k per popularity bucket as a dot with its interval, the models side by side.
 
     Args:
@@ -135,7 +138,7 @@ def exposure_share(rows: pl.DataFrame) -> str:
     """
     import altair as alt
 
-    shares = theme.with_series(frames.EXPOSURE.conform(rows).filter(pl.col("bucket").is_in(frames.BUCKETS)))
+    shares = theme.with_series(frames.EXPOSURE.conform(rows).filter(pl.col("bucket").is_in(BUCKETS)))
     if not shares["exposure_share"].sum():
         return theme.nothing_to_show("Exposure per bucket was not measured.")
     names, _ = theme.series_scale(shares)
@@ -147,7 +150,7 @@ def exposure_share(rows: pl.DataFrame) -> str:
         ]
     ).filter(pl.col("share") > 0)
     order = [name for name in ("Catalogue", "Clicks", *names) if name in set(bars["series"])]
-    present = [bucket for bucket in frames.BUCKETS if bucket in set(bars["bucket"])]
+    present = [bucket for bucket in BUCKETS if bucket in set(bars["bucket"])]
     starts = panels.named_buckets(panels.stacked(bars, present))
     domain = [theme.bucket_name(bucket) for bucket in present]
     base = alt.Chart(panels.values(starts, "series", "bucket", "start", "end", "middle", "text")).encode(
@@ -172,7 +175,7 @@ def exposure_share(rows: pl.DataFrame) -> str:
     return theme.to_svg(chart, f"Stacked bars of the share of {panels.listed(domain)} in {panels.listed(order)}.")
 
 
-def popularity_tradeoff(metrics: pl.DataFrame, k: int = 20, served: float | None = None) -> str:
+def popularity_tradeoff(metrics: pl.DataFrame, k: int = K, served: float | None = None) -> str:
     """Draw what the two-tower model's recall@k costs and buys over the popularity weight γ, written at the points.
 
     Recall@k is on the y axis of every panel; on the x axes are recall@k beyond the head and in the tail, coverage@k
@@ -181,8 +184,10 @@ def popularity_tradeoff(metrics: pl.DataFrame, k: int = 20, served: float | None
     Args:
         metrics: see `frames.METRICS`. Baselines, which have no γ, become single points.
         k: the cut-off.
-        served: the γ whose point has a ring around it.
+        served: the γ whose point has a ring around it. Raises `ValueError` for what is no γ.
     """
+    if served is not None:
+        check_popularity_weight(served)
     rows = theme.with_series(
         frames.METRICS.conform(metrics)
         .filter((pl.col("k") == k) & pl.col("value").is_not_null())

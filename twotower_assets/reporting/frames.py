@@ -8,10 +8,16 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+from twotower_assets.core.metric_rows import METRIC_COLUMNS
+
 type_of = pl.DataType | type[pl.DataType]
 
-BUCKETS = ("head", "mid", "tail", "cold")
-"""Popularity buckets, most popular first; *cold* holds the items without a training click."""
+_TYPES: dict[type, type_of] = {str: pl.String, int: pl.Int64, float: pl.Float64}
+
+
+def _metric(*names: str) -> dict[str, type_of]:
+    """Columns of a metric row, as `core.metric_rows` declares them."""
+    return {name: _TYPES[METRIC_COLUMNS[name].type] for name in names}
 
 
 @dataclass(frozen=True)
@@ -57,21 +63,15 @@ class Contract:
 
 METRICS = Contract(
     "metrics",
-    {"model": pl.String, "metric": pl.String, "bucket": pl.String, "value": pl.Float64},
-    {
-        "popularity_weight": pl.Float64,
-        "k": pl.Int64,
-        "low": pl.Float64,
-        "high": pl.Float64,
-        "users": pl.Int64,
-    },
+    _metric("model", "metric", "bucket", "value"),
+    _metric("popularity_weight", "k", "low", "high", "users"),
 )
 EXPOSURE = Contract(
     "exposure",
-    {"model": pl.String, "bucket": pl.String, "exposure_share": pl.Float64},
-    {"popularity_weight": pl.Float64, "click_share": pl.Float64, "catalogue_share": pl.Float64},
+    {**_metric("model", "bucket"), "exposure_share": pl.Float64},
+    {**_metric("popularity_weight"), "click_share": pl.Float64, "catalogue_share": pl.Float64},
 )
-LORENZ = Contract("lorenz", {"model": pl.String, "item_share": pl.Float64, "exposure_share": pl.Float64})
+LORENZ = Contract("lorenz", {**_metric("model"), "item_share": pl.Float64, "exposure_share": pl.Float64})
 CATEGORIES = Contract(
     "categories",
     {"category": pl.String, "items": pl.Int64, "items_recommended": pl.Int64},
@@ -79,7 +79,7 @@ CATEGORIES = Contract(
 )
 POPULARITY_DIAGNOSTICS = Contract(
     "popularity_diagnostics",
-    {"popularity_weight": pl.Float64, "delta": pl.Float64},
+    {**_metric("popularity_weight"), "delta": pl.Float64},
     {
         "delta_low": pl.Float64,
         "delta_high": pl.Float64,
@@ -94,22 +94,16 @@ CURVES = Contract(
 )
 DIFFERENCES = Contract(
     "differences",
-    {"other": pl.String, "metric": pl.String, "k": pl.Int64, "bucket": pl.String, "difference": pl.Float64},
-    {
-        "value": pl.Float64,
-        "other_value": pl.Float64,
-        "low": pl.Float64,
-        "high": pl.Float64,
-        "users": pl.Int64,
-    },
+    {"other": pl.String, **_metric("metric", "k", "bucket"), "difference": pl.Float64},
+    {**_metric("value"), "other_value": pl.Float64, **_metric("low", "high", "users")},
 )
 INDEX_QUALITY = Contract(
     "index_quality",
-    {"popularity_weight": pl.Float64, "recall_at_k": pl.Float64},
-    {"k": pl.Int64, "queries_per_second": pl.Float64},
+    {**_metric("popularity_weight"), "recall_at_k": pl.Float64},
+    {**_metric("k"), "queries_per_second": pl.Float64},
 )
 
-_OF_A_LIST = {"metric": pl.String, "k": pl.Int64, "bucket": pl.String, "value": pl.Float64}
+_OF_A_LIST = _metric("metric", "k", "bucket", "value")
 RECIPE_RUNS = Contract(
     "negative_sampling_runs",
     {"recipe": pl.String, "seed": pl.Int64, "status": pl.String},
@@ -117,12 +111,12 @@ RECIPE_RUNS = Contract(
 )
 RECIPE_METRICS = Contract(
     "negative_sampling_metrics",
-    {"recipe": pl.String, "popularity_weight": pl.Float64, **_OF_A_LIST},
+    {"recipe": pl.String, **_metric("popularity_weight"), **_OF_A_LIST},
     {"seed": pl.Int64},
 )
 RECIPE_DIAGNOSTICS = Contract(
     "negative_sampling_diagnostics",
-    {"recipe": pl.String, "popularity_weight": pl.Float64, "delta": pl.Float64},
+    {"recipe": pl.String, **_metric("popularity_weight"), "delta": pl.Float64},
     {
         "seed": pl.Int64,
         "delta_low": pl.Float64,

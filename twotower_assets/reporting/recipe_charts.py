@@ -8,17 +8,17 @@ from typing import Any
 
 import polars as pl
 
+from twotower_assets.core.metric_rows import K
+from twotower_assets.core.popularity import KEY_WEIGHTS
 from twotower_assets.reporting import frames, panels, theme
 from twotower_assets.reporting.theme import INK
 
 _BLUE, _ORANGE, _TEAL = theme.SERIES_COLOURS.values()
-_K = 20
 _GAIN_WIDTH, _ROW = 180, 24
 _DELTA_WIDTH = 400
 _TRADEOFF_SIZE = {"width": 128, "height": 100}
 _STRAY = 0.6
 """A recipe whose best recall is below this share of the median recipe's does not stretch the axes."""
-_DELTA_WEIGHTS = (0.0, 0.5, 1.0)
 _DELTA_DIRECTIONS = "← scores too high for popular items · scores too low for popular items →"
 _NAME_LIMIT = 190
 
@@ -33,7 +33,7 @@ def gains_over_baseline(comparison: pl.DataFrame) -> str:
     import altair as alt
 
     rows = frames.RECIPE_COMPARISON.conform(comparison).filter(
-        (pl.col("metric") == "recall") & (pl.col("k") == _K) & pl.col("bucket").is_in(("all", "beyond_head"))
+        (pl.col("metric") == "recall") & (pl.col("k") == K) & pl.col("bucket").is_in(("all", "beyond_head"))
     )
     baselines = rows["baseline"].drop_nulls().unique().sort().to_list()
     known = rows.filter(pl.col("gain_percent").is_not_null())
@@ -50,7 +50,7 @@ def gains_over_baseline(comparison: pl.DataFrame) -> str:
     names = list(dict.fromkeys([*overall["name"], *known["name"].sort()]))
     found = [
         (known.filter(pl.col("bucket") == bucket), title)
-        for bucket, title in (("all", f"Recall@{_K}"), ("beyond_head", "Beyond the head"))
+        for bucket, title in (("all", f"Recall@{K}"), ("beyond_head", "Beyond the head"))
         if bucket in set(known["bucket"])
     ]
     drawn = [_gain_panel(rows, title, names, first=place == 0) for place, (rows, title) in enumerate(found)]
@@ -59,7 +59,7 @@ def gains_over_baseline(comparison: pl.DataFrame) -> str:
         "with 95 % intervals over users, paired by user; a triangle is a gain off the axis",
     )
     chart = alt.hconcat(*drawn, spacing=12, title=title)
-    return theme.to_svg(chart, f"Gains over {panels.listed(baselines)} in recall at {_K}: {_told(overall)}.")
+    return theme.to_svg(chart, f"Gains over {panels.listed(baselines)} in recall at {K}: {_told(overall)}.")
 
 
 def missing_popularity_by_recipe(diagnostics: pl.DataFrame) -> str:
@@ -73,7 +73,7 @@ def missing_popularity_by_recipe(diagnostics: pl.DataFrame) -> str:
 
     rows = (
         frames.RECIPE_DIAGNOSTICS.conform(diagnostics)
-        .filter(pl.col("popularity_weight").is_in(_DELTA_WEIGHTS))
+        .filter(pl.col("popularity_weight").is_in(KEY_WEIGHTS))
         .group_by("recipe", "popularity_weight")
         .agg(pl.col("delta", "delta_low", "delta_high").mean())
         .with_columns(name=pl.col("recipe"))
@@ -83,7 +83,7 @@ def missing_popularity_by_recipe(diagnostics: pl.DataFrame) -> str:
         return theme.nothing_to_show("The missing popularity was not fitted.")
     unknown = rows.filter(~pl.col("name").is_in(fitted["name"].to_list())).select("name").unique().sort("name")
     names = [*fitted["name"].unique(maintain_order=True), *unknown["name"]]
-    weights = [weight for weight in _DELTA_WEIGHTS if weight in set(fitted["popularity_weight"])]
+    weights = [weight for weight in KEY_WEIGHTS if weight in set(fitted["popularity_weight"])]
     series = {weight: f"γ = {theme.weight_text(weight)}" for weight in weights}
     fitted = fitted.with_columns(weight=pl.col("popularity_weight").replace_strict(series, return_dtype=pl.String))
     domain = list(series.values())
@@ -124,7 +124,7 @@ def recipe_tradeoff(metrics: pl.DataFrame) -> str:
 
     points = _tradeoff_points(metrics)
     if points.is_empty():
-        return theme.nothing_to_show(f"Recall@{_K} was not measured beyond the head.")
+        return theme.nothing_to_show(f"Recall@{K} was not measured beyond the head.")
     best = points.group_by("name").agg(best=pl.col("value").max()).sort("best", "name", descending=[True, False])
     names = [theme.printable(name) for name in best["name"]]
     shown = points.join(best.filter(pl.col("best") >= _STRAY * pl.col("best").median()), on="name", how="semi")
@@ -148,7 +148,7 @@ def recipe_tradeoff(metrics: pl.DataFrame) -> str:
         note.encode(x=alt.value(6), y=alt.value(_TRADEOFF_SIZE["height"] - 10), text="note:N"),
     )
     title = _titled(
-        f"Recall@{_K} (up) against recall@{_K} beyond the head (right), over γ",
+        f"Recall@{K} (up) against recall@{K} beyond the head (right), over γ",
         "large dot: γ = 1, from there down to the smallest; grey: what no recipe beats in both",
     )
     header = alt.Header(labelColor=INK, labelFontSize=12, labelAnchor="start", labelLimit=_TRADEOFF_SIZE["width"])
@@ -159,14 +159,14 @@ def recipe_tradeoff(metrics: pl.DataFrame) -> str:
         .properties(title=title)
     )
     told = panels.listed(f"{name} {value:.3f}" for name, value in best.iter_rows())
-    return theme.to_svg(chart, f"Recall at {_K} against recall beyond the head over gamma; the best recall: {told}.")
+    return theme.to_svg(chart, f"Recall at {K} against recall beyond the head over gamma; the best recall: {told}.")
 
 
 def _tradeoff_points(metrics: pl.DataFrame) -> pl.DataFrame:
     """Means over seeds: columns name, weight, across (recall beyond the head), value (recall), by name and weight."""
     rows = (
         frames.RECIPE_METRICS.conform(metrics)
-        .filter((pl.col("metric") == "recall") & (pl.col("k") == _K) & pl.col("value").is_not_null())
+        .filter((pl.col("metric") == "recall") & (pl.col("k") == K) & pl.col("value").is_not_null())
         .group_by("recipe", "popularity_weight", "bucket")
         .agg(pl.col("value").mean())
         .rename({"recipe": "name", "popularity_weight": "weight"})

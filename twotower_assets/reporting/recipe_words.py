@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 import polars as pl
 
+from twotower_assets.core.metric_rows import WIDE_K, K
+from twotower_assets.core.popularity import check_popularity_weight
 from twotower_assets.reporting import frames, words
 from twotower_assets.reporting.theme import printable, weight_text
 
-K, WIDE_K = 20, 100
 """Depths of the headline metrics, and of what retrieval hands over to ranking."""
 
 
@@ -40,11 +41,12 @@ def delta_sentence(
 
     Args:
         recipe: its name.
-        gamma: γ of the scores that δ was fitted on.
+        gamma: γ of the scores that δ was fitted on. Raises `ValueError` for what is no γ.
         delta: δ; None or NaN where the clicks do not determine it.
         low: lower end of its interval.
         high: upper end.
     """
+    check_popularity_weight(gamma)
     reading = words.delta_sentence(delta, low, high) or "the held-out clicks do not determine δ."
     return f"{_code(recipe)} at γ = {weight_text(gamma)}: {reading}"
 
@@ -112,8 +114,9 @@ def comparison_table(
         comparison: see `frames.RECIPE_COMPARISON`.
         runs: see `frames.RECIPE_RUNS`.
         diagnostics: see `frames.RECIPE_DIAGNOSTICS`; δ is its mean over seeds.
-        popularity_weight: γ of the δ that is shown: the served one.
+        popularity_weight: γ of the δ that is shown: the served one. Raises `ValueError` for what is no γ.
     """
+    check_popularity_weight(popularity_weight)
     comparison, runs = frames.RECIPE_COMPARISON.conform(comparison), frames.RECIPE_RUNS.conform(runs)
     at = (pl.col("popularity_weight") - popularity_weight).abs() < 1e-9
     deltas = _means(frames.RECIPE_DIAGNOSTICS.conform(diagnostics).filter(at), "delta")
@@ -166,8 +169,9 @@ def diagnostics_table(diagnostics: pl.DataFrame, popularity_weight: float = 1.0)
 
     Args:
         diagnostics: see `frames.RECIPE_DIAGNOSTICS`; means over seeds are shown, of the ends of intervals too.
-        popularity_weight: γ that the sentences speak of: the served one.
+        popularity_weight: γ that the sentences speak of: the served one. Raises `ValueError` for what is no γ.
     """
+    check_popularity_weight(popularity_weight)
     numbers = ("delta", "delta_low", "delta_high", "slope", "pmi_correlation")
     means = (
         frames.RECIPE_DIAGNOSTICS.conform(diagnostics)

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from twotower_assets.core.metric_rows import MODELS, WIDE_K, K
+from twotower_assets.core.popularity import check_popularity_weight
 from twotower_assets.reporting import frames
 
 PREDECESSOR = "predecessor"
@@ -142,8 +144,8 @@ class ReportData:
     window: tuple[dt.date, dt.date] | None = None
     lineage: Sequence[tuple[str, str | None, int | None, str]] = ()
     counts: Mapping[str, float | None] = field(default_factory=dict)
-    k: int = 20
-    wide_k: int = 100
+    k: int = K
+    wide_k: int = WIDE_K
     interval_level: float = 0.95
     recipe: str = ""
     trained_popularity_weight: float = 1.0
@@ -153,8 +155,9 @@ class ReportData:
         """Hold every table to its contract.
 
         Raises:
-            ValueError: a table lacks a column or has one of the wrong type.
+            ValueError: a table lacks a column or has one of the wrong type, or the served γ is not from 0 to 1.
         """
+        check_popularity_weight(self.served_popularity_weight)
         for contract in (
             frames.METRICS,
             frames.EXPOSURE,
@@ -195,6 +198,5 @@ class ReportData:
     @property
     def models(self) -> list[str]:
         """The models in `metrics`: the two-tower model first, then baselines, then others."""
-        known = ["two_tower", "most_popular", "ease"]
         found = self.metrics["model"].drop_nulls().unique(maintain_order=True).to_list()
-        return [model for model in known if model in found] + [model for model in found if model not in known]
+        return [model for model in MODELS if model in found] + [model for model in found if model not in MODELS]

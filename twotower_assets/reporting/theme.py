@@ -10,6 +10,8 @@ from typing import Any
 
 import polars as pl
 
+from twotower_assets.core.buckets import BEYOND_HEAD, BUCKETS
+
 WIDTH = 270
 """Width of a plot in pixels without its axes: narrow, so that its text stays legible on a telephone."""
 
@@ -18,8 +20,8 @@ INK = "#767676"
 GRID = "#8a8a8a"
 SERIES_COLOURS = {"two_tower": "#3a7bd5", "most_popular": "#c9642b", "ease": "#2a9d8f"}
 OTHER_COLOURS = ("#9a6fb5", "#a8811c", "#c4568a", "#7f8c8d")
-BUCKET_COLOURS = {"head": "#6a55b0", "mid": "#9385c9", "tail": "#c2b8e3", "cold": "#b9b9b4"}
-RECALL_BUCKETS = ("head", "mid", "tail", "cold", "beyond_head")
+BUCKET_COLOURS = dict(zip(BUCKETS, ("#6a55b0", "#9385c9", "#c2b8e3", "#b9b9b4"), strict=True))
+RECALL_BUCKETS = (*BUCKETS, BEYOND_HEAD)
 """What recall is told of, beside all items."""
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "stroke", "triangle-down")
 DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [1, 3], [10, 4], [4, 1])

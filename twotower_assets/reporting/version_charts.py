@@ -5,6 +5,7 @@ Charts of one version by itself are in `charts`, the shared looks in `theme`.
 
 import polars as pl
 
+from twotower_assets.core.metric_rows import K
 from twotower_assets.reporting import frames, panels, theme
 from twotower_assets.reporting.theme import INK, WIDTH
 
@@ -12,7 +13,7 @@ _LOST, _EVEN, _WON = theme.SERIES_COLOURS["most_popular"], INK, theme.SERIES_COL
 _SIDES = ("less", "not clear", "more")
 
 
-def paired_differences(differences: pl.DataFrame, other: str, k: int = 20) -> str:
+def paired_differences(differences: pl.DataFrame, other: str, k: int = K) -> str:
     """Draw recall@k less that of another model, over all items and per bucket, in points with paired intervals.
 
     Args:

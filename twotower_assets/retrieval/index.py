@@ -4,8 +4,8 @@ Build, search and similar items are here. How items and queries become vectors i
 `storage`, measurements against exact search in `quality`; which index is served, and whether it may be, is decided
 elsewhere.
 
-The score is ⟨u, v⟩/τ + b_j + w·log q_j. Bias and log q are dimensions of the stored vectors, 1 and w of the query,
-so that w = γ − γ₀ is chosen query by query without a rebuild.
+The score is ⟨u, v⟩/τ + b_j + (γ − γ₀)·log q_j. Bias and log q are dimensions of the stored vectors, 1 and γ − γ₀ of
+the query, so that γ is chosen query by query without a rebuild. The index knows γ₀, and whoever searches gives γ.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from twotower_assets.core.popularity import log_q_weight
 from twotower_assets.retrieval.errors import ItemIndexError as ItemIndexError
 from twotower_assets.retrieval.geometry import FloatMatrix, Geometry, Items
 
@@ -44,6 +45,8 @@ class ItemIndex:
         dimension: d, of user and item vectors.
         geometry: how items and queries are laid out, and scores read back.
         factory: the FAISS index-factory string.
+        trained_popularity_weight: γ₀, how much log q the score of the model holds already.
+        trained_weight_is_known: whether γ₀ follows from the recipe; where not, γ is relative to it.
         search_depth: efSearch of a graph or nprobe of an inverted file; None where the index has no such
             dial.
         extra: what the builder wants to keep with the index, such as the checkpoint version; JSON values.
@@ -54,6 +57,8 @@ class ItemIndex:
     dimension: int
     geometry: Geometry
     factory: str
+    trained_popularity_weight: float
+    trained_weight_is_known: bool = True
     search_depth: int | None = None
     extra: dict[str, Any] = field(default_factory=dict)
 
@@ -68,7 +73,7 @@ class ItemIndex:
         self,
         user_vectors: NDArray[Any],
         k: int,
-        popularity_weight: float | NDArray[Any] = 0.0,
+        popularity_weight: float | NDArray[Any] | None = None,
         threads: int | None = None,
     ) -> tuple[FloatMatrix, IntMatrix]:
         """The k items of highest score for every user, best first.
@@ -76,21 +81,23 @@ class ItemIndex:
         Args:
             user_vectors: float32 [m, d]; normalised like the item vectors.
             k: items per user; may exceed the size of the index.
-            popularity_weight: w = γ − γ₀, one number or one per user, [m].
+            popularity_weight: γ, from 0 (affinity alone) to 1 (click probability): one number or one per user, [m];
+                None for the score as it was trained, γ = γ₀.
             threads: over which the users are spread; None leaves it to FAISS. A single query takes one.
 
         Returns:
-            Scores ⟨u, v⟩/τ + b + w·log q, float32 [m, k], with log q and b as they were given, and positions into
-            `item_ids`, int64 [m, k]. Where fewer than k items were found: −∞ and −1.
+            Scores ⟨u, v⟩/τ + b + (γ − γ₀)·log q, float32 [m, k], with log q and b as they were given, and positions
+            into `item_ids`, int64 [m, k]. Where fewer than k items were found: −∞ and −1.
 
         Raises:
-            ItemIndexError: wrong shapes, NaN or infinity in the query, or k below 1.
+            ItemIndexError: wrong shapes, NaN or infinity in a query vector, γ outside 0 to 1, or k below 1.
         """
         users = self._user_vectors(user_vectors)
-        weights = np.asarray(popularity_weight, dtype=np.float32)
-        if weights.shape not in ((), (len(users),)) or not np.isfinite(weights).all():
+        added = np.zeros(()) if popularity_weight is None else self.log_q_weight(popularity_weight)
+        weights = added.astype(np.float32)
+        if weights.shape not in ((), (len(users),)):
             raise ItemIndexError(
-                f"popularity_weight must be one finite number, or one for each of the {len(users)} users; "
+                f"popularity_weight must be one number, or one for each of the {len(users)} users; "
                 f"got shape {weights.shape}"
             )
         queries = self.geometry.queries(users, weights)
@@ -98,6 +105,17 @@ class ItemIndex:
         scores = self.geometry.scores(found, queries, weights)
         scores[positions == PADDING] = -np.inf
         return scores, positions
+
+    def log_q_weight(self, popularity_weight: float | NDArray[Any]) -> NDArray[np.float64]:
+        """γ − γ₀, by which a query at γ weighs log q.
+
+        Raises:
+            ItemIndexError: γ is not a number from 0 to 1.
+        """
+        try:
+            return log_q_weight(popularity_weight, self.trained_popularity_weight)
+        except ValueError as error:
+            raise ItemIndexError(str(error)) from error
 
     def similar_items(self, item: int | NDArray[Any], k: int) -> tuple[FloatMatrix, IntMatrix]:
         """The k items of largest inner product with this item, which is itself left out.
@@ -172,6 +190,8 @@ def build_index(
     *,
     inverse_temperature: float,
     log_q: NDArray[Any],
+    trained_popularity_weight: float,
+    trained_weight_is_known: bool = True,
     bias: NDArray[Any] | None = None,
     factory: str | None = None,
     search_depth: int | None = None,
@@ -186,6 +206,8 @@ def build_index(
         item_vectors: float32 [n, d].
         inverse_temperature: 1/τ of the model; 1 where it was trained on plain inner products.
         log_q: log sampling probability, float32 [n], finite (clipped below for unseen items).
+        trained_popularity_weight: γ₀, how much log q the model's score holds already.
+        trained_weight_is_known: whether γ₀ follows from the recipe; where not, γ is relative to it.
         bias: learned additive bias b, float32 [n], or None.
         factory: a FAISS index-factory string; None chooses by size, see `default_factory`. Some kinds compress or
             rotate popularity along with the rest, so measure them at γ > 0 (`quality.measure_index`). `Flat` is by
@@ -203,6 +225,8 @@ def build_index(
     """
     import faiss
 
+    if not np.isfinite(trained_popularity_weight):
+        raise ItemIndexError(f"trained_popularity_weight (γ₀) must be finite, got {trained_popularity_weight}")
     items = Items.checked(item_vectors, inverse_temperature, bias, log_q)
     n, dimension = items.vectors.shape
     ids = _distinct_ids(item_ids, n)
@@ -228,6 +252,8 @@ def build_index(
         dimension=dimension,
         geometry=geometry,
         factory=chosen,
+        trained_popularity_weight=float(trained_popularity_weight),
+        trained_weight_is_known=bool(trained_weight_is_known),
         search_depth=set_search_depth(index, search_depth),
         extra=dict(extra or {}),
     )

@@ -6,7 +6,7 @@ Here are measurements, and the choice of a depth from them. What recall an index
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,8 +25,7 @@ class IndexQuality:
     """One measurement: recall against exact search and speed, at one popularity weight and search depth.
 
     Attributes:
-        name: of the weight, such as "γ = ½".
-        weight: γ − γ₀ used in the query.
+        popularity_weight: γ of the queries.
         search_depth: efSearch or nprobe; None where the index has no such dial.
         k: length of the lists compared.
         recall_at_k: mean share of the k found that are as good as the k-th of exact search.
@@ -35,8 +34,7 @@ class IndexQuality:
         threads: FAISS threads in use.
     """
 
-    name: str
-    weight: float
+    popularity_weight: float
     search_depth: int | None
     k: int
     recall_at_k: float
@@ -52,7 +50,7 @@ def measure_index(
     *,
     log_q: NDArray[Any],
     bias: NDArray[Any] | None = None,
-    weights: Mapping[str, float],
+    popularity_weights: Sequence[float],
     depths: Sequence[int] = (),
     enough: float | None = None,
     k: int = 100,
@@ -72,7 +70,7 @@ def measure_index(
         user_vectors: float32 [m, d]; a sample of at most `max_queries` is drawn from them.
         log_q: float32 [n].
         bias: float32 [n] or None.
-        weights: γ − γ₀ by name; the gate asks for those that serve γ = 0, ½ and 1.
+        popularity_weights: the γ to measure at; the gate asks for 0, ½ and 1.
         depths: of search, ascending; none for the one that the index has.
         enough: a recall; once a depth reaches it at every weight, only one depth more is measured. None measures all.
         k: length of the lists.
@@ -84,7 +82,7 @@ def measure_index(
         One row per depth and weight, in the order given.
 
     Raises:
-        ItemIndexError: vectors of another number than the index holds, or no user vectors.
+        ItemIndexError: vectors of another number than the index holds, no user vectors, or γ outside 0 to 1.
     """
     items = Items.checked(item_vectors, index.geometry.inverse_temperature, bias, log_q)
     if items.vectors.shape != (len(index), index.dimension):
@@ -98,7 +96,7 @@ def measure_index(
     if len(users) > max_queries:
         users = users[np.random.default_rng(seed).choice(len(users), max_queries, replace=False)]
     with faiss_threads(threads) as used:
-        targets = _targets(items, users, weights, k)
+        targets = [_target(index, items, users, gamma, k) for gamma in popularity_weights]
         rows: list[IndexQuality] = []
         reached = False
         for depth in depths or (index.search_depth,):
@@ -126,22 +124,21 @@ def least_depth(rows: Sequence[IndexQuality], floor: float) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """What an index should find at one weight: for m users, the k items of highest score.
+    """What an index should find at one γ: for m users, the k items of highest score.
 
     Items are [v/τ, b, log q], float32 [n, d + 2], with b and log q less their means, so that float32 tells scores
-    apart; queries are [u, 1, w], [m, d + 2].
+    apart; queries are [u, 1, γ − γ₀], [m, d + 2].
     """
 
-    name: str
-    weight: float
+    popularity_weight: float
     k: int
     items: FloatMatrix
     queries: FloatMatrix
     kth: FloatMatrix  # (m,), score of the k-th item by exact search
 
 
-def _targets(items: Items, users: FloatMatrix, weights: Mapping[str, float], k: int) -> list[_Target]:
-    """Exact search, once per weight; FAISS goes over the items in blocks."""
+def _target(index: ItemIndex, items: Items, users: FloatMatrix, popularity_weight: float, k: int) -> _Target:
+    """Exact search at one γ; FAISS goes over the items in blocks."""
     import faiss
 
     plain = np.column_stack(
@@ -151,28 +148,24 @@ def _targets(items: Items, users: FloatMatrix, weights: Mapping[str, float], k: 
             (items.log_q - items.log_q.mean()).astype(np.float32),
         ]
     )
-    targets = []
-    for name, weight in weights.items():
-        constants = np.broadcast_to(np.array([1.0, weight], dtype=np.float32), (len(users), 2))
-        queries = np.hstack([users, constants])
-        best, _ = faiss.knn(queries, plain, min(k, len(plain)), metric=faiss.METRIC_INNER_PRODUCT)
-        targets.append(_Target(name, float(weight), k, plain, queries, best[:, -1]))
-    return targets
+    constants = np.array([1.0, index.log_q_weight(popularity_weight).item()], dtype=np.float32)
+    queries = np.hstack([users, np.broadcast_to(constants, (len(users), 2))])
+    best, _ = faiss.knn(queries, plain, min(k, len(plain)), metric=faiss.METRIC_INNER_PRODUCT)
+    return _Target(float(popularity_weight), k, plain, queries, best[:, -1])
 
 
 def _measure(index: ItemIndex, target: _Target, threads: int) -> IndexQuality:
     """One row: the index at its depth against exact search."""
     users = target.queries[:, : index.dimension]
-    index.search(users[:1], target.k, target.weight)  # the first search after a build pays for allocations
+    index.search(users[:1], target.k, target.popularity_weight)  # the first search after a build pays for allocations
     start = time.perf_counter()
-    _, found = index.search(users, target.k, target.weight)
+    _, found = index.search(users, target.k, target.popularity_weight)
     seconds = time.perf_counter() - start
     scores = np.einsum("mkd,md->mk", target.items[found], target.queries)  # (m, k), of the last item where padded
     least = target.kth - 1e-5 * np.maximum(1.0, np.abs(target.kth))
     hits = int(((scores >= least[:, None]) & (found >= 0)).sum())
     return IndexQuality(
-        name=target.name,
-        weight=target.weight,
+        popularity_weight=target.popularity_weight,
         search_depth=index.search_depth,
         k=target.k,
         recall_at_k=hits / (min(target.k, len(target.items)) * len(users)),

@@ -19,15 +19,20 @@ from twotower_assets.retrieval.index import ItemIndex, set_search_depth
 VECTORS_FILE: Final = "index.faiss"
 IDS_FILE: Final = "item_ids.json"
 DESCRIPTION_FILE: Final = "index.json"
-FORMAT: Final = 2
+FORMAT: Final = 3
+GAMMA_IN_EXTRA: Final = 2
+"""The format that kept γ₀ among what the builder adds."""
 
 _REBUILD = "Restore the folder from a copy, or build the index again"
+_TRAINED_WEIGHT = ("trained_popularity_weight", "trained_weight_is_known")
 _FIELDS = {
     "format": int,
     "size": int,
     "dimension": int,
     "geometry": dict,
     "factory": str,
+    "trained_popularity_weight": float,
+    "trained_weight_is_known": bool,
     "sha256": dict,
     "extra": dict,
 }
@@ -57,6 +62,8 @@ def save_index(index: ItemIndex, folder: Path) -> None:
         "dimension": index.dimension,
         "geometry": asdict(index.geometry),
         "factory": index.factory,
+        "trained_popularity_weight": index.trained_popularity_weight,
+        "trained_weight_is_known": index.trained_weight_is_known,
         "search_depth": index.search_depth,
         "sha256": {name: _sha256(folder / name) for name in (VECTORS_FILE, IDS_FILE)},
         "extra": index.extra,
@@ -105,6 +112,8 @@ def load_index(folder: Path) -> ItemIndex:
         dimension=dimension,
         geometry=geometry,
         factory=description["factory"],
+        trained_popularity_weight=float(description["trained_popularity_weight"]),
+        trained_weight_is_known=description["trained_weight_is_known"],
         search_depth=set_search_depth(vectors, description.get("search_depth")),
         extra=description["extra"],
     )
@@ -121,6 +130,10 @@ def _description(folder: Path) -> dict[str, Any]:
         raise ItemIndexError(f"{path} is not JSON ({error}). {_REBUILD}") from error
     if not isinstance(description, dict):
         raise ItemIndexError(f"{path} does not hold a JSON object. {_REBUILD}")
+    if description.get("format") == GAMMA_IN_EXTRA and isinstance(description.get("extra"), dict):
+        extra = dict(description["extra"])
+        kept = {name: extra.pop(name) for name in _TRAINED_WEIGHT if name in extra}
+        description |= {"format": FORMAT, "extra": extra, **kept}
     wrong = [
         name
         for name, kind in _FIELDS.items()

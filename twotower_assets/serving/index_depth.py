@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from twotower_assets.core.metric_rows import WIDE_K
+from twotower_assets.core.popularity import KEY_WEIGHTS
 from twotower_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -15,9 +17,6 @@ if TYPE_CHECKING:
     from twotower_assets.retrieval.geometry import FloatMatrix
     from twotower_assets.retrieval.index import ItemIndex
     from twotower_assets.retrieval.quality import IndexQuality
-
-SERVED_WEIGHTS = {"γ = 0": 0.0, "γ = ½": 0.5, "γ = 1": 1.0}
-INDEX_RECALL_K = 100
 
 
 def measured_index(
@@ -35,20 +34,17 @@ def measured_index(
     from twotower_assets.retrieval.quality import least_depth, measure_index
 
     log_q, bias = items["log_q"].to_numpy(), items["bias"].to_numpy()
-    trained_weight = items["trained_popularity_weight"][0].as_py()
     index = build_index(
         items["item_id"].to_pylist(),
         item_vectors,
         inverse_temperature=items["inverse_temperature"][0].as_py(),
         log_q=log_q,
+        trained_popularity_weight=items["trained_popularity_weight"][0].as_py(),
+        trained_weight_is_known=items["trained_weight_is_known"][0].as_py(),
         bias=bias,
         factory=settings.index_factory,
         threads=settings.threads,
-        extra={
-            "model_version": items["model_version"][0].as_py(),
-            "trained_popularity_weight": trained_weight,
-            "trained_weight_is_known": items["trained_weight_is_known"][0].as_py(),
-        },
+        extra={"model_version": items["model_version"][0].as_py()},
     )
     curve = measure_index(
         index,
@@ -56,10 +52,10 @@ def measured_index(
         user_vectors,
         log_q=log_q,
         bias=bias,
-        weights={name: gamma - trained_weight for name, gamma in SERVED_WEIGHTS.items()},
+        popularity_weights=KEY_WEIGHTS,
         depths=depths_to_try(index),
         enough=settings.minimum_index_recall,
-        k=min(INDEX_RECALL_K, len(index)),
+        k=min(WIDE_K, len(index)),
         threads=settings.threads,
     )
     depth = least_depth(curve, settings.minimum_index_recall)
@@ -71,7 +67,7 @@ def curve_rows(curve: list[IndexQuality], chosen_depth: int | None) -> list[dict
     return [
         {
             "search_depth": one.search_depth,
-            "popularity_weight": SERVED_WEIGHTS[one.name],
+            "popularity_weight": one.popularity_weight,
             "k": one.k,
             "recall_at_k": one.recall_at_k,
             "queries_per_second": one.queries_per_second,

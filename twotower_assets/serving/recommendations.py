@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from twotower_assets.core.popularity import KEY_WEIGHTS
 from twotower_assets.lake.queries import quoted, read_query
 from twotower_assets.serving.versions import Version, VersionError, champion_of, find_version, vector_file
 from twotower_assets.workspace import Workspace
@@ -20,7 +21,6 @@ from twotower_assets.workspace import Workspace
 if TYPE_CHECKING:
     from twotower_assets.retrieval.index import ItemIndex
 
-EXPLAINED_WEIGHTS = (0.0, 0.5, 1.0)
 ASKED = {"served_item_embeddings": "asked_items", "served_user_embeddings": "asked_users"}
 """The temporary views that the SQL of this module reads vectors from."""
 
@@ -65,7 +65,7 @@ class Served:
     def recommend(self, user_id: str, k: int, popularity_weight: float | None = None) -> list[Suggestion]:
         """The k best items that the user has not clicked, best first, at γ (default: the setting).
 
-        Raises `NothingServedError` for an unknown user.
+        Raises `NothingServedError` for an unknown user, `ItemIndexError` for a γ outside 0 to 1.
         """
         gamma = self.default_weight if popularity_weight is None else popularity_weight
         return self._described(self._ranked(user_id, k, gamma, [item for item, _ in self._clicked(user_id)]))
@@ -80,7 +80,7 @@ class Served:
         from twotower_assets.evaluation.reasons import nearest_in_history
 
         clicked = dict(self._clicked(user_id))
-        lists = {gamma: self._described(self._ranked(user_id, k, gamma, list(clicked))) for gamma in EXPLAINED_WEIGHTS}
+        lists = {gamma: self._described(self._ranked(user_id, k, gamma, list(clicked))) for gamma in KEY_WEIGHTS}
         listed = {one.item_id for suggestions in lists.values() for one in suggestions}
         known = self.con.execute(
             read_query("serving/item_vectors.sql"), {"item_ids": [*clicked, *sorted(listed)]}
@@ -116,7 +116,8 @@ class Served:
     def popularity_warning(self, popularity_weight: float | None = None) -> str | None:
         """What somebody who asks for γ (default: the setting) should know, where γ₀ of the recipe is unknown."""
         gamma = self.default_weight if popularity_weight is None else popularity_weight
-        if self.index.extra.get("trained_weight_is_known", True):
+        self.index.log_q_weight(gamma)  # refuses what is no γ
+        if self.index.trained_weight_is_known:
             return None
         row = self.con.execute(
             read_query("serving/missing_popularity.sql"),
@@ -124,7 +125,7 @@ class Served:
         ).fetchone()
         told = (
             "γ₀ of the served recipe is unknown, as some of its negatives are not corrected for; γ is relative, "
-            f"{self._trained_weight:g} being the score as it was trained."
+            f"{self.index.trained_popularity_weight:g} being the score as it was trained."
         )
         if row is None:
             return f"{told} δ is not known at γ = {gamma:g}; it is measured at 0, ½ and 1."
@@ -134,10 +135,6 @@ class Served:
             told += " It is too low for popular items already, and a lower γ takes away more: raise γ."
         return told
 
-    @property
-    def _trained_weight(self) -> float:
-        return float(self.index.extra["trained_popularity_weight"])
-
     def _ranked(self, user_id: str, k: int, gamma: float, seen: list[str]) -> list[tuple[str, float]]:
         """The k best items that are not in `seen`, with their scores."""
         import numpy as np
@@ -145,9 +142,7 @@ class Served:
         row = self.con.execute(read_query("serving/user_vector.sql"), {"user_id": user_id}).fetchone()
         if row is None:
             raise NothingServedError(self._does_not_know("user", user_id))
-        scores, places = self.index.search(
-            np.asarray([row[0]], np.float32), min(k + len(seen), len(self.index)), gamma - self._trained_weight
-        )
+        scores, places = self.index.search(np.asarray([row[0]], np.float32), min(k + len(seen), len(self.index)), gamma)
         left_out = set(seen)
         kept = [
             (self.index.item_ids[place], float(score))

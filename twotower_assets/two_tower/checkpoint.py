@@ -26,6 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
+from twotower_assets.core.popularity import log_q
 from twotower_assets.recipes.config import TrainingConfig
 from twotower_assets.two_tower.data.encoders import Encoder, SideEncoder
 from twotower_assets.two_tower.data.training_set import TrainingSet
@@ -37,7 +38,6 @@ from twotower_assets.two_tower.training.loop import TrainingResult
 from twotower_assets.two_tower.training.tensor_file import read_tensors, write_tensors
 
 FORMAT_VERSION = 2
-UNSEEN_CLICKS = 0.5
 MODEL_FILES = ("weights.safetensors", "encoder.json", "users.parquet", "items.parquet")
 FILES = (*MODEL_FILES, "training.json")
 MANIFEST = "checkpoint.json"
@@ -99,10 +99,9 @@ class Checkpoint(Embedder):
     def log_q(self, item_ids: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.float32]:
         """Log of each item's share of the training pairs, float32 [n].
 
-        Clipped from below at log(0.5 / N), as if an item never clicked had half a click.
+        Clipped from below, as if an item never clicked had half a click.
         """
-        counts = np.maximum(self.item_counts(item_ids), UNSEEN_CLICKS)
-        return np.log(counts / self.training_pairs).astype(np.float32)
+        return log_q(self.clicks)[self.encoder.items.ids.encode(item_ids)].astype(np.float32)
 
 
 def save_checkpoint(

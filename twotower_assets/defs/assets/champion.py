@@ -67,7 +67,7 @@ def champion_asset(workspace: Workspace) -> dg.AssetsDefinition:
                     [
                         *sql_files("serving/*.sql", "checks/*.sql", "analysts/*.sql"),
                         *code_files(
-                            "defs/assets/champion.py", "serving/promotion.py", "experiments/compare_versions.py"
+                            "core", "defs/assets/champion.py", "serving/promotion.py", "experiments/compare_versions.py"
                         ),
                     ]
                 ),

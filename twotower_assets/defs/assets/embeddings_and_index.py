@@ -72,7 +72,7 @@ def _item_embeddings(workspace: Workspace, partitions: dg.DailyPartitionsDefinit
                 kinds={"duckdb", "pytorch"},
                 version=code_version(
                     [
-                        *code_files("two_tower", "recipes"),
+                        *code_files("core", "two_tower", "recipes"),
                         *sql_files("training/*.sql"),
                         *code_files("experiments/hold_out.py"),
                     ]
@@ -107,7 +107,9 @@ def _user_embeddings(workspace: Workspace, partitions: dg.DailyPartitionsDefinit
                     dg.AssetDep(key_of("users")),
                 ],
                 kinds={"duckdb", "pytorch"},
-                version=code_version([*code_files("two_tower", "recipes"), *sql_files("serving/user_histories.sql")]),
+                version=code_version(
+                    [*code_files("core", "two_tower", "recipes"), *sql_files("serving/user_histories.sql")]
+                ),
                 note="Histories reach to the end of the day: held-out clicks are no training data, but they are known "
                 "when the model serves.",
             )
@@ -192,17 +194,17 @@ def _served_log_q(workspace: Workspace, artifact: Artifact, checkpoint: Any, ite
     import numpy as np
     import pyarrow.compute as pc
 
-    from twotower_assets.evaluation.popularity_metrics import log_popularity
+    from twotower_assets.core.popularity import log_q
 
     if workspace.settings.popularity_from == "clicks":
         return checkpoint.log_q(item_ids)
     day, snapshot = date.fromisoformat(artifact.manifest["model_day"]), artifact.manifest["lake_snapshot"]
     with workspace.lake.reader(snapshot) as con:
         hold_out = read_hold_out(con, HoldOutRule(**artifact.manifest["details"]), day, snapshot)
-    log_q = log_popularity(hold_out.item_popularity("impressions", "train"))
+    popularity = log_q(hold_out.item_popularity("impressions", "train"))
     found = pc.index_in(item_ids.cast("string"), hold_out.items["item_id"].cast("string"))
     places = pc.fill_null(found, -1).to_numpy(zero_copy_only=False)
-    return np.where(places >= 0, log_q[places], log_q.min())
+    return np.where(places >= 0, popularity[places], popularity.min())
 
 
 def _user_columns(
@@ -242,7 +244,7 @@ def _ann_index(workspace: Workspace, partitions: dg.DailyPartitionsDefinition) -
                 ),
                 deps=[dg.AssetDep(key_of("item_embeddings")), dg.AssetDep(key_of("user_embeddings"))],
                 kinds={"faiss"},
-                version=code_version([*code_files("retrieval"), *code_files("serving/index_depth.py")]),
+                version=code_version([*code_files("core", "retrieval"), *code_files("serving/index_depth.py")]),
                 metadata=folder_of("ann_index", workspace),
             )
         ],

@@ -5,12 +5,12 @@ from typing import Any
 import dagster as dg
 import duckdb
 
+from twotower_assets.core.buckets import HEAD_PERCENT, MID_PERCENT
 from twotower_assets.core.days import Days
 from twotower_assets.defs.partitions import days_of, trailing_window
 from twotower_assets.defs.preconditions import require_whole_window
 from twotower_assets.defs.publish import commit_tables, table_result
 from twotower_assets.defs.specs import code_version, key_of, sql_files, table_spec
-from twotower_assets.evaluation.buckets import HEAD_PERCENT, MID_PERCENT
 from twotower_assets.lake.queries import read_query, stage
 from twotower_assets.lake.tables import TABLES
 from twotower_assets.settings import Settings

@@ -1,6 +1,6 @@
 """The popularity report: what the model does to popular and to long-tail items, as tables, charts and one page.
 
-What is measured lives in `model_evaluation`, how it is drawn and worded in `reporting`.
+What is measured lives in `experiments.evaluate_model`, how it is drawn and worded in `reporting`.
 """
 
 from collections.abc import Mapping
@@ -12,6 +12,7 @@ import dagster as dg
 import duckdb
 
 from twotower_assets.core.days import Days
+from twotower_assets.core.popularity import REPORTED_WEIGHTS
 from twotower_assets.defs.assets.embeddings_and_index import checkpoint_of
 from twotower_assets.defs.partitions import day_of, trailing_window
 from twotower_assets.defs.publish import artifact_rows, commit_tables
@@ -77,7 +78,7 @@ def report_assets(workspace: Workspace, partitions: dg.DailyPartitionsDefinition
                 metadata=folder_of("popularity_bias_report", workspace),
                 version=code_version(
                     [
-                        *code_files("evaluation", "reporting"),
+                        *code_files("core", "evaluation", "reporting"),
                         *code_files(
                             "experiments/hold_out.py",
                             "experiments/evaluate_model.py",
@@ -114,7 +115,7 @@ def _report(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Mater
     with workspace.lake.reader(snapshot) as con:
         hold_out = read_hold_out(con, rule, day, snapshot)
     judged = evaluation.judge_checkpoint(load_checkpoint(artifact.folder), hold_out, workspace.settings.popularity_from)
-    lists = evaluation.recommendation_lists(judged, sorted({*evaluation.POPULARITY_WEIGHTS, served_weight}))
+    lists = evaluation.recommendation_lists(judged, sorted({*REPORTED_WEIGHTS, served_weight}))
     served = [one for one in lists if one.popularity_weight in (None, served_weight)]
     rows = {
         "model_metrics": evaluation.metric_rows(judged, lists),

@@ -1,7 +1,7 @@
 """The comparison of recipes: a training per recipe and seed on the same pairs, and all of them side by side.
 
 A backfill over the recipes is the ablation. How a recipe trains lives in `two_tower`, how models are judged in
-`model_evaluation`, how recipes are compared in `evaluation`, how that is drawn and worded in `reporting`.
+`experiments.evaluate_model`, how recipes are compared in `evaluation`, how that is drawn and worded in `reporting`.
 """
 
 import hashlib
@@ -102,7 +102,11 @@ def negative_sampling_assets(
                 deps=[*every_day, dg.AssetDep(key_of("items")), dg.AssetDep(key_of("users"))],
                 kinds={"pytorch", "duckdb"},
                 version=code_version(
-                    [*code_files("two_tower", "recipes", "evaluation"), *evaluated, *sql_files("training/*.sql")]
+                    [
+                        *code_files("core", "two_tower", "recipes", "evaluation"),
+                        *evaluated,
+                        *sql_files("training/*.sql"),
+                    ]
                 ),
                 note="Every recipe trains on the same pairs, as of the last day, with the same seeds and the same most "
                 "epochs, and is judged on the same test clicks. Writes "
@@ -127,7 +131,7 @@ def negative_sampling_assets(
                 deps=[dg.AssetDep(key_of("negative_sampling_runs"), partition_mapping=dg.AllPartitionMapping())],
                 kinds={"duckdb"},
                 version=code_version(
-                    [*code_files("evaluation", "reporting"), *code_files("experiments/evaluate_recipes.py")]
+                    [*code_files("core", "evaluation", "reporting"), *code_files("experiments/evaluate_recipes.py")]
                 ),
                 note="Gains are paired by user against the baseline recipe, with bootstrap intervals. The "
                 "recommendation chooses by the validation part and names its evidence on the test part.",

@@ -44,7 +44,7 @@ def training_assets(
     mapping = trailing_window(workspace.settings.window_days)
     version = code_version(
         [
-            *code_files("two_tower", "recipes"),
+            *code_files("core", "two_tower", "recipes"),
             *code_files(
                 "experiments/hold_out.py",
                 "defs/assets/training.py",

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from twotower_assets.two_tower.data.ragged import Ragged
+from twotower_assets.core.ragged import Ragged
 from twotower_assets.two_tower.data.vocabulary import UNKNOWN, Vocabulary, as_strings
 
 UNKNOWN_CATEGORY = "unknown"

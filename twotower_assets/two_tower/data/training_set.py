@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from twotower_assets.core.ragged import Ragged
 from twotower_assets.recipes.config import TrainingConfig
 from twotower_assets.two_tower.data.encoders import (
     Encoder,
@@ -32,7 +33,6 @@ from twotower_assets.two_tower.data.encoders import (
 )
 from twotower_assets.two_tower.data.item_sets import ItemSets
 from twotower_assets.two_tower.data.negative_pools import NegativePools, encode_groups, negative_pools
-from twotower_assets.two_tower.data.ragged import Ragged
 from twotower_assets.two_tower.data.vocabulary import Vocabulary, as_strings
 
 PAIR_COLUMNS = ("user_id", "item_id", "history")

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from twotower_assets.two_tower.data.ragged import Ragged
+from twotower_assets.core.ragged import Ragged
 
 UNKNOWN = 0
 _LIST_BLOCK = 1_000_000

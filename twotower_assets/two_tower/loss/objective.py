@@ -18,6 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from twotower_assets.core.popularity import log_q
 from twotower_assets.recipes.config import TrainingConfig
 from twotower_assets.two_tower.data.item_sets import ItemSets
 from twotower_assets.two_tower.data.training_set import TrainingSet
@@ -30,7 +31,7 @@ from twotower_assets.two_tower.sampling.masks import (
     log_unmasked_share,
     mask_row_negatives,
 )
-from twotower_assets.two_tower.sampling.negative_sampler import UNSEEN_PAIRS, NegativeSampler, SampledBatch
+from twotower_assets.two_tower.sampling.negative_sampler import NegativeSampler, SampledBatch
 from twotower_assets.two_tower.sampling.negatives import Batch, Candidates
 from twotower_assets.two_tower.sampling.proposals import build_proposal
 from twotower_assets.two_tower.towers.compiled_towers import Towers
@@ -257,9 +258,9 @@ def starting_bias(data: TrainingSet, config: TrainingConfig) -> Tensor:
     Cosines divided by a temperature have a bounded range, which log q often exceeds, and a bias that starts at 0 does
     not reach log q within a training. The mean over the pairs is subtracted, which changes no ranking.
     """
-    own = data.encoder.items.embedded_ids + 1
-    log_q = np.log(np.maximum(data.item_counts[:own], UNSEEN_PAIRS) / len(data))
-    start = config.trained_popularity_weight * (log_q - (data.q[:own] * log_q).sum())
+    rows = data.encoder.items.embedded_ids + 1
+    popularity = log_q(data.item_counts)[:rows]
+    start = config.trained_popularity_weight * (popularity - (data.q[:rows] * popularity).sum())
     return torch.from_numpy(start.astype(np.float32))
 
 

@@ -12,13 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from twotower_assets.core.popularity import UNSEEN_CLICKS
+from twotower_assets.core.ragged import Ragged
 from twotower_assets.recipes.config import TrainingConfig
 from twotower_assets.recipes.negative_settings import CrossBatchNegatives
 from twotower_assets.two_tower.data.encoders import SideInputs
 from twotower_assets.two_tower.data.item_sets import ItemSets, unique_ids
-from twotower_assets.two_tower.data.ragged import Ragged
 from twotower_assets.two_tower.data.training_set import TrainingSet
 from twotower_assets.two_tower.data.vocabulary import UNKNOWN
+from twotower_assets.two_tower.kernels.ragged_rows import take_rows
 from twotower_assets.two_tower.sampling.masks import FalseNegatives
 from twotower_assets.two_tower.sampling.negatives import (
     Batch,
@@ -37,8 +39,6 @@ from twotower_assets.two_tower.sampling.vector_queue import VectorQueue
 Int64s = npt.NDArray[np.int64]
 Float64s = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
-UNSEEN_PAIRS = 0.5
-"""An item that no source of known proposal could draw is corrected as if it had this many training pairs."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class NegativeSampler:
         return SampledBatch(
             batch=batch,
             users=users,
-            history=data.history.take(rows),
+            history=take_rows(data.history, rows),
             items=items,
             item=item,
             shared=shared,
@@ -220,7 +220,8 @@ class NegativeSampler:
         return positive
 
     def _above_zero(self, batch: Batch, total: Float64s) -> Float64s:
-        unseen = UNSEEN_PAIRS / len(self._data) * max(1, len(batch) - 1)
+        # An item that no source of known proposal could draw is corrected like an item that was never clicked.
+        unseen = UNSEEN_CLICKS / len(self._data) * max(1, len(batch) - 1)
         expected: Float64s = np.where(total > 0, total, unseen)
         return expected
 

@@ -15,8 +15,9 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from twotower_assets.core.ragged import Ragged
 from twotower_assets.two_tower.data.encoders import Encoder, SideInputs, TrainingDataError
-from twotower_assets.two_tower.data.ragged import Ragged
+from twotower_assets.two_tower.kernels.ragged_rows import take_rows
 from twotower_assets.two_tower.towers.compiled_towers import Towers
 
 BLOCK_ROWS = 65_536
@@ -86,7 +87,7 @@ class Embedder:
         history = self.encoder.encode_histories(histories)
 
         def block(rows: npt.NDArray[np.int64]) -> Tensor:
-            return self.towers.embed_users(*side_tensors(inputs.take(rows)), *history_tensors(history.take(rows)))
+            return self.towers.embed_users(*side_tensors(inputs.take(rows)), *history_tensors(take_rows(history, rows)))
 
         return self._embed_in_blocks(len(user_ids), block)
 

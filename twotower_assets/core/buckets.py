@@ -1,21 +1,26 @@
 """Head, mid, tail and cold: the popularity bucket of every item, by cumulative share of training clicks.
 
-Only the rule lives here. Metrics per bucket are in `ranking` (through `restrict`) and in `popularity`.
+Names, bounds and the rule live here; `sql/features/item_frequency.sql` is given the bounds as parameters. Metrics per
+bucket are in `evaluation`.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 HEAD: Final = 0
 MID: Final = 1
 TAIL: Final = 2
 COLD: Final = 3
-BUCKET_NAMES: Final = ("head", "mid", "tail", "cold")
-"""Names of the buckets, at the position of their number."""
+BUCKETS: Final = ("head", "mid", "tail", "cold")
+"""Names of the buckets, most popular first, each at the position of its number."""
+ALL: Final = "all"
+BEYOND_HEAD: Final = "beyond_head"
+"""Mid, tail and cold together."""
 
 HEAD_PERCENT: Final = 50
 MID_PERCENT: Final = 80
@@ -38,6 +43,8 @@ def popularity_buckets(counts: NDArray[Any]) -> NDArray[np.int8]:
     Raises:
         ValueError: a negative or non-finite count, or not one number per item.
     """
+    import numpy as np
+
     counts = np.asarray(counts)
     if counts.ndim != 1:
         raise ValueError(f"counts must have shape [n_items], got {counts.shape}")

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from twotower_assets.evaluation.buckets import BUCKET_NAMES, COLD, HEAD, MID, TAIL, popularity_buckets
+from twotower_assets.core.buckets import BUCKETS, COLD, HEAD, MID, TAIL, popularity_buckets
 
 
 def test_buckets_follow_the_cumulative_share_of_clicks():
@@ -28,7 +28,7 @@ def test_without_clicks_everything_is_cold():
 
 
 def test_names_stand_at_their_numbers():
-    assert [BUCKET_NAMES[b] for b in (HEAD, MID, TAIL, COLD)] == ["head", "mid", "tail", "cold"]
+    assert [BUCKETS[b] for b in (HEAD, MID, TAIL, COLD)] == ["head", "mid", "tail", "cold"]
 
 
 @pytest.mark.parametrize("counts", [[1, -1], [1.0, np.nan], [[1, 2]]])
