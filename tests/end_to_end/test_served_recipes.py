@@ -1,4 +1,4 @@
-"""Recipes on the way to what is served: margins, learned biases and temperatures, impressions in log q, older lakes."""
+"""Recipes on the way to what is served: uncorrected negatives, learned biases, impressions in log q, older lakes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,9 @@ def served_index(workspace: Workspace) -> Any:
     return load_index(workspace.artifacts.open("ann_index", version).folder)
 
 
-def test_a_recipe_with_margins_is_served_with_a_note_that_its_weight_is_relative(changeable: Workspace) -> None:
+def test_a_recipe_with_uncorrected_negatives_is_served_with_a_note_that_its_weight_is_relative(
+    changeable: Workspace,
+) -> None:
     before = rows(changeable, "SELECT model_version FROM champion")
     trained = materialize(changeable, *SERVED, recipe="hard_exposure_1", positive_aware_share=0.95)
     (event,) = [
@@ -75,7 +77,7 @@ def test_a_recipe_with_margins_is_served_with_a_note_that_its_weight_is_relative
     assert '"exposure_log"' in tables
 
 
-def test_a_recipe_without_margins_is_served_without_a_note(trained: Workspace) -> None:
+def test_a_recipe_without_uncorrected_negatives_is_served_without_a_note(trained: Workspace) -> None:
     assert served_index(trained).trained_weight_is_known is True
     assert twotower(trained.settings.home, "recommend", "--user", "u1", "--json", output="stderr") == ""
 

@@ -55,8 +55,8 @@ def config(*negatives: dict[str, Any], **changes: Any) -> TrainingConfig:
         ([category()], "logq", 1.0, True),
         ([BATCH, category()], "none", 0.0, False),
         ([BATCH, category(), context()], "logq", 1.0, True),
-        ([BATCH, category("margin")], "logq", 1.0, False),
-        ([BATCH, context("margin")], "none", 0.0, False),
+        ([BATCH, category("uncorrected")], "logq", 1.0, False),
+        ([BATCH, context("uncorrected")], "none", 0.0, False),
         ([BATCH, EXPOSED], "logq", 1.0, False),
         ([BATCH, EXPOSED], "logq_positive_excluded", 1.0, False),
         ([BATCH, EXPOSED], "none", 0.0, False),
@@ -79,14 +79,14 @@ def test_a_learned_bias_or_temperature_changes_nothing_about_the_popularity_weig
         assert one.trained_weight_is_known
 
 
-def test_leaving_out_near_negatives_makes_the_popularity_weight_unknown() -> None:
+def test_masking_near_negatives_makes_the_popularity_weight_unknown() -> None:
     one = config(positive_aware_share=0.95)
     assert one.has_uncorrected
     assert not one.trained_weight_is_known
     assert one.trained_popularity_weight == 1.0
 
 
-def test_every_source_says_whether_it_is_a_margin() -> None:
+def test_every_source_says_whether_it_is_uncorrected() -> None:
     known = {"in_batch", "uniform", "popularity", "cross_batch", "category", "context"}
     for settings in (BATCH, UNIFORM, popularity(0.5), QUEUE, category(), context(), EXPOSED, MINED):
         one = config(BATCH, settings) if settings is not BATCH else config(BATCH)
@@ -99,24 +99,30 @@ def test_every_source_says_whether_it_is_a_margin() -> None:
     [
         (
             {"negatives": [BATCH, UNIFORM, UNIFORM]},
-            "every source at most once, but they are in_batch, uniform, uniform",
+            "each source may be used once, but they are in_batch, uniform, uniform",
         ),
-        ({"negatives": [EXPOSED]}, "correction 'logq' needs negatives of a known proposal, but exposed are margins"),
+        (
+            {"negatives": [EXPOSED]},
+            "correction 'logq' needs negatives of a known proposal, but exposed are uncorrected",
+        ),
         (
             {"negatives": [MINED, EXPOSED], "correction": "logq_positive_excluded"},
-            "needs negatives of a known proposal, but mined, exposed are margins",
+            "needs negatives of a known proposal, but mined, exposed are uncorrected",
         ),
-        ({"negatives": [category("margin")]}, "needs negatives of a known proposal, but category are margins"),
+        ({"negatives": [category("uncorrected")]}, "needs negatives of a known proposal, but category are uncorrected"),
         (
             {"negatives": [BATCH, category()], "correction": "logq_positive_excluded"},
             "needs proposals that do not depend on the positive, but category negatives do; use 'logq'",
         ),
         (
-            {"negatives": [BATCH, context("margin")], "correction": "logq_positive_excluded"},
+            {"negatives": [BATCH, context("uncorrected")], "correction": "logq_positive_excluded"},
             "context negatives do; use 'logq'",
         ),
         ({"correction": "logq_positive_excluded", "positive_aware_share": 0.9}, "use 'logq'"),
-        ({"negatives": [BATCH, MINED | {"first_rank": 50, "last_rank": 49}]}, "last_rank 49 lies before first_rank 50"),
+        (
+            {"negatives": [BATCH, MINED | {"first_rank": 50, "last_rank": 49}]},
+            "last_rank 49 is less than first_rank 50",
+        ),
         ({"negatives": [QUEUE, UNIFORM]}, "cross_batch negatives have no gradient"),
         ({"negatives": []}, "at least 1 item"),
         ({"negatives": [{"source": "oracle"}]}, "does not match any of the expected tags"),
@@ -144,7 +150,7 @@ def test_values_out_of_range_and_unknown_names_are_refused(change: dict[str, obj
 
 
 def test_a_configuration_survives_json_with_every_source() -> None:
-    one = config(BATCH, UNIFORM, popularity(0.5), QUEUE, category(), context("margin"), EXPOSED, MINED)
+    one = config(BATCH, UNIFORM, popularity(0.5), QUEUE, category(), context("uncorrected"), EXPOSED, MINED)
     assert TrainingConfig.model_validate_json(one.model_dump_json()) == one
 
 
@@ -158,3 +164,11 @@ def test_every_field_explains_itself() -> None:
 def test_reading_the_configuration_does_not_load_torch() -> None:
     code = "import sys, twotower_assets.recipes.config; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_former_name_of_the_uncorrected_treatment_is_accepted() -> None:
+    for former, current in ((category("margin"), category("uncorrected")), (context("margin"), context("uncorrected"))):
+        accepted = config(BATCH, former)
+        assert accepted == config(BATCH, current)
+        assert accepted.model_dump(mode="json") == config(BATCH, current).model_dump(mode="json")
+        assert accepted.has_uncorrected

@@ -50,7 +50,7 @@ def test_a_shipped_recipe_is_valid_and_says_what_it_is(name: str) -> None:
         assert text.strip()
 
 
-def test_a_shipped_recipe_knows_its_trained_weight_unless_it_has_margins() -> None:
+def test_a_shipped_recipe_knows_its_trained_weight_unless_it_has_uncorrected_negatives() -> None:
     configs = {name: recipe.config() for name, recipe in load_recipes().items()}
     known = {
         name: config.trained_popularity_weight for name, config in configs.items() if config.trained_weight_is_known
@@ -87,6 +87,15 @@ def test_a_recipe_of_ones_own_may_mine_another_of_ones_own(own: Path) -> None:
     assert load_recipes(own)["miner"].mined_recipe == "mine"
 
 
+def test_a_recipe_with_the_former_name_of_the_uncorrected_treatment_is_the_same_recipe(own: Path) -> None:
+    def config(treatment: str) -> TrainingConfig:
+        source = f"{{source: category, per_positive: 1, treatment: {treatment}}}"
+        own.write_text(f"mine:\n  description: Mine.\n  training: {{negatives: [{{source: in_batch}}, {source}]}}\n")
+        return load_recipes(own)["mine"].config()
+
+    assert config("margin") == config("uncorrected") != config("corrected")
+
+
 @pytest.mark.parametrize("text", [None, "", "# nothing yet\n"])
 def test_a_file_that_is_missing_or_empty_holds_no_recipe(own: Path, text: str | None) -> None:
     if text is not None:
@@ -110,7 +119,7 @@ def mining(recipe: str) -> str:
         (training("{correction: both}"), ["'mine'", "correction", "logq_positive_excluded"]),
         (training("{negatives: [{source: thin_air}]}"), ["'mine'", "negatives.0", "thin_air", "in_batch"]),
         (training("{negatives: [{source: uniform}]}"), ["'mine'", "negatives.0.uniform.count", "required"]),
-        (training("{negatives: [{source: exposed, per_positive: 1}]}"), ["'mine'", "margins"]),
+        (training("{negatives: [{source: exposed, per_positive: 1}]}"), ["'mine'", "uncorrected"]),
         (training("[1, 2]"), ["'mine'", "training"]),
         ("mine:\n  training: {}\n", ["'mine'", "description", "required"]),
         ("mine:\n  description: Mine.\n  colour: red\n", ["'mine'", "colour"]),
@@ -122,11 +131,11 @@ def mining(recipe: str) -> str:
         (f"{MINE}{MINE}", ["'mine'", "twice", "line"]),
         (training("{temperature: 0.5, temperature: 0.6}"), ["'temperature'", "twice"]),
         ("logq:\n  description: Another.\n", ["'logq'", "shipped", "another name"]),
-        ("- mine\n- yours\n", ["must map names of recipes"]),
-        ("a sentence\n", ["must map names of recipes"]),
+        ("- mine\n- yours\n", ["must map recipe names"]),
+        ("a sentence\n", ["must map recipe names"]),
         (mining("nothing_like_it"), ["'mine'", "'nothing_like_it'"]),
-        (mining("hard_mined"), ["'mine'", "'hard_mined'", "mines none itself"]),
-        (mining("mine"), ["'mine'", "mines none itself"]),
+        (mining("hard_mined"), ["'mine'", "'hard_mined'", "without mined negatives"]),
+        (mining("mine"), ["'mine'", "without mined negatives"]),
     ],
 )
 def test_a_wrong_file_is_one_error_that_names_the_file_and_what_is_wrong(

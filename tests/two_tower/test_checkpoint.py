@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 
@@ -121,6 +122,24 @@ def test_a_manifest_that_cannot_be_trusted_is_refused(saved) -> None:
     (folder / "checkpoint.json").unlink()
     with pytest.raises(CheckpointError, match=r"checkpoint\.json is missing"):
         load_checkpoint(folder)
+
+
+def test_a_checkpoint_with_the_former_name_of_the_uncorrected_treatment_loads(logged_market, tmp_path) -> None:
+    negatives = [{"source": "in_batch"}, {"source": "category", "per_positive": 1, "treatment": "uncorrected"}]
+    market = logged_market.configured(negatives=negatives, epochs=1)
+    data = market.training_set()
+    result = train(data, market.config)
+    save_checkpoint(tmp_path, result.towers, data, market.config)
+    encoder = tmp_path / "encoder.json"
+    encoder.write_text(encoder.read_text().replace('"treatment": "uncorrected"', '"treatment": "margin"'))
+    assert '"margin"' in encoder.read_text()
+    digests = {name: hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() for name in FILES}
+    hashed = {"format_version": 2} | {name: digest for name, digest in digests.items() if name != "training.json"}
+    content_hash = hashlib.sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()
+    rewrite_manifest(tmp_path, sha256=digests, content_hash=content_hash)
+    loaded = load_checkpoint(tmp_path)
+    assert loaded.config == market.config
+    assert not loaded.trained_weight_is_known
 
 
 def test_files_of_two_checkpoints_do_not_mix(saved, market, tmp_path) -> None:

@@ -161,16 +161,16 @@ def test_items_are_drawn_as_often_as_the_source_expects(name: str, row: int, log
 
 
 @pytest.mark.parametrize("name", ["category", "context"])
-def test_a_margin_treatment_draws_alike_and_expects_nothing(name: str, logged_market) -> None:
+def test_the_uncorrected_treatment_draws_the_same_items_and_has_no_expected_counts(name: str, logged_market) -> None:
     settings = negatives(name)[0]
     rows, draws = np.arange(16), []
-    for treatment in ("corrected", "margin"):
+    for treatment in ("corrected", "uncorrected"):
         market = logged_market.configured(negatives=[settings | {"treatment": treatment}], correction="none")
         data = market.training_set()
         source = build_source(market.config.negatives[0], data, build_proposal(data, market.config), None)
         draws.append(source.draw(Batch(data, rows), np.random.default_rng(0)))
         expected = source.expected_count(Batch(data, rows), np.arange(5))
-        assert (expected is None) is (treatment == "margin")
+        assert (expected is None) is (treatment == "uncorrected")
     assert (draws[0] == draws[1]).all()
 
 

@@ -285,7 +285,7 @@ def test_training_does_not_wait_for_the_import_of_torchs_compiler() -> None:
 
 
 def test_a_loss_that_is_not_finite_stops_training_and_says_what_to_change(market, monkeypatch) -> None:
-    monkeypatch.setattr(Objective, "loss_of", lambda *arguments: Loss(math.inf, lambda: None))
+    monkeypatch.setattr(Objective, "sampled_loss", lambda *arguments: Loss(math.inf, lambda: None))
     with pytest.raises(FloatingPointError, match="learning_rate"):
         train(market.training_set(), market.config)
 

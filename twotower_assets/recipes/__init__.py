@@ -1,1 +1,4 @@
-"""What a training may be told: configuration, negatives, the shipped recipes and their documentation. No torch."""
+"""Training configurations: hyperparameters, sources of negatives, the shipped recipes, and their documentation.
+
+No torch here: how a recipe is trained is in `two_tower`.
+"""

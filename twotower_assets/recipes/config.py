@@ -1,7 +1,7 @@
-"""What a training run may be told: every hyper-parameter with its type, range and meaning.
+"""The configuration of a training run: every hyperparameter with its type, range and meaning.
 
-Here: the plain-typed, frozen model and what follows from it alone. Not here: anything that needs torch, and
-anything that says where data or checkpoints live.
+Here: the frozen model, and what follows from it alone, γ₀ above all. Not here: anything that needs torch, and where
+data or checkpoints are stored.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Mask = Literal["clicked", "same_request"]
 
 
 class TrainingConfig(BaseModel):
-    """Hyper-parameters of one training run; the defaults are what `benchmarks/quality_movielens.py` rates."""
+    """Hyperparameters of one training run; `benchmarks/quality_movielens.py` measures the defaults."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -47,19 +47,19 @@ class TrainingConfig(BaseModel):
         default=5.0,
         gt=0.0,
         le=1e6,
-        description="In clicks: the user tower adds a second average of the same items, from a table of its own, that "
-        "forgets at this rate; null for none.",
+        description="In clicks: half-life of a second average of the same items, from an embedding table of its own; "
+        "null for none.",
     )
     history_shares_items: bool = Field(
         default=True,
-        description="The history's average also holds the item tower's id vectors, beside the history's own.",
+        description="Whether the history average also adds the item tower's id vectors to the history's own.",
     )
     history_power: float = Field(
         default=0.5,
         ge=0.0,
         le=1.0,
-        description="The history's weighted sum is divided by the sum of its weights to this power: 1 averages, less "
-        "makes a longer history count for more beside the user's id.",
+        description="The weighted sum of the history is divided by the sum of the weights to this power: 1 gives the "
+        "average, less gives longer histories more influence relative to the user's id.",
     )
     user_categorical_features: list[str] = Field(
         default=[], description="Keys of users.features that are embedded as categories."
@@ -82,8 +82,8 @@ class TrainingConfig(BaseModel):
         default=0.05,
         ge=0.0,
         lt=1.0,
-        description="Share of user and item ids replaced by the unknown id in training, to learn its vector; more of "
-        "it makes the model lean on histories and features instead of ids.",
+        description="Share of user and item ids replaced by the unknown id in training, to learn its vector; a larger "
+        "share makes the model rely on histories and features instead of ids.",
     )
     temperature: float = Field(
         default=0.2,
@@ -92,17 +92,17 @@ class TrainingConfig(BaseModel):
         description="Scores in the loss are cosines divided by this temperature.",
     )
     learn_temperature: bool = Field(
-        default=False, description="Train the temperature with the towers, from `temperature` on."
+        default=False, description="Train the temperature with the towers, starting at `temperature`."
     )
     item_bias: bool = Field(
         default=False,
-        description="Learn an additive bias of each item, from γ₀·log q on: score = cosine/τ + bias.",
+        description="Learn an additive bias of each item, starting at γ₀·log q: score = cosine/τ + bias.",
     )
     item_bias_penalty: float = Field(
         default=0.001,
         ge=0.0,
         le=1e3,
-        description="Weight in the loss of the mean square by which biases have moved from where they started.",
+        description="Weight in the loss of the mean squared difference between biases and their initial values.",
     )
     negatives: list[Annotated[Negatives, Field(discriminator="source")]] = Field(
         default=[InBatchNegatives()],
@@ -112,12 +112,12 @@ class TrainingConfig(BaseModel):
     correction: Correction = Field(
         default="logq",
         description="Sampling correction of the softmax: 'none' (with in-batch negatives: trains to PMI), 'logq' on "
-        "every logit (trains to log p(item | user)), or 'logq_positive_excluded', which leaves the positive's logit.",
+        "every logit (trains to log p(item | user)), or 'logq_positive_excluded' on every logit but the positive's.",
     )
     proposal: Literal["exact", "decayed", "streaming"] = Field(
         default="exact",
-        description="How the item frequencies q are known: counted over the training pairs, counted with a half-life, "
-        "or estimated from the stream of batches.",
+        description="Where the item frequencies q come from: counted over the training pairs, counted with a "
+        "half-life, or estimated from the stream of batches.",
     )
     proposal_half_life_days: float = Field(
         default=14.0, gt=0.0, le=3650.0, description="Half-life, in days, of `decayed` frequencies."
@@ -131,19 +131,19 @@ class TrainingConfig(BaseModel):
     )
     masks: list[Mask] = Field(
         default=["clicked"],
-        description="Negatives that are left out beside accidental hits (the positive's own item): what the user "
-        "'clicked' in the training window, and clicks of the 'same_request'.",
+        description="Negatives that are masked in addition to accidental hits (the positive's own item): items that "
+        "the user 'clicked' in the training window, and clicks of the 'same_request'.",
     )
     positive_aware_share: float | None = Field(
         default=None,
         gt=0.0,
         le=1.0,
-        description="Leave out negatives whose cosine is above this share of the positive's, where that is positive "
-        "(.95 in NV-Retriever); none are by default.",
+        description="Mask negatives whose cosine is above this share of the positive's, if that is above 0 "
+        "(.95 in NV-Retriever); null masks none.",
     )
     batch_order: Literal["spread", "shuffled"] = Field(
         default="spread",
-        description="'spread': users distinct as far as possible and each item's pairs even over the epoch; "
+        description="'spread': users distinct as far as possible, each item's pairs even over the epoch; "
         "'shuffled': a plain shuffle.",
     )
     batch_size: int = Field(
@@ -154,10 +154,10 @@ class TrainingConfig(BaseModel):
     )
     products: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto",
-        description="How the loss multiplies matrices: in 'float32', or rounded to 'bfloat16' and added up in float32, "
-        "faster where the processor has instructions for it; 'auto' takes 'bfloat16' there, else 'float32'.",
+        description="Precision of the loss's matrix products: 'float32', or 'bfloat16' with float32 accumulation, "
+        "which is faster on processors with bfloat16 instructions; 'auto' uses 'bfloat16' there, else 'float32'.",
     )
-    epochs: int = Field(default=20, ge=1, le=10_000, description="Most passes over the training pairs.")
+    epochs: int = Field(default=20, ge=1, le=10_000, description="Maximum number of passes over the training pairs.")
     patience: int = Field(
         default=3,
         ge=1,
@@ -168,8 +168,8 @@ class TrainingConfig(BaseModel):
         default=1.0,
         gt=0.0,
         le=1e4,
-        description="In epochs: validate and keep a moving average of the weights, in which those of a step count half "
-        "as much as those this much later; null for the last weights.",
+        description="In epochs: half-life of the moving average of the weights that is validated and kept; null keeps "
+        "the last weights.",
     )
     weight_decay: float = Field(
         default=0.0,
@@ -181,7 +181,7 @@ class TrainingConfig(BaseModel):
         default=0.03,
         gt=0.0,
         le=10.0,
-        description="Standard deviation of the embeddings at the start; small where most ids have few clicks.",
+        description="Standard deviation of the initial embeddings; choose it small if most ids have few clicks.",
     )
     seed: int = Field(
         default=0, ge=0, le=2**31 - 1, description="Seed of the initial weights and of every batch order."
@@ -189,22 +189,24 @@ class TrainingConfig(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> TrainingConfig:
-        repeated = [one.source for one in self.negatives]
-        if len(set(repeated)) < len(repeated):
-            raise ValueError(f"negatives: every source at most once, but they are {', '.join(repeated)}")
-        if "cross_batch" in repeated and "in_batch" not in repeated:
+        names = [negatives.source for negatives in self.negatives]
+        if len(set(names)) < len(names):
+            raise ValueError(f"negatives: each source may be used once, but they are {', '.join(names)}")
+        if "cross_batch" in names and "in_batch" not in names:
             raise ValueError(
-                "cross_batch negatives have no gradient, so that nothing would push an item away from a user; add "
-                "in_batch negatives"
+                "cross_batch negatives have no gradient, so no item would get a gradient as a negative; add in_batch "
+                "negatives"
             )
-        if self.correction != "none" and all(one.uncorrected for one in self.negatives):
+        if self.correction != "none" and all(negatives.uncorrected for negatives in self.negatives):
             raise ValueError(
-                f"correction '{self.correction}' needs negatives of a known proposal, but {', '.join(repeated)} are "
-                "margins; use 'none', or add in_batch negatives"
+                f"correction '{self.correction}' needs negatives of a known proposal, but {', '.join(names)} are "
+                "uncorrected; use 'none', or add in_batch negatives"
             )
         if self.correction == "logq_positive_excluded":
             if grouped := [
-                one.source for one in self.negatives if isinstance(one, CategoryNegatives | ContextNegatives)
+                negatives.source
+                for negatives in self.negatives
+                if isinstance(negatives, CategoryNegatives | ContextNegatives)
             ]:
                 raise ValueError(
                     f"correction 'logq_positive_excluded' needs proposals that do not depend on the positive, but "
@@ -212,38 +214,40 @@ class TrainingConfig(BaseModel):
                 )
             if self.positive_aware_share is not None:
                 raise ValueError(
-                    "correction 'logq_positive_excluded' counts the negatives that are left, and what "
-                    "positive_aware_share leaves out has no known probability; use 'logq'"
+                    "correction 'logq_positive_excluded' counts the unmasked negatives, and the probability of those "
+                    "that positive_aware_share masks is unknown; use 'logq'"
                 )
         return self
 
     @property
     def has_uncorrected(self) -> bool:
-        """Whether something in the loss has no known proposal, so that its optimum is unknown."""
-        return self.positive_aware_share is not None or any(one.uncorrected for one in self.negatives)
+        """Whether the loss has uncorrected negatives or masks by score, so that its optimum is unknown."""
+        return self.positive_aware_share is not None or any(negatives.uncorrected for negatives in self.negatives)
 
     @property
     def trained_popularity_weight(self) -> float:
-        """γ₀: how much log q the trained score holds.
+        """γ₀: the weight of log q in the trained score.
 
-        With corrected logits 1. Without correction 1 − a, where the negatives are drawn in proportion to q^a: 0 for
-        in-batch negatives, 1 for uniform ones. Where `trained_weight_is_known` is false this is what the recipe
-        would train to without its margins, and a popularity weight γ is then relative to it.
+        1 with corrected logits. 1 − a without correction, for negatives drawn in proportion to q^a: 0 for in-batch
+        negatives, 1 for uniform ones. If `trained_weight_is_known` is false, this is the weight without the uncorrected
+        negatives, and a popularity weight γ is relative to it.
         """
-        exponents = [one.popularity_exponent for one in self.negatives if one.popularity_exponent is not None]
+        exponents = [
+            negatives.popularity_exponent for negatives in self.negatives if negatives.popularity_exponent is not None
+        ]
         if self.correction != "none" or not exponents:
             return 1.0
         return 1.0 - exponents[0]
 
     @property
     def trained_weight_is_known(self) -> bool:
-        """Whether the optimum of the loss is known to hold γ₀·log q: no margins, and one proposal or a correction."""
+        """Whether the optimum of the loss holds γ₀·log q: all negatives corrected, or all of one proposal."""
         if self.has_uncorrected:
             return False
-        exponents = {one.popularity_exponent for one in self.negatives}
+        exponents = {negatives.popularity_exponent for negatives in self.negatives}
         return self.correction != "none" or (len(exponents) == 1 and None not in exponents)
 
     @property
     def inverse_temperature(self) -> float:
-        """1/τ at the start of the training: what a cosine is multiplied with to give the score that the loss sees."""
+        """1/τ at the start of training, the factor of cosines in the loss."""
         return 1.0 / self.temperature

@@ -1,7 +1,7 @@
-"""The recipes and the sources of negatives as the Markdown of `docs/recipes.md`.
+"""Renders the recipes and the sources of negatives as the Markdown of `docs/recipes.md`.
 
-What a recipe is said to be stands in its YAML, what a source is in `negative_settings.py`; here is only what is around.
-`python -m twotower_assets.recipes.documentation > docs/recipes.md` writes the page.
+Here: the text around them. Not here: the text about a recipe, which is in `recipes.yaml`, and about a source, which is
+in `negative_settings.py`. `python -m twotower_assets.recipes.documentation > docs/recipes.md` writes the page.
 """
 
 from __future__ import annotations
@@ -20,33 +20,32 @@ INTRODUCTION = """\
 
 <!-- Written by `python -m twotower_assets.recipes.documentation > docs/recipes.md`. -->
 
-A recipe is a name for one way to draw negatives and to treat popularity: a few training settings in YAML. All recipes
-run through the same code, on the same pairs, and one asset says which of them helps on *your* data. Why negatives
-bend a model towards or away from popular items, and which way each correction points, is in
+A recipe is a named way to sample negatives and to handle popularity: a few training settings in YAML. All recipes run
+through the same code on the same pairs, and one asset shows which of them helps on *your* data. Why negatives bias a
+model towards or against popular items, and what each correction does about it, is explained in
 [popularity.md](popularity.md).
 
 ## Compare recipes on your data
 
-In the Dagster UI: *Assets → recipes / negative_sampling_runs → Materialize…*, choose recipes, or all of them; the
-backfill is the ablation, one run a recipe. Then materialize `negative_sampling_comparison`: a table of every metric
-with its gain over the baseline (`logq`, unless you say otherwise), charts, and a recommendation in words. At a
-terminal:
+In the Dagster UI: *Assets → recipes / negative_sampling_runs → Materialize…*, then choose some recipes or all of them;
+the backfill is the ablation, one run per recipe. Then materialize `negative_sampling_comparison`: a table of every
+metric with its gain over the baseline (`logq` by default), charts, and a recommendation in words. In a terminal:
 
 <!-- quick: --seeds 1 --set epochs=1 --set dimensions=8 -->
 ```console
-$ twotower recipes                                  # what there is
+$ twotower recipes                                  # list the recipes
 $ twotower compare-recipes in_batch,logq,mixed --seeds 3    # train, compare, print; without names: all
 $ twotower sql "SELECT recipe, value, gain_percent, gain_low, gain_high
     FROM negative_sampling_comparison WHERE metric = 'recall' AND k = 20 AND bucket = 'all' ORDER BY value DESC"
 ```
 
-Every recipe trains as of the same day, with the same seeds and early stopping on the validation part, and is judged
-on the same test clicks at the served γ. Gains are paired by user: the bootstrap draws users, and compares what both
-recipes recall for them. The recommended recipe is the best on the *validation* part; its gain is read on the *test*
-part, so that it was not chosen by the numbers it is praised with. A recipe whose inputs the data lack (no exposures,
-no contexts, no categories) is listed as not applicable, with the reason.
+Every recipe trains as of the same day, with the same seeds and early stopping on the validation split, and is evaluated
+on the same test clicks at the served γ. Gains are paired by user and bootstrapped over users. The recommended recipe is
+the best on the *validation* split; its gain is measured on the *test* split, so it is not selected on the numbers that
+are reported for it. A recipe whose inputs the data lack (no exposures, no contexts, no categories) is listed as not
+applicable, with the reason.
 
-Recipes that were trained on other data or with other seeds than the baseline are left out, and it is said which.
+Recipes trained on other data or with other seeds than the baseline are excluded from the comparison, and listed there.
 Settings that all recipes should share go into the run: `--set temperature=0.5`, or `training: {temperature: 0.5}` in
 the launchpad.
 
@@ -68,31 +67,31 @@ my_mix:
       - {source: category, per_positive: 2, minimum_items: 50}
 ```
 
-Reload the code location (or just run `twotower compare-recipes my_mix`): `my_mix` is a partition beside the shipped
-ones. What stands under `training` are [training settings](assets.md#training-settings) in which it differs from the
-defaults. A name that is taken, a setting out of range, a source that does not exist: one message that says which
-recipe and what is wrong.
+Reload the code location (or run `twotower compare-recipes my_mix`): `my_mix` is then a partition beside the shipped
+recipes. `training` holds the [training settings](assets.md#training-settings) that differ from the defaults. A name
+that is in use, a setting out of range, or an unknown source gives one message that names the recipe and the problem.
 
-## The one rule
+## Expected-count (logQ) correction
 
-Every candidate that is drawn in a known way is corrected by the logarithm of how often it is to be expected in its
-row, summed over **all** sources that could have drawn it. In-batch items come (B − 1)·q times, uniform ones
-count/items times, an item of the positive's category per_positive/size times; an in-batch item that is also of that
-category, the sum. So `mixed`, `cross_batch`, `hard_category` train to the same log p(item | user) as `logq`, with
-less noise in different places.
+A candidate drawn from a known proposal is corrected by the logarithm of its expected count in the row, summed over
+**all** sources that could have drawn it. The expected count of an item is (B − 1)·q from in-batch negatives,
+count/items from uniform ones, and per_positive/size for an item of the positive's category; for an in-batch item that
+is also of that category, it is the sum. So `mixed`, `cross_batch` and `hard_category` train to the same
+log p(item | user) as `logq`; they differ in where the noise is.
 
-Where nobody knows how likely an item was to be drawn (what a user was shown; what another model ranks 101st), it is a
-**margin**: treated as if the other sources had drawn it. It pushes where you want to push, and what the score means
-is then no longer known: γ₀ is *unknown*. Such a model is served relative to what it was trained to, `twotower
-recommend` and the report say so, and the measured δ says what popularity it holds.
+If the probability that an item is drawn is unknown (what a user was shown; what another model ranks 101st), the
+negative stays **uncorrected**: it is treated as if the other sources had drawn it. It lowers the scores that you want
+to lower, but the meaning of the score is no longer known: γ₀ is *unknown*. For such a model γ is relative to γ₀ of the
+same recipe without these negatives; `twotower recommend` and the report say so, and the measured δ shows how much
+popularity the model holds.
 
 | γ₀ | when |
 | --- | --- |
-| 1 | `correction: logq` or `logq_positive_excluded`, without margins |
+| 1 | `correction: logq` or `logq_positive_excluded`, without uncorrected negatives |
 | 1 − a | `correction: none`, all negatives drawn in proportion to q^a: 0 for in-batch, 1 for uniform |
-| unknown | any margin, `positive_aware_share`, or several uncorrected sources |
+| unknown | exposed, mined or `treatment: uncorrected`; `positive_aware_share`; `none` with several proposals |
 
-Served is score + (γ − γ₀)·log q, for every recipe; a learned bias is a part of the score.
+The served score is score + (γ − γ₀)·log q for every recipe; a learned bias is part of the score.
 
 ## Sources of negatives
 """
@@ -100,22 +99,22 @@ Served is score + (γ − γ₀)·log q, for every recipe; a learned bias is a p
 MASKS = """\
 ## False negatives
 
-What may be no negative is masked, and counted in `training_curves` and `negative_sampling_runs` per pair:
+Candidates that may be positives are masked. `training_curves` and `negative_sampling_runs` count them per pair:
 
-- *accidental hits*, always: the positive's own item again;
-- `masks: [clicked]` (the default): whatever the user clicked in the training window;
+- *accidental hits*, always: the positive's own item;
+- `masks: [clicked]` (the default): items that the user clicked in the training window;
 - `masks: [same_request]`: clicks of the same request;
-- `positive_aware_share: 0.95`: cosines above that share of the positive's, where that is positive (NV-Retriever,
-Moreira et al. 2024). It has no known proposal, so γ₀ is unknown.
+- `positive_aware_share: 0.95`: candidates whose cosine is above this share of the positive's, if that is above 0
+(NV-Retriever, Moreira et al. 2024). This has no known proposal, so γ₀ is unknown.
 
-`negatives_per_positive` is what is left: 511 at most in a batch of 512.
+`negatives_per_positive` counts what remains: at most 511 in a batch of 512.
 
 ## The shipped recipes
 """
 
 
 def markdown() -> str:
-    """The page."""
+    """The page as Markdown."""
     return "\n".join(_lines())
 
 
@@ -126,8 +125,8 @@ def _lines() -> Iterator[str]:
     for source in get_args(Negatives):
         fields = {name: field for name, field in source.model_fields.items() if name != "source"}
         settings = "; ".join(_setting(name, field) for name, field in fields.items())
-        described = " ".join((source.__doc__ or "").split())
-        yield f"| `{source.model_fields['source'].default}` | {described} | {settings} |"
+        description = " ".join((source.__doc__ or "").split())
+        yield f"| `{source.model_fields['source'].default}` | {description} | {settings} |"
     yield "\n" + MASKS
     for recipe in load_recipes().values():
         yield from _recipe(recipe)
@@ -135,7 +134,7 @@ def _lines() -> Iterator[str]:
 
 def _setting(name: str, field: FieldInfo) -> str:
     default = "" if field.is_required() else f" ({field.default})"
-    return f"`{name}`{default}: {field.description}"
+    return f"`{name}`{default}: {(field.description or '').rstrip('.')}"
 
 
 def _recipe(recipe: Recipe) -> Iterator[str]:

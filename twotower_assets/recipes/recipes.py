@@ -1,6 +1,6 @@
-"""Recipes: named training settings, the shipped ones and a user's own, each in a few lines of YAML.
+"""Recipes: named training settings in a few lines of YAML, shipped ones and a user's own.
 
-Here: what a recipe is, reading and checking the files. Not here: what settings there are (`config.py`,
+Here: what a recipe is, and reading and validating the files. Not here: which settings there are (`config.py`,
 `negative_settings.py`), and what a recipe does to a model (`docs/recipes.md`).
 """
 
@@ -21,11 +21,11 @@ NAME = r"^[a-z][a-z0-9_]*$"
 
 
 class RecipeError(ValueError):
-    """A recipe is unknown, or its file cannot be used; the message says where and why."""
+    """A recipe is unknown, or its file is invalid; the message says where and why."""
 
 
 class Recipe(BaseModel):
-    """A named way to draw negatives and to treat popularity."""
+    """A named way to sample negatives and to handle popularity."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -40,32 +40,35 @@ class Recipe(BaseModel):
     )
 
     def config(self, **changes: Any) -> TrainingConfig:
-        """The training configuration, with `changes` over the recipe's own. Raises `pydantic.ValidationError`."""
+        """The training configuration; `changes` override the recipe's settings. Raises `pydantic.ValidationError`."""
         return TrainingConfig.model_validate({**self.training, **changes})
 
     @property
     def mined_recipe(self) -> str | None:
-        """The recipe whose model this one mines, if it mines one."""
-        return next((one.recipe for one in self.config().negatives if isinstance(one, MinedNegatives)), None)
+        """The recipe whose model is mined for this one; None without mined negatives."""
+        return next(
+            (negatives.recipe for negatives in self.config().negatives if isinstance(negatives, MinedNegatives)), None
+        )
 
 
 def load_recipes(own: Path | None = None) -> dict[str, Recipe]:
-    """The shipped recipes, then those of the file `own`, by name; a file that is not there holds none.
+    """The shipped recipes, then those of the file `own` (none if it does not exist), by name.
 
-    Raises `RecipeError`.
+    Raises:
+        RecipeError: The file is invalid, or one of its recipes is.
     """
     recipes = shipped = _read(SHIPPED)
     if own is not None and own.is_file():
         mine = _read(own)
-        if taken := [name for name in mine if name in recipes]:
-            raise RecipeError(f"{own}: '{taken[0]}' is a shipped recipe; give yours another name")
+        if used := [name for name in mine if name in recipes]:
+            raise RecipeError(f"{own}: '{used[0]}' is a shipped recipe; choose another name")
         recipes = shipped | mine
     for recipe in recipes.values():
         mined = recipe.mined_recipe
         if mined is not None and (mined not in recipes or recipes[mined].mined_recipe is not None):
             raise RecipeError(
                 f"{SHIPPED if recipe.name in shipped else own}: recipe '{recipe.name}' mines '{mined}', which must be "
-                "another recipe that mines none itself"
+                "another recipe, without mined negatives"
             )
     return recipes
 
@@ -83,7 +86,7 @@ def _read(file: Path) -> dict[str, Recipe]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise RecipeError(f"{file} cannot be read as YAML: {error}") from error
     if not isinstance(found or {}, dict):
-        raise RecipeError(f"{file} must map names of recipes to recipes")
+        raise RecipeError(f"{file} must map recipe names to recipes")
     return {str(name): _recipe(file, name, body) for name, body in (found or {}).items()}
 
 
@@ -93,20 +96,21 @@ def _recipe(file: Path, name: Any, body: Any) -> Recipe:
         recipe.config()
     except ValidationError as error:
         problems = "; ".join(
-            ": ".join([*([".".join(map(str, one["loc"]))] if one["loc"] else []), one["msg"]]) for one in error.errors()
+            ": ".join([*([".".join(map(str, problem["loc"]))] if problem["loc"] else []), problem["msg"]])
+            for problem in error.errors()
         )
         raise RecipeError(f"{file}: recipe '{name}': {problems}") from error
     return recipe
 
 
 class _UniqueKeys(yaml.SafeLoader):  # type: ignore[misc]
-    """YAML in which a key given twice is an error, not the last one."""
+    """A YAML loader that rejects repeated keys; PyYAML keeps the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         if repeated := [key for key in keys if keys.count(key) > 1]:
             raise yaml.constructor.ConstructorError(
-                None, None, f"the key '{repeated[0]}' is given twice", node.start_mark
+                None, None, f"the key '{repeated[0]}' occurs twice", node.start_mark
             )
         mapping: dict[Hashable, Any] = super().construct_mapping(node, deep)
         return mapping

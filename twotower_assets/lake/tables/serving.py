@@ -30,7 +30,7 @@ _TRAINED_WEIGHT = Column(
 _WEIGHT_IS_KNOWN = Column(
     "trained_weight_is_known",
     "BOOLEAN",
-    "Whether γ₀ follows from the recipe; where not, it is that of the recipe without its margins, and γ is relative.",
+    "Whether γ₀ follows from the recipe; if not, it is γ₀ without the uncorrected negatives, and γ is relative.",
 )
 _BIAS = Column("bias", "FLOAT", "Learned additive bias of the item; 0 where the recipe learns none.")
 _LOG_Q = Column(
