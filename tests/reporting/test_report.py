@@ -297,10 +297,10 @@ def test_every_metric_that_is_measured_has_a_definition(page):
 def test_the_reasons_for_an_item_and_whether_it_was_clicked_are_beside_it():
     item = RecommendedItem(7, "Ran (1985)", "tail", ["Throne of Blood", "Kagemusha"], hit=True)
     other = RecommendedItem(8, "Big Night (1996)", "mid")
-    user = SampleUser("u-1", [], {1.0: [item, other]}, chosen_as="the fewest clicks", clicks=1234)
+    user = SampleUser("u-1", ["Rashomon"], {1.0: [item, other]}, chosen_as="the fewest clicks", clicks=1234)
     text = Page(render_report(bare(samples=[user], samples_rule="Shown is one."))).text
     assert "User u-1 : the fewest clicks" in text
-    assert "Last clicks, of 1,234" in text
+    assert "Last 1 of 1,234 clicks" in text
     assert "Shown is one." in text
     assert "Ran (1985) ✓ clicked later like Throne of Blood ; Kagemusha tail" in text
     assert "Big Night (1996) mid" in text

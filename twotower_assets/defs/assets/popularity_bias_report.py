@@ -38,14 +38,14 @@ CHARTS = {
     "recall_by_bucket": "recall@20 by popularity bucket",
     "exposure_share": "Exposure and clicks by bucket",
     "lorenz_curve": "Lorenz curve of the exposure",
-    "popularity_tradeoff": "What the popularity weight γ trades",
-    "paired_differences": "recall@20 beside the version served before",
+    "popularity_tradeoff": "Recall against long-tail metrics, over the popularity weight γ",
+    "paired_differences": "recall@20 compared with the version served before",
 }
-"""The charts of the page that Dagster shows too, with what stands for them in text."""
+"""The charts of the page that Dagster shows too, with their alternative texts."""
 DATA_NOTES = {
     "movielens": [
         "MovieLens-100K has ratings, not exposures: a rating of 4 or 5 counts as a click, a lower one as shown and not "
-        "liked.",
+        "clicked.",
         "Only some ratings are clicks, so these numbers are not comparable with benchmarks that use every rating as a "
         "positive.",
         "MovieLens-100K: F. M. Harper and J. A. Konstan, ACM TiiS 5 (2015); GroupLens licence, not redistributed.",
@@ -217,7 +217,7 @@ def _report_data(
         trained_weight_is_known=judged.checkpoint.trained_weight_is_known,
         counts={
             "training_clicks": int(judged.counts.sum()),
-            "held_out_clicks": len(judged.view.relevant.values),
+            "test_clicks": len(judged.view.relevant.values),
             "users_evaluated": len(judged.view),
             "items": judged.hold_out.items.num_rows,
         },
