@@ -254,7 +254,7 @@ def _compare(
 
     from twotower_assets.reporting import recipe_charts as charts
     from twotower_assets.reporting.charts import as_markdown_image
-    from twotower_assets.reporting.recipe_words import comparison_table, diagnostics_table, recommendation
+    from twotower_assets.reporting.recipe_summary import comparison_table, diagnostics_table, recommendation
 
     settings = workspace.settings
     recipe_named(load_recipes(settings.own_recipes), run_config.baseline)
