@@ -27,7 +27,12 @@ from twotower_assets.defs.specs import (
     sql_files,
     table_spec,
 )
-from twotower_assets.defs.training_config import TowerTrainingConfig, require_trainable, split_config
+from twotower_assets.defs.training_config import (
+    TowerTrainingConfig,
+    require_trainable,
+    shown_in_launchpad,
+    split_config,
+)
 from twotower_assets.experiments.evaluate_model import left_and_masked
 from twotower_assets.experiments.hold_out import HoldOutRule, read_hold_out
 from twotower_assets.experiments.training_request import Training, judged_by_of, logged_epochs
@@ -99,7 +104,8 @@ def training_assets(
 
     recipes = load_recipes(workspace.settings.own_recipes)
     trainable = partial(require_trainable, workspace.settings, recipes)
-    return [checked_at_launch(tower_checkpoint, TowerTrainingConfig, trainable, {"recipe": list(recipes)})]
+    shown = shown_in_launchpad(workspace.settings, recipes)
+    return [checked_at_launch(tower_checkpoint, TowerTrainingConfig, trainable, {"recipe": list(recipes)}, shown)]
 
 
 def _train(
