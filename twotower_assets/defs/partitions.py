@@ -29,6 +29,11 @@ def trailing_window(window_days: int) -> dg.TimeWindowPartitionMapping:
     )
 
 
+def range_tags(first: date, last: date) -> dict[str, str]:
+    """Tags of a run over the partitions of a range of days, both included."""
+    return {ASSET_PARTITION_RANGE_START_TAG: first.isoformat(), ASSET_PARTITION_RANGE_END_TAG: last.isoformat()}
+
+
 def day_of(context: dg.AssetExecutionContext) -> date:
     """The day of a run of one partition. Raises `LookupError` for a range: a model is trained as of one day."""
     days = days_of(context)
