@@ -81,7 +81,9 @@ def _with_choices(name: str, field: Any, values: Sequence[Any]) -> dg.Field:
     optional = field.config_type
     if optional.inner_type.kind == dg.Array(str).kind:
         one_of = dg.Array(one_of)
-    return dg.Field(dg.Noneable(one_of), description=field.description, default_value=field.default_value)
+    # Dagster makes one `Shape` of fields of the same words, which would bring the recipes of another platform.
+    described = f"{field.description} One of: {', '.join(map(str, values))}."
+    return dg.Field(dg.Noneable(one_of), description=described, default_value=field.default_value)
 
 
 def _reason(problem: Any) -> str:

@@ -158,7 +158,7 @@ def _execute(
 
 def partition_days(workspace: Workspace) -> tuple[date, date]:
     """The first daily partition and the last that has ended. Raises `RunFailedError` where none has ended yet."""
-    partitions = daily_partitions(*workspace.days())
+    partitions = daily_partitions(*workspace.days(), workspace.settings.window_days)
     keys = partitions.get_first_partition_key(), partitions.get_last_partition_key()
     if not all(keys):
         raise RunFailedError(f"no daily partition has ended yet; the first is {workspace.days()[0]}")

@@ -14,7 +14,7 @@ import dagster as dg
 
 from twotower_assets.core.days import Days, window
 from twotower_assets.defs.launch_checks import checked_at_launch
-from twotower_assets.defs.partitions import day_of, trailing_window
+from twotower_assets.defs.partitions import Partitions, day_of, trailing_window
 from twotower_assets.defs.preconditions import refuse_failed_inputs, require_whole_window
 from twotower_assets.defs.publish import artifact_rows, commit_tables, table_result
 from twotower_assets.defs.specs import (
@@ -43,10 +43,10 @@ from twotower_assets.workspace import Workspace
 
 
 def training_assets(
-    workspace: Workspace, partitions: dg.DailyPartitionsDefinition, blocking_checks: list[dg.AssetCheckKey]
+    workspace: Workspace, partitions: Partitions, blocking_checks: list[dg.AssetCheckKey]
 ) -> list[dg.AssetsDefinition]:
     """`tower_checkpoint` and `training_curves`, made together."""
-    mapping = trailing_window(workspace.settings.window_days)
+    mapping = trailing_window(partitions, workspace.settings.window_days)
     version = code_version(
         [
             *code_files("two_tower", "recipes"),
