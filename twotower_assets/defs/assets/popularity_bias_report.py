@@ -14,7 +14,7 @@ import duckdb
 from twotower_assets.core.days import Days
 from twotower_assets.core.popularity import REPORTED_WEIGHTS
 from twotower_assets.defs.assets.embeddings_and_index import checkpoint_of
-from twotower_assets.defs.partitions import day_of, trailing_window
+from twotower_assets.defs.partitions import Partitions, day_of, trailing_window
 from twotower_assets.defs.publish import artifact_rows, commit_tables
 from twotower_assets.defs.specs import (
     asset_spec,
@@ -56,10 +56,10 @@ DATA_NOTES = {
 }
 
 
-def report_assets(workspace: Workspace, partitions: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
+def report_assets(workspace: Workspace, partitions: Partitions) -> list[dg.AssetsDefinition]:
     """`popularity_bias_report`."""
     keys = [key_of(name) for name in ("tower_checkpoint", "training_curves", "ann_index", "items", "users")]
-    window = trailing_window(workspace.settings.window_days)
+    window = trailing_window(partitions, workspace.settings.window_days)
 
     @dg.multi_asset(
         name="popularity_bias_report",
