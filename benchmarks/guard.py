@@ -18,22 +18,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import dagster as dg
+import event_log as event_log_benchmark
 import numpy as np
 import training_throughput
 from timing import Spread, alternate, machine_line, print_table
 
-from twotower_assets.defs.event_log import speed_up_sqlite_event_log
 from twotower_assets.two_tower.sampling.batches import spread_batches
 
 HERE = Path(__file__).resolve().parent
-DAYS = dg.DailyPartitionsDefinition("2024-01-01", end_date="2024-07-01")
-LOCAL_EVENT_LOG = """
-event_log_storage:
-  module: twotower_assets.defs.event_storage
-  class: LocalEventLog
-  config: {{base_dir: "{home}"}}
-"""
 
 
 @dataclass(frozen=True)
@@ -76,27 +68,9 @@ def shuffle() -> float:
 
 
 def event_log() -> float:
-    """A run over half a year of days, its events in the platform's storage and in Dagster's own."""
-
-    @dg.asset(partitions_def=DAYS, backfill_policy=dg.BackfillPolicy.single_run())
-    def daily(context) -> dg.MaterializeResult:  # type: ignore[no-untyped-def]  # Dagster reads no postponed annotation
-        return dg.MaterializeResult(metadata={"rows": len(context.partition_keys)})
-
-    keys = DAYS.get_partition_keys()
-    tags = {"dagster/asset_partition_range_start": keys[0], "dagster/asset_partition_range_end": keys[-1]}
-
-    def seconds(config: str) -> float:
-        with tempfile.TemporaryDirectory() as home:
-            (Path(home) / "dagster.yaml").write_text(config.format(home=home) + "\ntelemetry: {enabled: false}\n")
-            with dg.DagsterInstance.from_config(home) as instance:
-                started = time.perf_counter()
-                if not dg.materialize([daily], instance=instance, tags=tags).success:
-                    raise RuntimeError("the run failed")
-                return time.perf_counter() - started
-
-    speed_up_sqlite_event_log()
-    found = alternate({"ours": lambda: seconds(LOCAL_EVENT_LOG), "Dagster's": lambda: seconds("")}, rounds=3)
-    return Spread.of(found["Dagster's"]).median / Spread.of(found["ours"]).median
+    """A run over half a year of days, its events in batches and as Dagster stores them."""
+    found = event_log_benchmark.compared(days=182, rounds=3, storages=("dagster", "batched"))
+    return found["dagster"].median / found["batched"].median
 
 
 def feature(name: str, beside: str) -> Callable[[], float]:

@@ -52,7 +52,7 @@ from twotower_assets.experiments.train_recipe import train_recipe
 from twotower_assets.experiments.training_request import Training
 from twotower_assets.recipes.recipes import load_recipes, recipe_named
 from twotower_assets.reporting import recipe_charts
-from twotower_assets.reporting.recipe_words import comparison_table, diagnostics_table, recommendation
+from twotower_assets.reporting.recipe_summary import comparison_table, diagnostics_table, recommendation
 from twotower_assets.settings import Settings, load_settings
 from twotower_assets.two_tower.data.encoders import TrainingDataError
 from twotower_assets.workspace import open_workspace

@@ -170,6 +170,11 @@ class Settings(BaseSettings):
     catalog_lock_seconds: float = Field(
         120.0, gt=0, description="How long a commit waits for another process's commit before it fails."
     )
+    event_log: Literal["dagster", "batched"] = Field(
+        "dagster",
+        description="`dagster`: Dagster's own event log. `batched`: the same files, written in fewer transactions; for "
+        "runs over hundreds of days.",
+    )
 
     @field_validator("home", "source_path", "sql_sources", "recipes")
     @classmethod

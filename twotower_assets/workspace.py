@@ -26,12 +26,6 @@ telemetry:
   enabled: false
 nux:
   enabled: false
-event_log_storage:
-  module: twotower_assets.defs.event_storage
-  class: LocalEventLog
-  config:
-    base_dir:
-      env: DAGSTER_HOME
 run_monitoring:
   enabled: true
   free_slots_after_run_end_seconds: 60
@@ -41,6 +35,14 @@ run_coordinator:
 concurrency:
   runs:
     max_concurrent_runs: 2
+"""
+BATCHED_EVENT_LOG = """\
+event_log_storage:
+  module: twotower_assets.defs.event_storage
+  class: LocalEventLog
+  config:
+    base_dir:
+      env: DAGSTER_HOME
 """
 
 
@@ -101,11 +103,24 @@ def open_workspace(settings: Settings) -> Workspace:
     )
 
 
-def prepare_dagster_home(folder: Path) -> None:
-    """Make the folder of the Dagster instance, with its `dagster.yaml`, and point DAGSTER_HOME at it."""
+def dagster_yaml(event_log: str) -> str:
+    """What the `dagster.yaml` of a home with this `TWOTOWER_EVENT_LOG` is written with."""
+    before, runs, after = DAGSTER_YAML.partition("run_monitoring:")
+    return before + (BATCHED_EVENT_LOG if event_log == "batched" else "") + runs + after
+
+
+def prepare_dagster_home(settings: Settings) -> None:
+    """Make the folder of the Dagster instance, with its `dagster.yaml`, and point DAGSTER_HOME at it.
+
+    A `dagster.yaml` that was edited is left as it is; one that is as it was written follows the settings.
+    """
+    folder, wanted = settings.dagster_home, dagster_yaml(settings.event_log)
     folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / "dagster.yaml").exists():
-        (folder / "dagster.yaml").write_text(DAGSTER_YAML, encoding="utf-8")
+    file = folder / "dagster.yaml"
+    batched = dagster_yaml("batched")
+    written = {DAGSTER_YAML, batched, batched.replace("twotower_assets.defs.", "twotower_assets.")}
+    if not file.exists() or file.read_text(encoding="utf-8") in written - {wanted}:
+        file.write_text(wanted, encoding="utf-8")
     os.environ["DAGSTER_HOME"] = str(folder)
 
 

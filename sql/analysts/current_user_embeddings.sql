@@ -1,4 +1,4 @@
--- What is served: a vector for every user that the champion knows. Empty while nothing is served.
+-- The served user embeddings: a vector for every user that the champion knows. Empty while nothing is served.
 -- gives: user_id; embedding, FLOAT[n] of length 1; model_version; inverse_temperature, 1/τ; trained_popularity_weight,
 --   γ₀; trained_weight_is_known.
 -- example: SELECT user_id, embedding[1:3] FROM current_user_embeddings ORDER BY user_id LIMIT 5

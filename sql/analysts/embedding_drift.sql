@@ -1,30 +1,30 @@
--- How far each item moved from one version to another, after the two spaces were turned onto each other. The table of
--- the same name holds every pair that was compared; a pair may be named in either order.
--- arguments: version_a, version_b: model versions.
+-- How far each item moved between two versions, after the two embedding spaces were aligned by a rotation. The table of
+-- the same name holds every pair that was compared.
+-- arguments: version_a, version_b: model versions, in either order.
 -- gives: item_id, title, category, bucket, cosine of the item's two vectors after alignment, neighbours_kept, the share
---   of its nearest neighbours that are the same in both; those that moved most first.
+--   of its nearest neighbours that are the same in both; the items that moved most first.
 -- errors: a null version, a pair that was not compared.
 -- example: SELECT drift.* FROM (SELECT DISTINCT model_version, other_version FROM embedding_drift) AS pair,
 --   embedding_drift(pair.model_version, pair.other_version) AS drift LIMIT 5
 CREATE OR REPLACE MACRO lake.main.embedding_drift(version_a, version_b) AS TABLE
 WITH
--- Arguments are put here once, under names that no column passed as an argument has.
-given AS (SELECT version_a::VARCHAR AS _a, version_b::VARCHAR AS _b),
+-- Arguments are renamed once, so that they cannot clash with a column of the same name passed by the caller.
+arguments AS (SELECT version_a::VARCHAR AS _a, version_b::VARCHAR AS _b),
 pairs AS (SELECT DISTINCT day, model_version, other_version FROM lake.main.embedding_drift),
 found AS (
     SELECT
-        given._a,
-        given._b,
+        arguments._a,
+        arguments._b,
         (
             SELECT max_by({'later': pairs.model_version, 'other': pairs.other_version}, pairs.day)
             FROM pairs
             WHERE
-                (pairs.model_version = given._a AND pairs.other_version = given._b)
-                OR (pairs.model_version = given._b AND pairs.other_version = given._a)
+                (pairs.model_version = arguments._a AND pairs.other_version = arguments._b)
+                OR (pairs.model_version = arguments._b AND pairs.other_version = arguments._a)
         ) AS pair
-    FROM given
+    FROM arguments
 ),
-asked AS (
+validated AS (
     SELECT
         CASE
             WHEN found._a IS NULL OR found._b IS NULL
@@ -33,7 +33,7 @@ asked AS (
                 THEN error(
                     'embedding_drift: ' || found._a || ' and ' || found._b
                     || ' were not compared. The asset embedding_drift compares a day''s version with the newest earlier'
-                    || ' one and with the champion; materialize it for the later day. Pairs there are: '
+                    || ' one and with the champion; materialize it for the later day. Compared pairs: '
                     || coalesce(
                         (SELECT string_agg(model_version || ' and ' || other_version, ', ') FROM pairs), 'none yet'
                     )
@@ -49,15 +49,15 @@ SELECT
     coalesce(popularity.bucket, 'cold') AS bucket,
     moved.cosine,
     moved.neighbours_kept
-FROM asked
+FROM validated
 JOIN lake.main.embedding_drift AS moved
-    ON moved.model_version = asked.pair.later
-    AND moved.other_version = asked.pair.other
+    ON moved.model_version = validated.pair.later
+    AND moved.other_version = validated.pair.other
 LEFT JOIN lake.main.items AS items ON items.item_id = moved.item_id
 LEFT JOIN lake.main.item_frequency AS popularity
     ON popularity.item_id = moved.item_id
     AND popularity.day = moved.day
--- The last branch gives no row: it has the question judged where there is nothing to join it with.
+-- The last branch returns no row. It makes DuckDB check the arguments where the join is empty.
 UNION ALL BY NAME
-SELECT NULL::VARCHAR AS item_id FROM asked WHERE asked.pair IS NULL
+SELECT NULL::VARCHAR AS item_id FROM validated WHERE validated.pair IS NULL
 ORDER BY cosine, item_id

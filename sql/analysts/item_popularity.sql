@@ -1,7 +1,7 @@
--- How popular every item is, as of the newest day of `item_frequency` and over its trailing window; items of the
--- catalogue that were not shown in it have zeros.
--- gives: day, item_id, title, category, bucket, popularity_rank (null where not shown), impressions, clicks, click_rate
---   (null where not shown), exposure_share and click_share (q), of all impressions and all clicks of the window.
+-- The popularity of every item, as of the newest day of `item_frequency` and over its trailing window. Items of the
+-- catalogue that were not shown in that window have zeros.
+-- gives: day, item_id, title, category, bucket, popularity_rank (null if not shown), impressions, clicks, click_rate
+--   (null if not shown), exposure_share and click_share (q), of all impressions and all clicks of the window.
 -- example: FROM item_popularity ORDER BY popularity_rank LIMIT 5
 CREATE OR REPLACE VIEW lake.main.item_popularity AS
 WITH

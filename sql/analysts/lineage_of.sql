@@ -1,40 +1,41 @@
--- What an artifact was made from: the artifacts before it, the tables that these read, the tables that those are made
--- of, and the commits that wrote the rows, down to the sources.
--- arguments: artifact: an asset, of which the newest version is taken, a version, or asset/version.
--- gives: depth; kind, 'artifact' or 'table'; name; version (of an artifact); snapshot_read (of a table; what the
---   artifact was made from otherwise); written_at_snapshot, first_day, last_day, partitions: a row for each commit of
---   which partitions still stood there when the table was read, with the days that it holds of them; run_id. The days
---   of a table that another table is made of are all up to the last day read, since the lake does not hold the length
---   of windows; `twotower lineage` cuts them there.
+-- The lineage of an artifact, down to the sources: the upstream artifacts, the tables that they read, the tables that
+-- those are derived from, and the commits that wrote the rows.
+-- arguments: artifact: an asset, which stands for its newest version; a version; or asset/version.
+-- gives: depth; kind, 'artifact' or 'table'; name; version (of an artifact); snapshot_read, the lake snapshot at which
+--   a table was read, or from which an artifact was made; written_at_snapshot, first_day, last_day, partitions: one row
+--   for each commit whose partitions were still current when the table was read, with the days of these partitions;
+--   run_id. For a table that another table is derived from, all days up to the last day read are listed, because the
+--   lake does not store the length of windows; `twotower lineage` limits them to the window.
 -- errors: a null or unknown artifact.
 -- example: FROM lineage_of('tower_checkpoint')
 CREATE OR REPLACE MACRO lake.main.lineage_of(artifact) AS TABLE
 WITH RECURSIVE
--- Arguments are put here once, under names that no column passed as an argument has.
-given AS (SELECT artifact::VARCHAR AS _wanted),
+-- Arguments are renamed once, so that they cannot clash with a column of the same name passed by the caller.
+arguments AS (SELECT artifact::VARCHAR AS _artifact),
 newest AS (
     SELECT
-        given._wanted,
+        arguments._artifact,
         (
             SELECT max_by({'name': made.asset, 'version': made.version}, made.created_at)
             FROM lake.main.artifacts AS made
-            WHERE given._wanted IN (made.asset, made.version, made.asset || '/' || made.version)
+            WHERE arguments._artifact IN (made.asset, made.version, made.asset || '/' || made.version)
         ) AS found
-    FROM given
+    FROM arguments
 ),
-asked AS (
+validated AS (
     SELECT
         CASE
-            WHEN newest._wanted IS NULL THEN error('lineage_of: expected an artifact, found null')
+            WHEN newest._artifact IS NULL THEN error('lineage_of: expected an artifact, found null')
             WHEN newest.found IS NULL THEN error(
-                'lineage_of: there is no artifact ''' || newest._wanted
+                'lineage_of: there is no artifact ''' || newest._artifact
                 || '''; name an asset, a version or asset/version from the table artifacts'
             )
             ELSE newest.found
         END AS found
     FROM newest
 ),
--- Materialized, as a DISTINCT that each step of a recursion computes anew loses rows under several threads.
+-- MATERIALIZED is required: DuckDB 1.5.5 loses rows of a DISTINCT that is recomputed in each step of a recursion on
+-- several threads.
 edges AS MATERIALIZED (
     SELECT
         asset AS to_name,
@@ -70,7 +71,7 @@ chain AS (
         NULL::BIGINT AS snapshot,
         NULL::DATE AS first_day,
         NULL::DATE AS last_day
-    FROM asked
+    FROM validated
     UNION
     SELECT
         chain.depth + 1,
@@ -106,7 +107,7 @@ partitions AS (
     FROM writes
     WHERE first_day IS NULL
 ),
-standing AS (
+current_partitions AS (
     SELECT
         nodes.name,
         nodes.snapshot,
@@ -130,7 +131,7 @@ commits AS (
         min(day) AS first_day,
         max(day) AS last_day,
         nullif(count(day), 0) AS partitions
-    FROM standing
+    FROM current_partitions
     GROUP BY name, snapshot, snapshot_id
 )
 SELECT

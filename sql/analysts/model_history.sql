@@ -1,9 +1,9 @@
--- Every model version that was trained, the newest first: what it was made from, what its report measured at γ = 1,
--- and the latest decision on it. The table `model_metrics` has the other γ, with intervals.
--- gives: model_version, model_day, recipe, seed, trained_at, lake_snapshot (what it was trained on), code_version,
+-- Every model version that was trained, the newest first: its inputs, the metrics of its report at γ = 1, and the latest
+-- promotion decision on it. The table `model_metrics` has the other γ, with intervals.
+-- gives: model_version, model_day, recipe, seed, trained_at, lake_snapshot (that it was trained on), code_version,
 --   run_id; recall_at_20, recall_at_100, ndcg_at_20, beyond_head_at_20, coverage_at_20, gini_at_20, delta,
---   popular_recall_at_20 (of most popular) and report_version, all null where there is no report; served; decision,
---   reasons, decided_at, null where none was made.
+--   popular_recall_at_20 (of the baseline most popular) and report_version, all null without a report; served;
+--   decision, reasons, decided_at, null without a decision.
 -- example: SELECT model_version, recipe, recall_at_20, coverage_at_20, served, decision FROM model_history
 CREATE OR REPLACE VIEW lake.main.model_history AS
 WITH

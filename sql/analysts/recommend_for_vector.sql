@@ -1,57 +1,57 @@
--- The best items for any vector in the space of the champion, best first: a mix of users, a user without some clicks,
--- an item taken as a wish. Nothing is left out.
--- arguments: vector: as many numbers as served vectors have, used as it is (users' vectors have length 1, and a longer
---   one weighs affinity more); k: how many, at least 1; popularity_weight: γ, from 0 to 1.
+-- The best items for any vector in the champion's embedding space, best first: for example the mean of several users,
+-- or an item's vector. No item is excluded.
+-- arguments: vector: of the dimension of the served vectors, used without normalisation (users' vectors have norm 1; a
+--   larger norm gives affinity more weight); k: length of the list, at least 1; popularity_weight: γ, from 0 to 1.
 -- gives: rank, item_id, title, category, bucket, score.
--- errors: a vector that is null, of another length or with a number that is not finite, a k that is no whole number
---   from 1, a γ outside 0 to 1, nothing served yet.
+-- errors: a vector that is null, of another dimension or with a number that is not finite, a k that is not a whole
+--   number of at least 1, a γ outside 0 to 1, nothing served yet.
 -- example: FROM recommend_for_vector((SELECT embedding FROM current_user_embeddings ORDER BY user_id LIMIT 1), 5, 1)
 CREATE OR REPLACE MACRO lake.main.recommend_for_vector(vector, k, popularity_weight) AS TABLE
 WITH
--- Arguments are put here once, under names that no column passed as an argument has.
-given AS (SELECT vector::FLOAT[] AS _numbers, k AS _length, popularity_weight AS _weight),
+-- Arguments are renamed once, so that they cannot clash with a column of the same name passed by the caller.
+arguments AS (SELECT vector::FLOAT[] AS _vector, k AS _k, popularity_weight AS _gamma),
 served AS (SELECT any_value(len(embedding)) AS dimensions FROM lake.main.served_item_embeddings),
-asked AS (
+validated AS (
     SELECT
         CASE
             WHEN served.dimensions IS NULL
                 THEN error('recommend_for_vector: nothing is served yet; run training_job first')
-            WHEN given._numbers IS NULL THEN error('recommend_for_vector: expected a vector, found null')
-            WHEN len(given._numbers) <> served.dimensions
+            WHEN arguments._vector IS NULL THEN error('recommend_for_vector: expected a vector, found null')
+            WHEN len(arguments._vector) <> served.dimensions
                 THEN error(
                     'recommend_for_vector: served vectors have ' || served.dimensions || ' numbers, found '
-                    || len(given._numbers)
+                    || len(arguments._vector)
                 )
-            WHEN NOT list_bool_and(list_transform(given._numbers, lambda one: coalesce(isfinite(one), false)))
+            WHEN NOT list_bool_and(list_transform(arguments._vector, lambda number: coalesce(isfinite(number), false)))
                 THEN error('recommend_for_vector: the vector holds a null, NaN or infinity')
-            ELSE given._numbers
+            ELSE arguments._vector
         END AS embedding,
         CASE
-            WHEN given._length >= 1 AND given._length = given._length::BIGINT THEN given._length::BIGINT
+            WHEN arguments._k >= 1 AND arguments._k = arguments._k::BIGINT THEN arguments._k::BIGINT
             ELSE error(
-                'recommend_for_vector: k must be a whole number from 1, found '
-                || coalesce(given._length::VARCHAR, 'null')
+                'recommend_for_vector: k must be a whole number of at least 1, found '
+                || coalesce(arguments._k::VARCHAR, 'null')
             )
-        END AS places,
+        END AS list_length,
         CASE
-            WHEN given._weight BETWEEN 0 AND 1 THEN given._weight::DOUBLE
+            WHEN arguments._gamma BETWEEN 0 AND 1 THEN arguments._gamma::DOUBLE
             ELSE error(
-                'recommend_for_vector: popularity_weight must lie from 0 to 1, found '
-                || coalesce(given._weight::VARCHAR, 'null')
+                'recommend_for_vector: popularity_weight must be between 0 and 1, found '
+                || coalesce(arguments._gamma::VARCHAR, 'null')
             )
         END AS gamma
     FROM served
-    CROSS JOIN given
+    CROSS JOIN arguments
 ),
 best AS (
     SELECT
         candidate.item_id,
-        candidate.inverse_temperature * list_inner_product(asked.embedding, candidate.embedding) + candidate.bias
-            + (asked.gamma - candidate.trained_popularity_weight) * candidate.log_q AS score,
+        candidate.inverse_temperature * list_inner_product(validated.embedding, candidate.embedding) + candidate.bias
+            + (validated.gamma - candidate.trained_popularity_weight) * candidate.log_q AS score,
         row_number() OVER (ORDER BY score DESC, candidate.item_id) AS rank
-    FROM asked
+    FROM validated
     CROSS JOIN lake.main.served_item_embeddings AS candidate
-    QUALIFY row_number() OVER (ORDER BY score DESC, candidate.item_id) <= asked.places
+    QUALIFY row_number() OVER (ORDER BY score DESC, candidate.item_id) <= validated.list_length
 )
 SELECT
     best.rank,
@@ -65,7 +65,7 @@ LEFT JOIN lake.main.items AS items ON items.item_id = best.item_id
 LEFT JOIN lake.main.item_frequency AS popularity
     ON popularity.item_id = best.item_id
     AND popularity.day = (SELECT model_day FROM lake.main.champion)
--- The last branch gives no row: it has the question judged where there is nothing to join it with.
+-- The last branch returns no row. It makes DuckDB check the arguments where the join is empty.
 UNION ALL BY NAME
-SELECT NULL::BIGINT AS rank FROM asked WHERE asked.embedding IS NULL
+SELECT NULL::BIGINT AS rank FROM validated WHERE validated.embedding IS NULL
 ORDER BY rank

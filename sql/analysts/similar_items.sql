@@ -1,46 +1,46 @@
--- The items whose served vectors are nearest to an item's, by cosine, best first; the item itself is left out.
--- arguments: item: id of an item that the champion knows; k: how many, at least 1.
+-- The items whose served vectors are nearest to an item's, by cosine, best first, without the item itself.
+-- arguments: item: id of an item that the champion knows; k: length of the list, at least 1.
 -- gives: rank, item_id, title, category, bucket, cosine.
--- errors: an unknown or null item, a k that is no whole number from 1, nothing served yet.
+-- errors: an unknown or null item, a k that is not a whole number of at least 1, nothing served yet.
 -- example: FROM similar_items((SELECT min(item_id) FROM current_item_embeddings), 5)
 CREATE OR REPLACE MACRO lake.main.similar_items(item, k) AS TABLE
 WITH
--- Arguments are put here once, under names that no column passed as an argument has.
-given AS (SELECT item::VARCHAR AS _wanted, k AS _length),
-asked AS (
+-- Arguments are renamed once, so that they cannot clash with a column of the same name passed by the caller.
+arguments AS (SELECT item::VARCHAR AS _item, k AS _k),
+validated AS (
     SELECT
         CASE
             WHEN NOT EXISTS (FROM lake.main.champion)
                 THEN error('similar_items: nothing is served yet; run training_job first')
-            WHEN given._wanted IS NULL THEN error('similar_items: expected the id of an item, found null')
-            WHEN NOT EXISTS (FROM lake.main.served_item_embeddings AS known WHERE known.item_id = given._wanted)
+            WHEN arguments._item IS NULL THEN error('similar_items: expected the id of an item, found null')
+            WHEN NOT EXISTS (FROM lake.main.served_item_embeddings AS served WHERE served.item_id = arguments._item)
                 THEN error(
-                    'similar_items: the served model does not know the item ''' || given._wanted
-                    || '''; those that it knows are in current_item_embeddings'
+                    'similar_items: the served model does not know the item ''' || arguments._item
+                    || '''; the items that it knows are in current_item_embeddings'
                 )
-            ELSE given._wanted
+            ELSE arguments._item
         END AS item_id,
         CASE
-            WHEN given._length >= 1 AND given._length = given._length::BIGINT THEN given._length::BIGINT
+            WHEN arguments._k >= 1 AND arguments._k = arguments._k::BIGINT THEN arguments._k::BIGINT
             ELSE error(
-                'similar_items: k must be a whole number from 1, found ' || coalesce(given._length::VARCHAR, 'null')
+                'similar_items: k must be a whole number of at least 1, found ' || coalesce(arguments._k::VARCHAR, 'null')
             )
-        END AS places
-    FROM given
+        END AS list_length
+    FROM arguments
 ),
 compared AS (
     SELECT
-        asked.places,
-        other.item_id,
-        list_cosine_similarity(this.embedding, other.embedding) AS cosine
-    FROM asked
-    JOIN lake.main.served_item_embeddings AS this ON this.item_id = asked.item_id
-    JOIN lake.main.served_item_embeddings AS other ON other.item_id <> asked.item_id
+        validated.list_length,
+        candidate.item_id,
+        list_cosine_similarity(query_item.embedding, candidate.embedding) AS cosine
+    FROM validated
+    JOIN lake.main.served_item_embeddings AS query_item ON query_item.item_id = validated.item_id
+    JOIN lake.main.served_item_embeddings AS candidate ON candidate.item_id <> validated.item_id
 ),
 nearest AS (
     SELECT item_id, cosine, row_number() OVER (ORDER BY cosine DESC, item_id) AS rank
     FROM compared
-    QUALIFY row_number() OVER (ORDER BY cosine DESC, item_id) <= places
+    QUALIFY row_number() OVER (ORDER BY cosine DESC, item_id) <= list_length
 )
 SELECT
     nearest.rank,
@@ -54,7 +54,7 @@ LEFT JOIN lake.main.items AS items ON items.item_id = nearest.item_id
 LEFT JOIN lake.main.item_frequency AS popularity
     ON popularity.item_id = nearest.item_id
     AND popularity.day = (SELECT model_day FROM lake.main.champion)
--- The last branch gives no row: it has the question judged where there is nothing to join it with.
+-- The last branch returns no row. It makes DuckDB check the arguments where the join is empty.
 UNION ALL BY NAME
-SELECT NULL::BIGINT AS rank FROM asked WHERE asked.item_id IS NULL
+SELECT NULL::BIGINT AS rank FROM validated WHERE validated.item_id IS NULL
 ORDER BY rank

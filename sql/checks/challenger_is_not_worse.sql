@@ -1,4 +1,4 @@
--- No version that could be served, and is of the champion's day or a later one, was refused when it was judged last.
+-- Of the versions that have an index and are not older than the champion, none was refused by its latest evaluation.
 WITH
 latest AS (
     SELECT model_version, model_day, decision, reasons

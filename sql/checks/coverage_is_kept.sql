@@ -1,6 +1,6 @@
--- The lists still reach enough of the catalogue: not less than the floor, nor than the set share of the champion's.
+-- Coverage@20 is at least the floor, and at least the configured share of the champion's.
 WITH
-own AS (
+challenger_metric AS (
     SELECT max(value) AS value
     FROM model_metrics
     WHERE
@@ -11,24 +11,24 @@ own AS (
         AND k = 20
         AND bucket = 'all'
 ),
-compared AS (
-    SELECT max(other_value) AS champions
+champion_metric AS (
+    SELECT max(other_value) AS champion_value
     FROM staged_version_comparisons
     WHERE metric = 'coverage' AND k = 20 AND bucket = 'all'
 ),
-judged AS (
+evaluated AS (
     SELECT
-        -- NaN is greater than every number to DuckDB, and nothing that was measured.
+        -- DuckDB orders NaN above every number; here it counts as not measured.
         if(isfinite(value), value, NULL) AS value,
-        champions,
-        greatest($minimum_coverage, coalesce($minimum_kept_of_champion * champions, 0)) AS least
-    FROM own, compared
+        champion_value,
+        greatest($minimum_coverage, coalesce($minimum_kept_of_champion * champion_value, 0)) AS minimum
+    FROM challenger_metric, champion_metric
 )
 SELECT
-    coalesce(value >= least, least = 0) AS passed,
+    coalesce(value >= minimum, minimum = 0) AS passed,
     coalesce('coverage@20 of ' || round(value, 4), 'nothing measured at the served γ')
-    || coalesce(' against the champion''s ' || round(champions, 4), '') AS observed,
-    'at least ' || round(least, 4)
-    || if(least = $minimum_coverage, ', the floor', printf(', %g %% of the champion''s', 100 * $minimum_kept_of_champion)) AS wanted,
+    || coalesce(' against the champion''s ' || round(champion_value, 4), '') AS observed,
+    'at least ' || round(minimum, 4)
+    || if(minimum = $minimum_coverage, ', the floor', printf(', %g %% of the champion''s', 100 * $minimum_kept_of_champion)) AS wanted,
     [] AS sample
-FROM judged
+FROM evaluated

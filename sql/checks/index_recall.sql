@@ -1,6 +1,6 @@
--- The index finds enough of what exact search finds, at the weights that serve γ = 0, ½ and 1.
+-- The recall of the index against exact search is high enough at γ = 0, ½ and 1.
 WITH measured AS (
-    -- NaN is greater than every number to DuckDB, and no recall.
+    -- DuckDB orders NaN above every number; here it counts as recall 0.
     SELECT * REPLACE (if(isfinite(recall_at_k), recall_at_k, 0) AS recall_at_k)
     FROM ann_index_quality
     WHERE day BETWEEN $first_day AND $last_day

@@ -1,4 +1,4 @@
--- At the served γ, recall@20 on the hold-out is above that of recommending the most popular items to everyone.
+-- At the served γ, recall@20 on the hold-out is above that of the baseline most popular.
 WITH recalls AS (
     SELECT
         day,
@@ -8,8 +8,8 @@ WITH recalls AS (
     WHERE metric = 'recall' AND k = 20 AND bucket = 'all' AND day BETWEEN $first_day AND $last_day
     GROUP BY day
 ),
-judged AS (
-    -- NaN is greater than every number to DuckDB, and no recall.
+evaluated AS (
+    -- DuckDB orders NaN above every number; here it fails the check.
     SELECT *, coalesce(model_recall > popular_recall AND isfinite(model_recall), false) AS beats
     FROM recalls
 )
@@ -22,4 +22,4 @@ SELECT
         || ' against ' || coalesce(round(popular_recall, 4)::VARCHAR, 'not measured')
         ORDER BY day
     ) FILTER (NOT beats) AS sample
-FROM judged
+FROM evaluated

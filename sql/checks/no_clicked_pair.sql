@@ -1,4 +1,4 @@
--- No exposure of a pair that the user clicked on that day or in the trailing window.
+-- The exposure log has no pair that the user clicked on the same day or in the trailing window.
 WITH wrong AS (
     SELECT DISTINCT exposed.day, exposed.user_id, exposed.item_id
     FROM exposure_log AS exposed

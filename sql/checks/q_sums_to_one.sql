@@ -1,4 +1,4 @@
--- On every day with a click in the window, the sampling probabilities add up to 1.
+-- On every day with a click in its window, q and decayed_q each sum to 1.
 WITH sums AS (
     SELECT day, sum(q) AS total, sum(decayed_q) AS decayed_total
     FROM item_frequency

@@ -1,4 +1,4 @@
--- Every epoch's loss is a finite number, and no later one is above the first.
+-- The loss of every epoch is finite, and no later loss is above that of the first epoch.
 WITH
 losses AS (
     SELECT day, epoch, loss, first_value(loss) OVER (PARTITION BY day ORDER BY epoch) AS first_loss
@@ -11,7 +11,7 @@ wrong AS (
 )
 SELECT
     count(*) = 0 AS passed,
-    count(*) || ' epochs of ' || (SELECT count(*) FROM losses) || ' are otherwise' AS observed,
+    count(*) || ' epochs of ' || (SELECT count(*) FROM losses) || ' with a loss that is not finite or above the first' AS observed,
     'every loss finite, and none above that of the first epoch' AS wanted,
     list(day::VARCHAR || ' epoch ' || epoch || ': ' || loss ORDER BY day, epoch)[:5] AS sample
 FROM wrong

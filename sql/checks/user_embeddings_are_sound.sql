@@ -1,4 +1,4 @@
--- Every vector is finite, of length 1, and of the same dimension; the other numbers of a score are finite.
+-- Every vector is finite, has norm 1 and the usual dimension; the other terms of a score are finite.
 WITH
 measured AS (
     SELECT
@@ -20,7 +20,7 @@ wrong AS (
 SELECT
     count(*) = 0 AS passed,
     count(*) || ' unsound vectors of ' || (SELECT count(*) FROM measured) AS observed,
-    'every vector and number finite, vectors of length 1 within 0.001 and of one dimension' AS wanted,
+    'every number finite, every vector of norm 1 within 0.001 and of the same dimension' AS wanted,
     list(
         'user ' || user_id || ': ' || dimensions || ' dimensions, norm ' || coalesce(norm::VARCHAR, 'null')
         || ', inverse_temperature ' || inverse_temperature

@@ -1,7 +1,7 @@
--- Every row of the source, typed, with the reason why it is rejected (null where it is taken).
--- Of rows that repeat a user, item and moment one is taken: a clicked one if there is any.
+-- Every source row, with its types converted and the reason for its rejection (null if it is accepted).
+-- Of rows with the same user, item and timestamp one is accepted, a clicked one if there is any.
 WITH
-contract AS (
+with_optional_columns AS (
     FROM source_rows
     UNION ALL BY NAME
     SELECT *
@@ -18,7 +18,7 @@ typed AS (
     SELECT
         nullif(trim(user_id::VARCHAR), '') AS user_id,
         nullif(trim(item_id::VARCHAR), '') AS item_id,
-        -- A cast of text to TIMESTAMP would drop its offset; the session's time zone is UTC.
+        -- Casting text to TIMESTAMP would drop its offset. The session's time zone is UTC.
         CASE
             WHEN typeof(shown_at) = 'VARCHAR' THEN TRY_CAST(shown_at AS TIMESTAMPTZ) AT TIME ZONE 'UTC'
             ELSE TRY_CAST(shown_at AS TIMESTAMP)
@@ -32,9 +32,9 @@ typed AS (
         item_id::VARCHAR AS item_id_found,
         shown_at::VARCHAR AS shown_at_found,
         clicked::VARCHAR AS clicked_found
-    FROM contract
+    FROM with_optional_columns
 ),
-judged AS (
+validated AS (
     SELECT
         *,
         CASE
@@ -63,4 +63,4 @@ SELECT
             ) > 1 THEN 'repeats a user, item and moment'
         END
     ) AS reason
-FROM judged
+FROM validated

@@ -1,6 +1,6 @@
--- Columns beyond the data contract are kept as text in `features`. Of rows that repeat an item one is taken.
+-- Columns outside the data contract are kept as text in `features`. Of rows with the same item one is accepted.
 WITH
-contract AS (
+with_optional_columns AS (
     FROM source_rows
     UNION ALL BY NAME
     SELECT *
@@ -22,12 +22,12 @@ typed AS (
         TRY_CAST(published_at AS TIMESTAMP) AS published_at,
         map_from_entries(
             list_filter(
-                map_entries(from_json(to_json(contract), '"MAP(VARCHAR, VARCHAR)"')),
+                map_entries(from_json(to_json(with_optional_columns), '"MAP(VARCHAR, VARCHAR)"')),
                 lambda entry: entry.value IS NOT NULL
                     AND entry.key NOT IN ('item_id', 'category', 'categories', 'title', 'published_at')
             )
         ) AS features
-    FROM contract
+    FROM with_optional_columns
 )
 SELECT
     *,

@@ -1,4 +1,4 @@
--- Columns beyond the data contract are kept as text in `features`. Of rows that repeat a user one is taken.
+-- Columns outside the data contract are kept as text in `features`. Of rows with the same user one is accepted.
 WITH typed AS (
     SELECT
         nullif(trim(user_id::VARCHAR), '') AS user_id,

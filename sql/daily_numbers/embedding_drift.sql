@@ -1,4 +1,4 @@
--- Means over the items and the versions that the day's model was compared with.
+-- Means over the items and over the versions that the day's model was compared with.
 SELECT
     day,
     count(*) AS row_count,

@@ -1,4 +1,4 @@
--- `effective_items` is the exponential of the entropy of q: how many equally popular items would be as concentrated.
+-- `effective_items` is the exponential of the entropy of q: the number of equally popular items with that entropy.
 SELECT
     day,
     count(*) AS row_count,

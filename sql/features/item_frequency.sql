@@ -1,5 +1,5 @@
--- For each day, the trailing window that ends with it, from the daily counts.
--- Decayed counts are summed as decimals: sums of floats depend on the order in which threads meet the rows.
+-- For each day, the counts of the trailing window that ends on it, from the daily counts.
+-- Decayed counts are summed as decimals, because a sum of floats depends on the order in which threads read the rows.
 WITH
 days AS (
     SELECT unnest(generate_series($first_day, $last_day, INTERVAL 1 DAY))::DATE AS day
@@ -21,16 +21,16 @@ windowed AS (
 shares AS (
     SELECT
         *,
-        coalesce(clicks / nullif(sum(clicks) OVER whole_day, 0), 0) AS q,
-        coalesce(decayed_clicks::DOUBLE / nullif(sum(decayed_clicks) OVER whole_day, 0)::DOUBLE, 0) AS decayed_q,
+        coalesce(clicks / nullif(sum(clicks) OVER all_items, 0), 0) AS q,
+        coalesce(decayed_clicks::DOUBLE / nullif(sum(decayed_clicks) OVER all_items, 0)::DOUBLE, 0) AS decayed_q,
         row_number() OVER by_popularity AS popularity_rank,
-        coalesce(sum(clicks) OVER by_popularity / nullif(sum(clicks) OVER whole_day, 0), 0) AS cumulative_share,
-        -- Counts, not shares: a difference of shares rounds, and an item on the boundary falls to either side.
+        coalesce(sum(clicks) OVER by_popularity / nullif(sum(clicks) OVER all_items, 0), 0) AS cumulative_share,
+        -- Buckets are decided by counts: shares are rounded, so an item on the boundary could fall on either side.
         sum(clicks) OVER by_popularity - clicks AS clicks_before,
-        sum(clicks) OVER whole_day AS all_clicks
+        sum(clicks) OVER all_items AS all_clicks
     FROM windowed
     WINDOW
-        whole_day AS (PARTITION BY day),
+        all_items AS (PARTITION BY day),
         by_popularity AS (
             PARTITION BY day
             ORDER BY clicks DESC, impressions DESC, item_id

@@ -1,4 +1,4 @@
--- By user first: one hash table of users, items and days, where two counts of distinct users would keep two.
+-- Grouping by user first needs one hash table; counting distinct users twice would need two.
 WITH
 by_user AS (
     SELECT day, item_id, user_id, count(*) AS impressions, count(*) FILTER (clicked) AS clicks

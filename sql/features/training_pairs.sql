@@ -1,6 +1,6 @@
--- Each click of the days, with the items that the user clicked in the trailing window strictly before it.
--- Clicks at the same moment do not see each other.
--- A history needs the moment of every click of the window, which no daily aggregate has; of the log the scan reads the
+-- Each click, with its history: the items that the user clicked in the trailing window, strictly before the click.
+-- Clicks with the same timestamp are not in each other's history.
+-- A history needs the timestamp of every click in the window, which no daily aggregate has. The scan reads only the
 -- clicked rows of the window's days.
 WITH
 clicks AS (
@@ -8,20 +8,20 @@ clicks AS (
     FROM impressions
     WHERE clicked AND day BETWEEN $first_day - ($window_days - 1) AND $last_day
 ),
-placed AS (
+ranked AS (
     SELECT
         *,
-        row_number() OVER (PARTITION BY user_id ORDER BY shown_at, item_id) AS place,
-        rank() OVER (PARTITION BY user_id ORDER BY shown_at) - 1 AS earlier,
+        row_number() OVER (PARTITION BY user_id ORDER BY shown_at, item_id) AS click_index,
+        rank() OVER (PARTITION BY user_id ORDER BY shown_at) - 1 AS clicks_before,
         count(*) OVER (
             PARTITION BY user_id
             ORDER BY day
             RANGE BETWEEN UNBOUNDED PRECEDING AND to_days($window_days) PRECEDING
-        ) AS before_window
+        ) AS clicks_before_window
     FROM clicks
 ),
--- The history is a run of neighbours in the user's order of clicks, so it is cut out by place: one list of at most
--- history_length items a click, however many the user has.
+-- A history is a contiguous range of the user's ordered clicks, so a window frame selects it: one list of at most
+-- history_length items per click, however many clicks the user has.
 with_history AS (
     SELECT
         *,
@@ -29,10 +29,10 @@ with_history AS (
             PARTITION BY user_id
             ORDER BY shown_at, item_id
             ROWS BETWEEN
-                place - 1 - greatest(before_window, earlier - $history_length) PRECEDING
-                AND place - earlier PRECEDING
+                click_index - 1 - greatest(clicks_before_window, clicks_before - $history_length) PRECEDING
+                AND click_index - clicks_before PRECEDING
         ) AS history
-    FROM placed
+    FROM ranked
 )
 SELECT
     day,

@@ -1,4 +1,4 @@
--- What a report that is about to be committed measured at γ = 1, in one row.
+-- The headline metrics at γ = 1 of the staged report, in one row.
 SELECT
     any_value(value) FILTER (model = 'two_tower' AND metric = 'recall' AND k = 20 AND bucket = 'all') AS recall_at_20,
     any_value(value) FILTER (model = 'two_tower' AND metric = 'recall' AND k = 100 AND bucket = 'all') AS recall_at_100,

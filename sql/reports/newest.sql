@@ -1,4 +1,4 @@
--- The newest report, of a version (its own or the model's) and a model's day where they are given.
+-- The newest report, restricted to a version (of the report or of its model) and to a model day where these are given.
 SELECT version
 FROM artifacts
 WHERE

@@ -1,4 +1,4 @@
--- How a model's training went, epoch by epoch.
+-- The training curves of a model, one row per epoch.
 SELECT epoch, loss, validation_metric, pairs_per_second
 FROM training_curves
 WHERE model_version = $version

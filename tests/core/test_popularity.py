@@ -20,7 +20,7 @@ from twotower_assets.evaluation.scores import inner_products, served_scores
 from twotower_assets.evaluation.summary import evaluate_lists
 from twotower_assets.experiments.evaluate_model import Judged, diagnostic_rows, recommendation_lists
 from twotower_assets.experiments.evaluate_recipes import compared_rows, judge, require_served
-from twotower_assets.reporting import charts, recipe_words
+from twotower_assets.reporting import charts, recipe_summary
 from twotower_assets.reporting.report_data import ReportData
 from twotower_assets.retrieval.index import ItemIndex, build_index
 from twotower_assets.retrieval.quality import measure_index
@@ -122,11 +122,11 @@ TAKES_A_WEIGHT: dict[str, Callable[[SimpleNamespace, Any], object]] = {
     "require_served": lambda _, wrong: require_served(pl.DataFrame(), "logq", wrong, "clicks"),
     "compared_rows": lambda _, wrong: compared_rows(pl.DataFrame(), pl.DataFrame(), "logq", wrong),
     "ReportData": lambda _, wrong: ReportData("t", "d", date(2024, 1, 1), "v", wrong),
-    "delta_sentence": lambda _, wrong: recipe_words.delta_sentence("logq", wrong, 0.1),
-    "comparison_table": lambda _, wrong: recipe_words.comparison_table(
+    "delta_sentence": lambda _, wrong: recipe_summary.delta_sentence("logq", wrong, 0.1),
+    "comparison_table": lambda _, wrong: recipe_summary.comparison_table(
         pl.DataFrame(), pl.DataFrame(), pl.DataFrame(), wrong
     ),
-    "diagnostics_table": lambda _, wrong: recipe_words.diagnostics_table(pl.DataFrame(), wrong),
+    "diagnostics_table": lambda _, wrong: recipe_summary.diagnostics_table(pl.DataFrame(), wrong),
 }
 NONE_MEANS_SOMETHING: dict[str, Callable[[SimpleNamespace, Any], object]] = {
     "ItemIndex.search": lambda model, wrong: index_of(model, 1.0).search(model.users[:2], 3, wrong),

@@ -16,8 +16,9 @@ import pytest
 from dagster._core.storage.event_log import SqliteEventLogStorage
 
 from twotower_assets.defs.event_log import speed_up_sqlite_event_log
-from twotower_assets.defs.event_storage import OPEN_RUNS, LocalEventLog
-from twotower_assets.workspace import prepare_dagster_home
+from twotower_assets.defs.event_storage import OPEN_RUNS, LocalEventLog, stores_batches
+from twotower_assets.settings import Settings
+from twotower_assets.workspace import dagster_yaml, prepare_dagster_home
 
 DAYS = dg.DailyPartitionsDefinition("2024-01-01", end_date="2024-01-11")
 RANGE = {"dagster/asset_partition_range_start": "2024-01-01", "dagster/asset_partition_range_end": "2024-01-10"}
@@ -54,14 +55,16 @@ Home = Callable[[str], Path]
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
-    """Make a Dagster home the current one."""
-    monkeypatch.delenv("DAGSTER_EVENT_BATCH_SIZE", raising=False)
+    """Make a Dagster home, with the batched event log, the current one."""
+    monkeypatch.setenv("DAGSTER_EVENT_BATCH_SIZE", "")  # what is set from here on goes with the test
+    monkeypatch.delenv("DAGSTER_EVENT_BATCH_SIZE")
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
     speed_up_sqlite_event_log()
 
     def in_folder(name: str) -> Path:
-        monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / name))
-        prepare_dagster_home(tmp_path / name)
-        return tmp_path / name
+        settings = Settings(home=tmp_path / name, event_log="batched")
+        prepare_dagster_home(settings)
+        return settings.dagster_home
 
     return in_folder
 
@@ -84,7 +87,7 @@ def test_the_rows_are_those_that_dagster_writes_by_itself(home: Home, monkeypatc
         run = materialize(instance)
     theirs = home("theirs")
     (theirs / "dagster.yaml").write_text("telemetry: {enabled: false}\n", encoding="utf-8")
-    monkeypatch.setenv("DAGSTER_EVENT_BATCH_SIZE", "0")
+    monkeypatch.delenv("DAGSTER_EVENT_BATCH_SIZE")
     with dg.DagsterInstance.get() as instance:
         assert type(instance.event_log_storage) is SqliteEventLogStorage
         other = materialize(instance)
@@ -136,7 +139,7 @@ def test_a_copied_home_goes_on_in_its_own_files(home: Home, tmp_path: Path) -> N
     with dg.DagsterInstance.get() as instance:
         materialize(instance)
     before = len(rows(first, "index", INDEXED))
-    shutil.copytree(first, tmp_path / "second")
+    shutil.copytree(first, tmp_path / "second" / "dagster")
     second = home("second")
     with dg.DagsterInstance.get() as instance:
         materialize(instance)
@@ -154,3 +157,54 @@ def test_more_runs_than_are_kept_open_can_be_read_and_deleted(home: Home) -> Non
         instance.event_log_storage.wipe()
         assert instance.all_logs(runs[1]) == []
         assert instance.get_materialized_partitions(dg.AssetKey("daily")) == set()
+
+
+def test_dagsters_own_storage_is_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    prepare_dagster_home(Settings(home=tmp_path))
+    with dg.DagsterInstance.get() as instance:
+        assert type(instance.event_log_storage) is SqliteEventLogStorage
+
+
+@pytest.mark.parametrize("module", ["twotower_assets.event_storage", "twotower_assets.defs.event_storage"])
+def test_a_home_made_before_opens_and_goes_on(home: Home, module: str) -> None:
+    old = home("old")
+    batched = dagster_yaml("batched")
+    (old / "dagster.yaml").write_text(batched.replace("twotower_assets.defs.event_storage", module), encoding="utf-8")
+    with dg.DagsterInstance.get() as instance:
+        assert isinstance(instance.event_log_storage, LocalEventLog)
+        first = materialize(instance)
+    prepare_dagster_home(Settings(home=old.parent))
+    with dg.DagsterInstance.get() as instance:
+        assert type(instance.event_log_storage) is SqliteEventLogStorage
+        assert len(instance.all_logs(first)) == len(instance.all_logs(materialize(instance)))
+
+
+def test_a_dagster_yaml_that_was_edited_is_left_as_it_is(home: Home) -> None:
+    edited = home("ours") / "dagster.yaml"
+    edited.write_text(dagster_yaml("batched") + "# mine\n", encoding="utf-8")
+    prepare_dagster_home(Settings(home=edited.parent.parent))
+    assert edited.read_text(encoding="utf-8") == dagster_yaml("batched") + "# mine\n"
+
+
+def test_this_release_of_dagster_has_what_batches_are_stored_with() -> None:
+    assert stores_batches()
+
+
+def test_where_dagster_has_other_methods_events_are_stored_as_it_does(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Later(SqliteEventLogStorage):
+        def _store_asset_event_tags(self, connection: Any, stored: Any) -> None: ...
+
+    assert not stores_batches(Later)
+    ours = home("ours")
+    with dg.DagsterInstance.get() as instance:
+        materialize(instance)
+    before = rows(ours, "index", INDEXED)
+    later = home("later")
+    monkeypatch.setattr("twotower_assets.defs.event_storage.stores_batches", lambda: False)
+    monkeypatch.delattr(LocalEventLog, "_store_asset_events")
+    with dg.DagsterInstance.get() as instance:
+        materialize(instance)
+    assert rows(later, "index", INDEXED) == before

@@ -1,19 +1,27 @@
 """A mistake in the launchpad: the run is refused before it starts."""
 
-from __future__ import annotations
-
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
+import yaml
 from dagster._config.snap import snap_from_config_type
 from dagster._core.execution.api import create_execution_plan
+from dagster._core.snap.snap_to_yaml import default_values_yaml_from_type_snap
+from pydantic import Field
 
 from twotower_assets.defs.build import build_definitions
-from twotower_assets.defs.launch_checks import RefusedConfigurationError
+from twotower_assets.defs.launch_checks import RefusedConfigurationError, checked_at_launch
+from twotower_assets.recipes.recipes import load_recipes
 from twotower_assets.settings import Settings
+
+
+class Sizes(dg.Config):
+    """The configuration of an asset."""
+
+    size: int = Field(1, le=3)
 
 
 @pytest.fixture(scope="module")
@@ -117,3 +125,54 @@ def test_two_platforms_have_their_own_checks(definitions: dg.Definitions, tmp_pa
     launch(longer, "training_job", "tower_checkpoint", {"window_days": 7})
     with pytest.raises(RefusedConfigurationError):
         launch(definitions, "training_job", "tower_checkpoint", {"window_days": 7})
+
+
+def launchpad(definitions: dg.Definitions, job: str) -> dict[str, Any]:
+    """What the launchpad of a job starts with."""
+    snapshot = definitions.resolve_job_def(job).get_job_snapshot()
+    (mode,) = snapshot.mode_def_snaps
+    schema = snapshot.config_schema_snapshot
+    found = default_values_yaml_from_type_snap(schema, schema.get_config_snap(str(mode.root_config_key)))
+    return dict(yaml.safe_load(found))
+
+
+def test_the_launchpad_starts_with_the_default_recipe_and_its_settings(definitions: dg.Definitions) -> None:
+    shown = launchpad(definitions, "training_job")["ops"]["tower_checkpoint"]["config"]
+    own = load_recipes()["best"].config()
+    assert (shown["recipe"], shown["window_days"]) == ("best", 6)
+    for name in ("temperature", "epochs", "correction", "masks", "dimensions", "learning_rate"):
+        assert shown[name] == getattr(own, name)
+    launch(definitions, "training_job", "tower_checkpoint", shown)
+
+
+def test_another_recipe_with_every_setting_of_the_default_one_is_refused(definitions: dg.Definitions) -> None:
+    shown = launchpad(definitions, "training_job")["ops"]["tower_checkpoint"]["config"]
+    with pytest.raises(RefusedConfigurationError, match="nothing of the recipe 'logq' would be trained"):
+        launch(definitions, "training_job", "tower_checkpoint", {**shown, "recipe": "logq"})
+
+
+def test_a_platform_with_an_unknown_default_recipe_loads_and_refuses_its_trainings(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, dataset="parquet", first_day=date(2024, 1, 1), recipe="gone")
+    definitions = build_definitions(settings)
+    launch(definitions, "training_job", "tower_checkpoint", {"recipe": "best"})
+    with pytest.raises(RefusedConfigurationError, match="'gone' is no recipe"):
+        launch(definitions, "training_job", "tower_checkpoint", {})
+
+
+def test_an_asset_that_is_checked_is_otherwise_as_it_was() -> None:
+    days = dg.DailyPartitionsDefinition("2024-01-01")
+    upstream = dg.AssetDep("raw", partition_mapping=dg.TimeWindowPartitionMapping(start_offset=-2))
+    first = dg.AssetSpec("first", deps=[upstream], description="The first.", code_version="7", kinds={"python"})
+    second = dg.AssetSpec("second", deps=["first"], group_name="others", owners=["team:models"], metadata={"a": 1})
+
+    @dg.multi_asset(specs=[first, second], partitions_def=days, backfill_policy=dg.BackfillPolicy.single_run())
+    def both(config: Sizes) -> dg.MaterializeResult:
+        """Both of them."""
+        return dg.MaterializeResult(metadata={"size": config.size})
+
+    checked = checked_at_launch(both, Sizes)
+    assert {spec.key: spec for spec in checked.specs} == {spec.key: spec for spec in both.specs}
+    assert checked.partitions_def == both.partitions_def
+    assert checked.backfill_policy == both.backfill_policy
+    assert (checked.op.name, checked.op.description) == (both.op.name, both.op.description)
+    assert checked.asset_deps == both.asset_deps

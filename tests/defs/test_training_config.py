@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from twotower_assets.defs.training_config import TowerTrainingConfig, split_config
+from twotower_assets.defs.training_config import TowerTrainingConfig, shown_in_launchpad, split_config
 from twotower_assets.experiments.train_recipe import changed_settings
 from twotower_assets.recipes.config import TrainingConfig
 from twotower_assets.recipes.recipes import Recipe
@@ -86,3 +86,14 @@ def test_every_training_setting_is_in_the_documentation() -> None:
         name for row in table.splitlines() if row.startswith("| `") for name in re.findall("`([a-z_]+)`", row)
     }
     assert set(TrainingConfig.model_fields) <= documented
+
+
+def test_a_value_that_is_the_recipes_own_is_no_change() -> None:
+    asked = TowerTrainingConfig(temperature=0.5, correction="none", epochs=7)
+    assert split_config(asked, HOT, SETTINGS, LOG)[0] == {"epochs": 7}
+
+
+def test_the_launchpad_starts_with_no_longer_history_than_pairs_keep() -> None:
+    shown = shown_in_launchpad(Settings(recipe="long"), {"long": LONG})
+    assert shown is not None
+    assert shown["history_length"] == 100

@@ -209,23 +209,23 @@ def test_an_unknown_id_is_refused_where_it_comes_from_a_column_too(ask: Callable
 REFUSED = {
     "FROM recommend('nobody', 3, 1)": "does not know the user 'nobody'",
     "FROM recommend(NULL, 3, 1)": "found null",
-    "FROM recommend('ann', 0, 1)": "k must be a whole number from 1, found 0",
-    "FROM recommend('ann', NULL, 1)": "k must be a whole number from 1, found null",
-    "FROM recommend('ann', 1.5, 1)": "k must be a whole number from 1, found 1.5",
-    "FROM recommend('ann', 3, 1.1)": "popularity_weight must lie from 0 to 1, found 1.1",
-    "FROM recommend('ann', 3, NULL)": "popularity_weight must lie from 0 to 1, found null",
+    "FROM recommend('ann', 0, 1)": "k must be a whole number of at least 1, found 0",
+    "FROM recommend('ann', NULL, 1)": "k must be a whole number of at least 1, found null",
+    "FROM recommend('ann', 1.5, 1)": "k must be a whole number of at least 1, found 1.5",
+    "FROM recommend('ann', 3, 1.1)": "popularity_weight must be between 0 and 1, found 1.1",
+    "FROM recommend('ann', 3, NULL)": "popularity_weight must be between 0 and 1, found null",
     "FROM similar_items('nothing', 3)": "does not know the item 'nothing'",
     "FROM similar_items(NULL, 3)": "found null",
-    "FROM similar_items('a', -1)": "k must be a whole number from 1, found -1",
+    "FROM similar_items('a', -1)": "k must be a whole number of at least 1, found -1",
     "FROM recommend_for_vector([1, 0, 0], 3, 1)": "have 2 numbers, found 3",
     "FROM recommend_for_vector(NULL, 3, 1)": "found null",
     "FROM recommend_for_vector([1, NULL], 3, 1)": "null, NaN or infinity",
     "FROM recommend_for_vector([1, 'inf'::FLOAT], 3, 1)": "null, NaN or infinity",
-    "FROM recommend_for_vector([1, 0], 0, 1)": "k must be a whole number from 1, found 0",
-    "FROM recommend_for_vector([1, 0], 3, -0.1)": "popularity_weight must lie from 0 to 1, found -0.1",
-    "FROM exposure_by_bucket(DATE '2024-01-01')": "no report of 2024-01-01; those there are: none yet",
+    "FROM recommend_for_vector([1, 0], 0, 1)": "k must be a whole number of at least 1, found 0",
+    "FROM recommend_for_vector([1, 0], 3, -0.1)": "popularity_weight must be between 0 and 1, found -0.1",
+    "FROM exposure_by_bucket(DATE '2024-01-01')": "no report for 2024-01-01; days with a report: none yet",
     "FROM exposure_by_bucket(NULL)": "found null",
-    "FROM coverage_of('v0')": "no report on the version 'v0'; those there are: none yet",
+    "FROM coverage_of('v0')": "no report on version 'v0'; versions with a report: none yet",
     "FROM coverage_of(NULL)": "found null",
     "FROM embedding_drift('v0', 'v1')": "v0 and v1 were not compared",
     "FROM embedding_drift('v0', NULL)": "found null",
@@ -262,7 +262,8 @@ def test_current_views_get_the_length_of_the_vectors_with_the_commit_that_serves
         ).fetchone()
     assert types["embedding"] == "FLOAT[2]"
     assert comment is not None
-    assert comment[0].startswith("What is served")
+    (description,) = [entry.description for entry in views.macro_help() if entry.name == "current_item_embeddings"]
+    assert comment[0].startswith(description)
 
 
 def test_the_drift_of_a_pair_is_read_in_either_order_and_once(lake: Lake) -> None:

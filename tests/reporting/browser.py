@@ -1,4 +1,4 @@
-"""A headless Chromium with Playwright, or the reason why there is none."""
+"""A headless Chromium through Playwright; tests are skipped where there is none."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.whic
 
 @contextmanager
 def chromium() -> Iterator[object]:
-    """A browser; skips the test that asks for it where Playwright or Chromium is missing."""
+    """A browser; skips the test where Playwright or Chromium is missing."""
     if find_spec("playwright") is None:
         pytest.skip("the browser tests need Playwright: pip install -e '.[dev]'")
     if CHROMIUM is None:

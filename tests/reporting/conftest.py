@@ -1,4 +1,4 @@
-"""A report with numbers of a plausible size, the same on every run, and the tables it is made of."""
+"""An example report with plausible, deterministic numbers, and its tables."""
 
 import datetime as dt
 import random
@@ -86,9 +86,9 @@ def exposure() -> pl.DataFrame:
 def lorenz(points: int = 200) -> pl.DataFrame:
     power = {"two_tower": 6.0, "most_popular": 60.0, "ease": 9.5, "clicks": 4.2}
     rows = [
-        (model, place / (points - 1), (place / (points - 1)) ** exponent)
+        (model, index / (points - 1), (index / (points - 1)) ** exponent)
         for model, exponent in power.items()
-        for place in range(points)
+        for index in range(points)
     ]
     return pl.DataFrame(rows, schema=["model", "item_share", "exposure_share"], orient="row")
 
@@ -153,12 +153,12 @@ def index_quality() -> pl.DataFrame:
 
 
 def differences() -> pl.DataFrame:
-    """This version less the one before, which is a little worse, and less the baselines."""
+    """This version minus its predecessor, which is a little worse, and minus the baselines."""
     at = dict(zip(_RECALL_BUCKETS, _RECALL["two_tower", 1.0], strict=True))
     rows = []
     for other, lost in (("predecessor", 0.012), ("most_popular", 0.146), ("ease", 0.045)):
-        for place, (bucket, value) in enumerate(at.items()):
-            difference = round(lost * (1, 1.4, -0.4, 0.1, 0, -0.7)[place], 4)
+        for index, (bucket, value) in enumerate(at.items()):
+            difference = round(lost * (1, 1.4, -0.4, 0.1, 0, -0.7)[index], 4)
             other_value = round(value - difference, 4)
             rows.append(
                 (
@@ -220,7 +220,7 @@ def samples(users: int = 3, length: int = 8) -> list[SampleUser]:
 
 
 def report_data(**changes: object) -> ReportData:
-    """Give the whole example, with the fields in `changes` in place of its own."""
+    """Return the whole example, with the fields in `changes` replaced."""
     fields: dict[str, object] = {
         "title": "Two-tower retrieval on MovieLens-100K",
         "dataset": "movielens_100k",
@@ -239,7 +239,7 @@ def report_data(**changes: object) -> ReportData:
         "differences": differences(),
         "predecessor_version": "towers-1b77e0d3",
         "samples": samples(),
-        "samples_rule": "Shown is who clicked most.",
+        "samples_rule": "These users clicked most.",
         "settings": [
             Setting("temperature", "0.2", "0.2", "Scores in the loss are cosines divided by this temperature."),
             Setting("item_bias", "True", "False", "Learn an additive bias of each item."),

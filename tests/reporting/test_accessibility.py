@@ -1,4 +1,4 @@
-"""The page as people meet it: by axe-core's rules, on a telephone, by keyboard, without motion, on paper."""
+"""The accessibility of the page: axe-core's rules, phones, keyboard, reduced motion, print."""
 
 import itertools
 from importlib.util import find_spec
@@ -11,7 +11,7 @@ from twotower_assets.reporting.report import render_report
 
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-# Where text stands on the shade that says "scroll", axe gives up; the colours below and above it are the page's.
+# axe cannot measure contrast on the gradient that marks scrollable tables; its colours are the page's anyway.
 UNSHADED = ".scroll { background: none !important; }"
 
 
@@ -48,16 +48,16 @@ def opened(browser, address):
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
 def test_axe_finds_no_violation(opened, size, scheme):
     found = axe(opened(size, color_scheme=scheme))
-    told = [f"{one['id']}: {node['html'][:200]}" for one in found["violations"] for node in one["nodes"]]
-    assert not told
-    assert {one["id"] for one in found["incomplete"]} <= {"color-contrast"}
-    assert "color-contrast" in {one["id"] for one in found["passes"]}
+    violations = [f"{rule['id']}: {node['html'][:200]}" for rule in found["violations"] for node in rule["nodes"]]
+    assert not violations
+    assert {rule["id"] for rule in found["incomplete"]} <= {"color-contrast"}
+    assert "color-contrast" in {rule["id"] for rule in found["passes"]}
 
 
 def test_axe_finds_text_that_is_too_faint(opened):
     page = opened()
     page.add_style_tag(content=":root { --soft: #b5b5b5; }")
-    assert "color-contrast" in {one["id"] for one in axe(page)["violations"]}
+    assert "color-contrast" in {rule["id"] for rule in axe(page)["violations"]}
 
 
 def axe(page):
@@ -66,7 +66,7 @@ def axe(page):
     import axe_playwright_python
 
     page.add_style_tag(content=UNSHADED)
-    page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+    page.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")
     page.evaluate((Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8"))
     return page.evaluate("rules => axe.run({runOnly: {type: 'tag', values: rules}})", RULES)
 
@@ -74,11 +74,11 @@ def axe(page):
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
 def test_the_page_never_scrolls_sideways(opened, size):
     page = opened(size)
-    page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+    page.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")
     assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
 
 
-def test_the_tables_of_models_fit_a_telephone(opened):
+def test_the_tables_of_models_fit_a_phone(opened):
     page = opened(PHONE)
     widths = page.evaluate(
         "['comparison', 'recall_by_bucket', 'predecessor'].map(name => {"
@@ -88,7 +88,7 @@ def test_the_tables_of_models_fit_a_telephone(opened):
     assert widths == [0, 0, 0]
 
 
-def test_text_in_charts_stays_legible_on_a_telephone(opened):
+def test_text_in_charts_stays_legible_on_a_phone(opened):
     smallest = opened(PHONE).evaluate(
         "Math.min(...[...document.querySelectorAll('.chart svg text')].map(text =>"
         " parseFloat(getComputedStyle(text).fontSize) * Math.hypot(text.getScreenCTM().a, text.getScreenCTM().b)))"
@@ -114,16 +114,17 @@ def test_headings_descend_without_a_gap(opened):
 
 
 @pytest.mark.parametrize(("motion", "expected"), [("reduce", "auto"), ("no-preference", "smooth")])
-def test_scrolling_moves_only_for_those_who_did_not_ask_for_less(opened, motion, expected):
+def test_scrolling_is_smooth_unless_reduced_motion_is_preferred(opened, motion, expected):
     page = opened(reduced_motion=motion)
     assert page.evaluate("getComputedStyle(document.documentElement).scrollBehavior") == expected
 
 
-def test_paper_holds_what_is_folded_on_the_screen_and_cuts_nothing_off(opened):
+def test_print_shows_folded_content_and_cuts_nothing_off(opened):
     page = opened({"width": 690, "height": 980}, color_scheme="dark")
     page.emulate_media(media="print", color_scheme="dark")
     hidden = (
-        "[...document.querySelectorAll('details > :not(summary)')].filter(one => !one.getClientRects().length).length"
+        "[...document.querySelectorAll('details > :not(summary)')]"
+        ".filter(element => !element.getClientRects().length).length"
     )
     assert page.evaluate(hidden) == 0
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"

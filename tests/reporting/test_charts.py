@@ -1,4 +1,4 @@
-"""Every chart is a small picture that any viewer can draw, whatever is missing from its table."""
+"""Every chart is a small valid SVG, whatever is missing from its table."""
 
 import base64
 import re
@@ -37,13 +37,13 @@ def texts(svg):
 
 
 def luminance(colour):
-    channels = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    channels = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-def contrast(one, other):
-    low, high = sorted((luminance(one), luminance(other)))
+def contrast(colour, background):
+    low, high = sorted((luminance(colour), luminance(background)))
     return (high + 0.05) / (low + 0.05)
 
 
@@ -61,7 +61,7 @@ def test_a_chart_is_small_transparent_xml_with_a_label_and_no_address(example, n
 
 
 @EVERY_CHART
-def test_an_empty_table_gives_a_line_that_says_why(name):
+def test_an_empty_table_gives_a_line_with_the_reason(name):
     svg = draw(name, pl.DataFrame())
     assert len(texts(svg)) == 1
     assert len(svg) < 600
@@ -106,8 +106,8 @@ def test_a_model_at_several_weights_becomes_several_series(example):
     assert {"Two-tower, γ = 0", "Two-tower, γ = ½", "Two-tower, γ = 1", "EASE"} <= set(words)
 
 
-def weighed(*points):
-    """Metrics of one model at several γ: weight, recall, and what it costs or buys under each name."""
+def metrics_at_weights(*points):
+    """Metrics of models at several γ: model, weight, and value by metric name."""
     names = {"beyond": ("recall", "beyond_head"), "tail": ("recall", "tail")}
     rows = [
         (model, weight, *names.get(name, (name, "all")), value)
@@ -119,15 +119,15 @@ def weighed(*points):
 
 
 def dots(svg, colour):
-    """Where the filled marks of one colour stand, in the order drawn."""
+    """Positions of the filled marks of one colour, in the order drawn."""
     found = [e for e in ET.fromstring(svg).iter() if e.get("fill") == colour and "translate" in e.get("transform", "")]
-    places = [re.match(r"translate\(([-\d.]+),([-\d.]+)\)", e.get("transform")) for e in found if e.get("d")]
-    return [(float(place[1]), float(place[2])) for place in places]
+    positions = [re.match(r"translate\(([-\d.]+),([-\d.]+)\)", e.get("transform")) for e in found if e.get("d")]
+    return [(float(position[1]), float(position[2])) for position in positions]
 
 
 def test_the_tradeoff_sets_recall_against_the_tail_coverage_and_gini_with_every_weight_written(example):
     weights = (0.0, 0.25, 0.5, 0.75, 1.0)
-    metrics = weighed(
+    metrics = metrics_at_weights(
         *(
             (
                 "two_tower",
@@ -145,8 +145,8 @@ def test_the_tradeoff_sets_recall_against_the_tail_coverage_and_gini_with_every_
     assert any("Gini@20" in word for word in texts(charts.popularity_tradeoff(example.metrics())))
 
 
-def test_points_of_the_tradeoff_stand_where_their_numbers_are():
-    metrics = weighed(
+def test_points_of_the_tradeoff_are_where_their_numbers_are():
+    metrics = metrics_at_weights(
         ("two_tower", 0.0, {"recall": 0.1, "tail": 0.3}),
         ("two_tower", 0.5, {"recall": 0.2, "tail": 0.2}),
         ("two_tower", 1.0, {"recall": 0.3, "tail": 0.1}),
@@ -157,7 +157,7 @@ def test_points_of_the_tradeoff_stand_where_their_numbers_are():
     (x0, y0), (x1, y1), (x2, y2), _ = dots(svg, theme.SERIES_COLOURS["two_tower"])  # the last is the legend's
     ease, _ = dots(svg, theme.SERIES_COLOURS["ease"])
     assert x0 > x1 > x2
-    assert y0 > y1 > y2, "more recall stands higher, which is a smaller y"
+    assert y0 > y1 > y2, "more recall is higher up, which is a smaller y"
     assert ease == pytest.approx((x2, y1))
     assert "Most popular" not in texts(svg)
 
@@ -165,7 +165,9 @@ def test_points_of_the_tradeoff_stand_where_their_numbers_are():
 def test_the_line_of_the_tradeoff_follows_the_weight_though_the_tail_turns():
     turning = ((0.0, 0.2, 0.2), (0.5, 0.3, 0.3), (1.0, 0.25, 0.1))
     svg = charts.popularity_tradeoff(
-        weighed(*(("two_tower", weight, {"recall": recall, "tail": tail}) for weight, recall, tail in turning))
+        metrics_at_weights(
+            *(("two_tower", weight, {"recall": recall, "tail": tail}) for weight, recall, tail in turning)
+        )
     )
     (line,) = [
         e.get("d")
@@ -176,8 +178,10 @@ def test_the_line_of_the_tradeoff_follows_the_weight_though_the_tail_turns():
     assert across[2] < across[0] < across[1]
 
 
-def test_a_baseline_has_no_weight_written_beside_it():
-    metrics = weighed(("two_tower", 0.5, {"recall": 0.2, "gini": 0.5}), ("ease", None, {"recall": 0.1, "gini": 0.7}))
+def test_a_baseline_has_no_weight_beside_it():
+    metrics = metrics_at_weights(
+        ("two_tower", 0.5, {"recall": 0.2, "gini": 0.5}), ("ease", None, {"recall": 0.1, "gini": 0.7})
+    )
     assert texts(charts.popularity_tradeoff(metrics)).count("½") == 1
 
 
@@ -209,11 +213,11 @@ def test_only_the_differences_from_the_named_other_are_drawn(example):
 
 
 def test_baselines_alone_have_no_tradeoff():
-    svg = charts.popularity_tradeoff(weighed(("ease", None, {"recall": 0.2, "tail": 0.1})))
+    svg = charts.popularity_tradeoff(metrics_at_weights(("ease", None, {"recall": 0.2, "tail": 0.1})))
     assert texts(svg) == ["The popularity weight was not varied."]
 
 
-def test_other_cut_offs_are_left_out(example):
+def test_other_cut_offs_are_ignored(example):
     assert texts(charts.recall_by_bucket(example.metrics(), k=5)) == ["Recall@5 was not measured per bucket."]
 
 
@@ -228,7 +232,7 @@ def test_long_curves_are_thinned_to_the_same_end(example):
     assert len(svg) < MOST_BYTES
 
 
-def test_lists_without_any_place_give_a_line_that_says_so(example):
+def test_empty_lists_give_a_line_with_the_reason(example):
     svg = charts.exposure_share(example.exposure().with_columns(exposure_share=0.0))
     assert texts(svg) == ["Exposure per bucket was not measured."]
 

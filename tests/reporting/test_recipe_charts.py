@@ -1,4 +1,4 @@
-"""Charts of many recipes: every recipe is named once, stands where its numbers are, and none hides the others."""
+"""Charts of many recipes: every recipe is named once, is drawn where its numbers are, and none hides the others."""
 
 import re
 import xml.etree.ElementTree as ET
@@ -60,12 +60,12 @@ def metrics(points):
 def many(name):
     """A table of fifteen recipes for the chart."""
     if name == "gains_over_baseline":
-        return comparison({recipe: (place - 7.5, 7 - place) for place, recipe in enumerate(MANY)})
+        return comparison({recipe: (index - 7.5, 7 - index) for index, recipe in enumerate(MANY)})
     if name == "missing_popularity_by_recipe":
-        return diagnostics({recipe: (place / 20,) for place, recipe in enumerate(MANY)})
+        return diagnostics({recipe: (index / 20,) for index, recipe in enumerate(MANY)})
     return metrics(
-        (recipe, 0, weight, 0.2 + place / 1000 - (1 - weight) ** 2 / 20, 0.1 + (1 - weight) / 20)
-        for place, recipe in enumerate(MANY)
+        (recipe, 0, weight, 0.2 + index / 1000 - (1 - weight) ** 2 / 20, 0.1 + (1 - weight) / 20)
+        for index, recipe in enumerate(MANY)
         for weight in (0.0, 0.25, 0.5, 0.75, 1.0)
     )
 
@@ -78,19 +78,19 @@ def label(svg):
     return ET.fromstring(svg).get("aria-label")
 
 
-def places(element, found, at=(0.0, 0.0)):
-    """Every element with a place, with where it stands on the page."""
+def positions(element, found, at=(0.0, 0.0)):
+    """Every element with its position on the page."""
     moved = re.match(r"translate\(([-\d.]+),([-\d.]+)\)", element.get("transform", ""))
     at = (at[0] + float(moved[1]), at[1] + float(moved[2])) if moved else at
     found.append((element, at))
     for child in element:
-        places(child, found, at)
+        positions(child, found, at)
     return found
 
 
 def marks(svg, *colours):
-    """Where filled marks stand, from the left and then from the top."""
-    found = places(ET.fromstring(svg), [])
+    """Positions of filled marks, from the left and from the top."""
+    found = positions(ET.fromstring(svg), [])
     return [at for element, at in found if element.get("fill") in colours and element.tag.endswith("path")]
 
 
@@ -103,7 +103,9 @@ def lines(svg):
 def test_fifteen_recipes_are_each_named_once_and_no_two_names_overlap(name):
     svg = getattr(recipe_charts, name)(many(name))
     root = ET.fromstring(svg)
-    where = [(at, element.get("text-anchor", "start")) for element, at in places(root, []) if element.text in set(MANY)]
+    where = [
+        (at, element.get("text-anchor", "start")) for element, at in positions(root, []) if element.text in set(MANY)
+    ]
     assert len(where) == 15
     width = max(len(recipe) for recipe in MANY) * 6.5
     for number, ((x, y), _) in enumerate(where):
@@ -118,13 +120,13 @@ def test_fifteen_recipes_are_each_named_once_and_no_two_names_overlap(name):
 
 
 @pytest.mark.parametrize("name", CHARTS)
-def test_an_empty_table_gives_a_line_that_says_why(name):
+def test_an_empty_table_gives_a_line_with_the_reason(name):
     assert len(texts(getattr(recipe_charts, name)(pl.DataFrame()))) == 1
 
 
 @pytest.mark.parametrize("name", CHARTS)
 @pytest.mark.parametrize("value", [None, float("nan"), float("inf")])
-def test_numbers_that_are_missing_everywhere_give_a_line_that_says_why(name, value):
+def test_numbers_that_are_missing_everywhere_give_a_line_with_the_reason(name, value):
     frame = many(name)
     numbers = [c for c, kind in frame.schema.items() if kind == pl.Float64 and c != "popularity_weight"]
     svg = getattr(recipe_charts, name)(frame.with_columns(pl.lit(value, pl.Float64).alias(c) for c in numbers))
@@ -152,14 +154,14 @@ class TestGains:
         words = texts(recipe_charts.gains_over_baseline(comparison(GAINS)))
         rows = [word for word in words if word in {*GAINS, "base (baseline)"}]
         assert rows == ["best", "middle", "base (baseline)", "worse"]
-        assert "Gain over base, in % of it" in words
+        assert "Gain over base, in % of its value" in words
 
-    def test_gains_are_written_with_their_sign_and_the_baseline_has_none(self):
+    def test_gains_are_labelled_with_their_sign_and_the_baseline_is_not(self):
         words = texts(recipe_charts.gains_over_baseline(comparison(GAINS)))
         assert {"+5.0", "−2.0", "+1.0", "+0.5", "−3.0", "+4.0"} <= set(words)
         assert "+0.0" not in words
 
-    def test_dots_stand_by_their_gain_the_baseline_at_zero(self):
+    def test_dots_are_at_their_gain_the_baseline_at_zero(self):
         svg = recipe_charts.gains_over_baseline(comparison(GAINS))
         dots = sorted(marks(svg, BLUE))
         (baseline, _) = sorted(at for at in marks(svg, theme.INK))
@@ -168,11 +170,11 @@ class TestGains:
         per_percent = (left[2][0] - left[0][0]) / 8
         assert left[1][0] - left[0][0] == pytest.approx(4 * per_percent)
         assert baseline[0] - left[0][0] == pytest.approx(3 * per_percent)
-        assert right[0][1] < right[2][1], "what loses beyond the head stands above, by its gain in recall@20"
+        assert right[0][1] < right[2][1], "a recipe that loses beyond the head is above, by its gain in recall@20"
 
     def test_an_interval_reaches_to_both_sides_of_its_dot(self):
         svg = recipe_charts.gains_over_baseline(comparison({"a": (4.0, 4.0)}))
-        drawn = [(at[0], float(e.get("x2"))) for e, at in places(ET.fromstring(svg), []) if e.get("stroke") == BLUE]
+        drawn = [(at[0], float(e.get("x2"))) for e, at in positions(ET.fromstring(svg), []) if e.get("stroke") == BLUE]
         for (start, length), (dot, _) in zip(sorted(drawn), sorted(marks(svg, BLUE)), strict=True):
             left, right = sorted((start, start + length))
             assert dot - left == pytest.approx(right - dot)
@@ -187,7 +189,7 @@ class TestGains:
         others = [at for at in marks(svg, BLUE) if at != off]
         assert all(at[0] > off[0] for at in others)
 
-    def test_other_metrics_depths_and_buckets_are_left_out(self):
+    def test_other_metrics_cut_offs_and_buckets_are_ignored(self):
         frame = comparison(GAINS)
         other = frame.with_columns(k=pl.lit(100, pl.Int64), recipe=pl.lit("other_k"))
         ndcg = frame.with_columns(metric=pl.lit("ndcg"), recipe=pl.lit("other_metric"))
@@ -218,12 +220,12 @@ class TestMissingPopularity:
         assert {"γ = 0", "γ = ½", "γ = 1"} <= set(words)
         assert len(marks(svg, BLUE)) == 2 + 1, "a dot per recipe, and one in the legend"
 
-    def test_the_directions_are_said(self):
+    def test_the_axis_names_both_directions(self):
         words = " ".join(texts(recipe_charts.missing_popularity_by_recipe(diagnostics({"a": (0.1,)}))))
         assert "← scores too high for popular items" in words
         assert "scores too low for popular items →" in words
 
-    def test_other_weights_are_left_out(self):
+    def test_other_weights_are_ignored(self):
         deltas = {"a": (0.1,), "b": (0.2,)}
         few = recipe_charts.missing_popularity_by_recipe(diagnostics(deltas))
         assert recipe_charts.missing_popularity_by_recipe(diagnostics(deltas, (0.0, 0.25, 0.5, 0.75, 1.0))) == few
@@ -250,12 +252,14 @@ class TestTradeoff:
         words = texts(svg)
         assert words.index("high") < words.index("low")
 
-    def test_gamma_one_has_the_large_dot_and_less_popularity_stands_lower_and_further_right(self):
+    def test_gamma_one_has_the_large_dot_and_less_popularity_is_lower_and_further_right(self):
         svg = recipe_charts.recipe_tradeoff(metrics([("a", 1, 1.0, 0.3, 0.1), ("a", 1, 0.0, 0.2, 0.2)]))
         dots = sorted(marks(svg, BLUE))
         assert dots[0][0] < dots[1][0]
         assert dots[0][1] < dots[1][1]
-        drawn = {at: element.get("d") for element, at in places(ET.fromstring(svg), []) if element.get("fill") == BLUE}
+        drawn = {
+            at: element.get("d") for element, at in positions(ET.fromstring(svg), []) if element.get("fill") == BLUE
+        }
         size = [abs(float(re.match(r"M([-\d.]+)", drawn[at])[1])) for at in dots]
         assert size[0] > 2 * size[1]
 
@@ -264,11 +268,11 @@ class TestTradeoff:
         svg = recipe_charts.recipe_tradeoff(metrics(points))
         (line,) = [e.get("d") for e in ET.fromstring(svg).iter() if e.get("stroke") == BLUE and e.tag.endswith("path")]
         across, up = zip(*re.findall(r"[ML]([\d.]+),([\d.]+)", line), strict=True)
-        places_ = [float(x) for x in across]
-        assert places_[2] < places_[0] < places_[1]
+        xs = [float(x) for x in across]
+        assert xs[2] < xs[0] < xs[1]
         assert float(up[1]) < float(up[2]) < float(up[0])
 
-    def test_a_recipe_far_below_does_not_stretch_the_axes_and_says_where_it_is(self):
+    def test_a_recipe_far_below_does_not_stretch_the_axes_and_names_its_recall(self):
         near = [("a", 1, 1.0, 0.24, 0.1), ("b", 1, 1.0, 0.22, 0.12), ("c", 1, 1.0, 0.20, 0.14)]
         svg = recipe_charts.recipe_tradeoff(metrics([*near, ("far", 1, 0.5, 0.02, 0.03), ("far", 1, 1.0, 0.031, 0.01)]))
         words = texts(svg)
@@ -277,9 +281,9 @@ class TestTradeoff:
         assert "0.05" not in words
         assert not any(word.startswith("off") for word in texts(recipe_charts.recipe_tradeoff(metrics(near))))
 
-    def test_the_unbeaten_points_are_those_no_other_has_more_of_both(self):
+    def test_the_pareto_front_holds_the_points_that_no_other_dominates(self):
         points = pl.DataFrame(
-            {"across": [0.1, 0.2, 0.3, 0.15, 0.2, 0.1, 0.3], "value": [0.5, 0.4, 0.1, 0.3, 0.2, 0.5, 0.05]}
+            {"x_value": [0.1, 0.2, 0.3, 0.15, 0.2, 0.1, 0.3], "value": [0.5, 0.4, 0.1, 0.3, 0.2, 0.5, 0.05]}
         )
-        assert panels.unbeaten(points).rows() == [(0.1, 0.5), (0.2, 0.4), (0.3, 0.1)]
-        assert panels.unbeaten(pl.DataFrame({"across": [0.1], "value": [0.0]})).rows() == [(0.1, 0.0)]
+        assert panels.pareto_front(points).rows() == [(0.1, 0.5), (0.2, 0.4), (0.3, 0.1)]
+        assert panels.pareto_front(pl.DataFrame({"x_value": [0.1], "value": [0.0]})).rows() == [(0.1, 0.0)]

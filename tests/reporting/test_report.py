@@ -1,4 +1,4 @@
-"""The report is one file that stands by itself, and stays whole when parts of what it shows are missing."""
+"""The report is one self-contained file, and stays valid when some of its data are missing."""
 
 import datetime as dt
 import re
@@ -33,7 +33,7 @@ TABLES = (
 
 
 class Page(HTMLParser):
-    """The parts of a page that tests ask about; fails on tags that do not close in order."""
+    """The elements of a page that the tests check; fails on tags that do not close in order."""
 
     def __init__(self, html):
         super().__init__()
@@ -114,32 +114,32 @@ def test_the_summary_comes_first_and_lineage_last(page):
     assert sections[-1] == "lineage"
 
 
-def test_the_summary_speaks_of_the_served_weight(example):
+def test_the_summary_is_about_the_served_weight(example):
     tables = {"metrics": example.metrics(), "popularity_diagnostics": example.diagnostics()}
     served = Page(render_report(bare(**tables, served_popularity_weight=0.0))).text
-    assert "finds 17 % in its first 20 suggestions" in served
+    assert "finds 17 % of a user's held-out clicks in its top 20" in served
     assert "δ = +1.06" in served
 
 
 def test_the_page_names_the_recipe_and_its_trained_weight(example, page):
-    assert "Trained to γ₀ = 1 Served at" in page.text
+    assert "Trained weight γ₀ = 1 Served weight" in page.text
     assert "Warning." not in page.text
     assert "Recipe" not in page.text.split("Summary")[0]
-    told = Page(render_report(example.report_data(recipe="in_batch", trained_popularity_weight=0.0))).text
-    assert "Recipe in_batch Trained to γ₀ = 0 Served at" in told
+    text = Page(render_report(example.report_data(recipe="in_batch", trained_popularity_weight=0.0))).text
+    assert "Recipe in_batch Trained weight γ₀ = 0 Served weight" in text
 
 
-def test_an_unknown_trained_weight_is_warned_of_at_the_top(example):
+def test_an_unknown_trained_weight_has_a_warning_at_the_top(example):
     data = example.report_data(recipe="hard_mined", trained_weight_is_known=False, served_popularity_weight=0.0)
     text = Page(render_report(data)).text
-    assert "Trained to γ₀ unknown, taken as 1" in text
+    assert "Trained weight γ₀ unknown, assumed to be 1" in text
     top = text.split("Purpose and limits")[0]
-    assert "Warning. γ₀ of this recipe is unknown" in top
-    assert "Warning. At the served γ = 0, δ = +1.06 [0.99, 1.13]: lowering γ takes away" in top
+    assert "Warning. This recipe's γ₀ is unknown" in top
+    assert "Warning. At the served γ = 0, δ = +1.06 [0.99, 1.13]: lowering γ removes" in top
 
 
 @pytest.mark.parametrize("name", ["metrics", "exposure", "popularity_diagnostics"])
-def test_a_table_that_the_summary_speaks_of_may_be_empty(example, name):
+def test_a_table_that_the_summary_uses_may_be_empty(example, name):
     page = Page(render_report(example.report_data(**{name: pl.DataFrame()})))
     assert not re.search(r"\b(nan|None|null|inf)\b", page.text, re.IGNORECASE)
 
@@ -241,7 +241,7 @@ def test_more_categories_than_the_chart_holds_are_listed():
     assert "The 60 largest of 200 categories." in text
 
 
-def test_charts_that_are_drawn_already_are_taken_as_they_are(example):
+def test_charts_that_are_drawn_already_are_used_unchanged(example):
     data = example.report_data()
     drawn = draw_charts(data)
     assert render_report(data, drawn) == render_report(data)
@@ -255,7 +255,7 @@ PLAIN = {
     "Metric", "Category", "Items", "Users", "k", "Measure", "Value", "Epochs", "Setting", "Default", "Meaning",
     "Name", "Version", "Detail", "Two-tower", "This version", "Served before",
 }  # fmt: skip
-"""Heads that say themselves what they mean."""
+"""Heads that need no definition."""
 
 
 def test_every_head_of_a_table_is_plain_or_leads_to_a_definition_with_a_formula(example, page):
@@ -294,23 +294,23 @@ def test_every_metric_that_is_measured_has_a_definition(page):
         assert name in defined
 
 
-def test_why_an_item_is_suggested_and_whether_it_was_clicked_stand_beside_it():
+def test_the_reasons_for_an_item_and_whether_it_was_clicked_are_beside_it():
     item = RecommendedItem(7, "Ran (1985)", "tail", ["Throne of Blood", "Kagemusha"], hit=True)
     other = RecommendedItem(8, "Big Night (1996)", "mid")
-    user = SampleUser("u-1", [], {1.0: [item, other]}, chosen_as="the fewest clicks", clicks=1234)
+    user = SampleUser("u-1", ["Rashomon"], {1.0: [item, other]}, chosen_as="the fewest clicks", clicks=1234)
     text = Page(render_report(bare(samples=[user], samples_rule="Shown is one."))).text
     assert "User u-1 : the fewest clicks" in text
-    assert "of 1,234 clicks" in text
+    assert "Last 1 of 1,234 clicks" in text
     assert "Shown is one." in text
     assert "Ran (1985) ✓ clicked later like Throne of Blood ; Kagemusha tail" in text
     assert "Big Night (1996) mid" in text
 
 
-def test_a_predecessor_that_cannot_be_compared_is_told_with_the_reason(example):
+def test_a_predecessor_that_cannot_be_compared_is_reported_with_the_reason(example):
     data = example.report_data(differences=pl.DataFrame(), predecessor_note="it was trained on <these> clicks.")
     page = Page(render_report(data))
     assert "the version served before: it was trained on <these> clicks." in page.text
-    assert "More or less found than before" not in page.text
+    assert "Recall compared with the predecessor" not in page.text
 
 
 def test_a_large_catalogue_with_hostile_titles_still_gives_a_small_page(example):

@@ -97,7 +97,7 @@ def ui(port: Annotated[int, typer.Option(min=1, max=65535)] = 3000) -> None:
     from twotower_assets.settings import PROJECT_ROOT
     from twotower_assets.workspace import prepare_dagster_home
 
-    prepare_dagster_home(open_home().settings.dagster_home)
+    prepare_dagster_home(open_home().settings)
     dg_command = str(Path(sys.executable).with_name("dg"))  # beside the interpreter, as pip puts it
     os.chdir(PROJECT_ROOT)
     os.execv(dg_command, [dg_command, "dev", "--host", "127.0.0.1", "--port", str(port)])

@@ -4,6 +4,7 @@ from typing import Any
 
 import dagster as dg
 
+from twotower_assets.defs.partitions import Partitions
 from twotower_assets.defs.specs import key_of
 from twotower_assets.settings import Settings
 
@@ -47,9 +48,7 @@ def jobs() -> list[Any]:
     ]
 
 
-def daily_schedule(
-    settings: Settings, partitions: dg.DailyPartitionsDefinition, everything: Any
-) -> dg.ScheduleDefinition:
+def daily_schedule(settings: Settings, partitions: Partitions, everything: Any) -> dg.ScheduleDefinition:
     """Run `everything_job` for the day that ended last, once a day at the set hour of the set time zone."""
 
     @dg.schedule(

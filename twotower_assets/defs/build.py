@@ -47,7 +47,7 @@ def build_definitions(
 
 
 def _definitions(workspace: Workspace, resources: Mapping[str, Any]) -> dg.Definitions:
-    partitions = daily_partitions(*workspace.days())
+    partitions = daily_partitions(*workspace.days(), workspace.settings.window_days)
     every_job = jobs()
     assets: list[dg.AssetsDefinition] = [
         *source_assets(workspace, partitions),

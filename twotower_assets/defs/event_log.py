@@ -1,42 +1,53 @@
-"""Dagster's SQLite files without a disk sync per event, and its events handed over in batches.
+"""The SQLite files of a Dagster home without a disk sync per event.
 
-Dagster commits every event by itself, and each time SQLite syncs the disk two or three times: about 20 ms an event,
-minutes for a range of some hundred partitions. In WAL mode `synchronous = NORMAL` survives a killed process just as
-well, and after a power cut may lose the latest events but never the database
-(https://www.sqlite.org/pragma.html#pragma_synchronous). A connection held open saves the checkpoint at every close.
-Nothing of this touches the lake. How a batch is stored is in `event_storage`.
+Dagster commits every event by itself, and each time SQLite syncs the disk two or three times. In WAL mode
+`synchronous = NORMAL` survives a killed process just as well, and after a power cut may lose the latest events but
+never the database (https://www.sqlite.org/pragma.html#pragma_synchronous). A connection held open saves the checkpoint
+at every close. Files outside DAGSTER_HOME are never touched. The storage that takes events in batches, which a home may
+choose, is in `event_storage`.
 """
 
 from __future__ import annotations
 
 import os
 import sqlite3
+from collections import OrderedDict
+from pathlib import Path
 from typing import Any
 
-BATCH_SIZE = 1000
-"""Events that Dagster hands over at once, at most: the plan of a run, and the materializations of an asset."""
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
-_held_open: dict[str, sqlite3.Connection] = {}
+HELD_OPEN = 8
+"""Files of which a connection is held open: the indexes over all runs, and the runs that go on."""
+
+_held_open: OrderedDict[str, sqlite3.Connection] = OrderedDict()
 
 
 def speed_up_sqlite_event_log() -> None:
-    """Apply this to every SQLite connection that SQLAlchemy opens in this process from now on."""
-    from sqlalchemy import event
-    from sqlalchemy.engine import Engine
-
-    os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", str(BATCH_SIZE))
+    """Apply this to what SQLAlchemy opens below DAGSTER_HOME in this process from now on."""
     if not event.contains(Engine, "connect", _on_connect):
         event.listen(Engine, "connect", _on_connect)
 
 
 def _on_connect(connection: Any, _record: Any) -> None:
-    if not isinstance(connection, sqlite3.Connection):
+    home = os.environ.get("DAGSTER_HOME")
+    if not home or not isinstance(connection, sqlite3.Connection):
+        return
+    path = connection.execute("PRAGMA database_list").fetchone()[2]
+    if not path or not Path(path).resolve().is_relative_to(Path(home).resolve()):
         return
     connection.execute("PRAGMA synchronous = NORMAL")
-    path = connection.execute("PRAGMA database_list").fetchone()[2]
-    in_wal_mode = connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
-    if path and in_wal_mode and path not in _held_open:
+    if connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
+        _hold_open(path)
+
+
+def _hold_open(path: str) -> None:
+    if path not in _held_open:
         # Closed when the process ends, as SQLite connections are.
         held = sqlite3.connect(path, check_same_thread=False)
         held.execute("PRAGMA schema_version").fetchone()
         _held_open[path] = held
+    _held_open.move_to_end(path)
+    while len(_held_open) > HELD_OPEN:
+        _held_open.popitem(last=False)[1].close()

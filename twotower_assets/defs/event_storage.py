@@ -1,14 +1,21 @@
-"""Dagster's SQLite event log with its connections kept, and a batch of events in one transaction.
+"""Dagster's SQLite event log with its connections kept, and a batch of events in one transaction: an opt-in.
 
 Dagster's own opens two connections for every event, and compiles its statements anew for each: some 8 ms, and a run
 over 107 days of all features has 1,300. What is written, and where, is the same. How SQLite syncs is in `event_log`.
+
+It is one of the two modules here that use private parts of Dagster: it extends `SqliteEventLogStorage`, which Dagster
+exports nowhere, and calls its `_store_asset_event` and `_store_asset_event_tags`. Where these take other arguments than
+in Dagster 1.13, events are stored one by one, as Dagster does. Without this module `TWOTOWER_EVENT_LOG=batched` is
+lost, and homes made before release 0.2 do not open until `event_log_storage` is deleted from their `dagster.yaml`.
 """
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from inspect import signature
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -25,6 +32,19 @@ from sqlalchemy.pool import StaticPool
 OPEN_RUNS = 4
 """Runs whose file is kept open, besides the index over all runs."""
 
+BATCH_SIZE = 1000
+"""Events that Dagster hands over at once, at most: the plan of a run, and the materializations of an asset."""
+
+
+def stores_batches(storage: type[SqliteEventLogStorage] = SqliteEventLogStorage) -> bool:
+    """Whether Dagster's storage has the private methods that a batch is stored with, with the arguments of 1.13."""
+    expected = {
+        "_store_asset_event": ["self", "conn", "event", "event_id"],
+        "_store_asset_event_tags": ["self", "conn", "events", "event_ids"],
+    }
+    found = {name: list(signature(getattr(storage, name, lambda: None)).parameters) for name in expected}
+    return found == expected
+
 
 class LocalEventLog(SqliteEventLogStorage):
     """The event log of a home folder, in the files that Dagster's own would use; `dagster.yaml` names it."""
@@ -32,6 +52,8 @@ class LocalEventLog(SqliteEventLogStorage):
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None):
         self._engines: OrderedDict[str, sa.Engine] = OrderedDict()
         self._one_at_a_time = RLock()
+        self._stores_batches = stores_batches()
+        os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", str(BATCH_SIZE))
         super().__init__(base_dir, inst_data)
 
     @classmethod
@@ -53,7 +75,7 @@ class LocalEventLog(SqliteEventLogStorage):
         """Store events: those of assets in one transaction a run, which happens or does not, the others one by one."""
         of_runs: dict[str, list[EventLogEntry]] = {}
         for one in events:
-            if one.dagster_event_type in ASSET_EVENTS:
+            if self._stores_batches and one.dagster_event_type in ASSET_EVENTS:
                 of_runs.setdefault(one.run_id, []).append(one)
             else:
                 self.store_event(one)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
 from dagster._core.storage.tags import (
@@ -13,20 +13,45 @@ from dagster._core.storage.tags import (
 
 from twotower_assets.core.days import Days
 
+MOST_LISTED = 100_000
+"""Days times days of their windows that are listed for each asset that looks back; the code location loads some seconds
+longer with as many."""
 
-def daily_partitions(first_day: date, last_day: date | None) -> dg.DailyPartitionsDefinition:
-    """One partition a UTC day, from `first_day` to `last_day`, or growing with the calendar where that is None."""
+Partitions = dg.DailyPartitionsDefinition | dg.StaticPartitionsDefinition
+
+
+def daily_partitions(first_day: date, last_day: date | None, window_days: int) -> Partitions:
+    """One partition a UTC day, from `first_day` to `last_day`, or growing with the calendar where that is None.
+
+    The days of a log that has ended are listed one by one: of partitions in time the UI of Dagster 1.13 plots the last
+    days before today, whatever their end is. Then each day also lists those of its trailing window, and where that is
+    `MOST_LISTED` in all the partitions are in time, and plots empty.
+    """
+    if last_day and last_day < datetime.now(UTC).date():
+        days = Days(first_day, last_day).every()
+        if len(days) * min(len(days), window_days) <= MOST_LISTED:
+            return dg.StaticPartitionsDefinition([day.isoformat() for day in days])
     end = last_day + timedelta(days=1) if last_day else None
     return dg.DailyPartitionsDefinition(
         start_date=first_day.isoformat(), end_date=end.isoformat() if end else None, timezone="UTC"
     )
 
 
-def trailing_window(window_days: int) -> dg.TimeWindowPartitionMapping:
+def trailing_window(partitions: Partitions, window_days: int) -> dg.PartitionMapping:
     """A partition depends on the upstream partitions of its own day and the `window_days − 1` days before it."""
+    if isinstance(partitions, dg.StaticPartitionsDefinition):
+        keys = partitions.get_partition_keys()
+        return dg.StaticPartitionMapping(
+            {key: keys[place : place + window_days] for place, key in enumerate(keys)}  # those that look back to it
+        )
     return dg.TimeWindowPartitionMapping(
         start_offset=-(window_days - 1), end_offset=0, allow_nonexistent_upstream_partitions=True
     )
+
+
+def range_tags(first: date, last: date) -> dict[str, str]:
+    """Tags of a run over the partitions of a range of days, both included."""
+    return {ASSET_PARTITION_RANGE_START_TAG: first.isoformat(), ASSET_PARTITION_RANGE_END_TAG: last.isoformat()}
 
 
 def day_of(context: dg.AssetExecutionContext) -> date:

@@ -15,12 +15,11 @@ from platform import node
 from typing import Any
 
 import dagster as dg
-from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
-from dagster_shared.error import SerializableErrorInfo
 
 from twotower_assets.defs.build import build_definitions
 from twotower_assets.defs.event_log import speed_up_sqlite_event_log
-from twotower_assets.defs.partitions import daily_partitions
+from twotower_assets.defs.partitions import daily_partitions, range_tags
+from twotower_assets.defs.run_origin import under_its_job
 from twotower_assets.recipes.recipes import load_recipes, recipe_named
 from twotower_assets.workspace import Workspace, prepare_dagster_home
 
@@ -34,7 +33,7 @@ class RunFailedError(RuntimeError):
 @contextmanager
 def dagster_instance(workspace: Workspace) -> Iterator[dg.DagsterInstance]:
     """The persistent instance in the home folder."""
-    prepare_dagster_home(workspace.settings.dagster_home)
+    prepare_dagster_home(workspace.settings)
     speed_up_sqlite_event_log()
     with dg.DagsterInstance.get() as instance:
         end_killed_runs(instance)
@@ -77,7 +76,7 @@ def run_job(
     tags: dict[str, str] = {}
     partition_key = first.isoformat() if first == last else None
     if partition_key is None:
-        tags = {ASSET_PARTITION_RANGE_START_TAG: first.isoformat(), ASSET_PARTITION_RANGE_END_TAG: last.isoformat()}
+        tags = range_tags(first, last)
     config = {"tower_checkpoint": dict(training)} if training else {}
     return _execute(workspace, instance, job, f"{first} to {last}", partition_key, config, tags, log_level)
 
@@ -142,13 +141,14 @@ def _execute(
     if op_config:
         config["ops"] = {op: {"config": dict(values)} for op, values in op_config.items()}
     try:
-        result = definitions.resolve_job_def(job).execute_in_process(
-            instance=instance,
-            run_config=config,
-            raise_on_error=False,
-            partition_key=partition_key,
-            tags={PROCESS_TAG: f"{node()}:{os.getpid()}", **tags},
-        )
+        with under_its_job(instance, definitions.get_repository_def().name, job):
+            result = definitions.resolve_job_def(job).execute_in_process(
+                instance=instance,
+                run_config=config,
+                raise_on_error=False,
+                partition_key=partition_key,
+                tags={PROCESS_TAG: f"{node()}:{os.getpid()}", **tags},
+            )
     except dg.DagsterError as error:
         raise RunFailedError(f"{job} for {what} cannot start: {error}") from error
     if not result.success:
@@ -158,7 +158,7 @@ def _execute(
 
 def partition_days(workspace: Workspace) -> tuple[date, date]:
     """The first daily partition and the last that has ended. Raises `RunFailedError` where none has ended yet."""
-    partitions = daily_partitions(*workspace.days())
+    partitions = daily_partitions(*workspace.days(), workspace.settings.window_days)
     keys = partitions.get_first_partition_key(), partitions.get_last_partition_key()
     if not all(keys):
         raise RunFailedError(f"no daily partition has ended yet; the first is {workspace.days()[0]}")
@@ -199,7 +199,7 @@ def reasons(result: dg.ExecuteInProcessResult) -> Iterator[str]:
             yield f"check {evaluation.check_name} of {evaluation.asset_key.to_user_string()}: {evaluation.description}"
 
 
-def _said(error: SerializableErrorInfo) -> str:
+def _said(error: Any) -> str:
     """The message without the name of its class, which Dagster puts before it, and without Pydantic's links."""
     name, _, message = error.message.strip().partition(": ")
     said = message if error.cls_name and name.endswith(error.cls_name) else error.message

@@ -74,9 +74,24 @@ def _as_dagster_config() -> type[dg.Config]:
 TowerTrainingConfig = _as_dagster_config()
 
 
+def shown_in_launchpad(settings: Settings, recipes: Mapping[str, Recipe]) -> dict[str, Any] | None:
+    """The default recipe, its settings and the window: what the launchpad starts with. None for an unknown recipe."""
+    if settings.recipe not in recipes:
+        return None
+    own = recipes[settings.recipe].config().model_dump(exclude=set(NOT_IN_LAUNCHPAD), exclude_none=True)
+    own["history_length"] = min(own["history_length"], settings.history_length)
+    return {"recipe": settings.recipe, "window_days": settings.window_days, **own}
+
+
 def require_trainable(settings: Settings, recipes: Mapping[str, Recipe], asked: Mapping[str, Any]) -> None:
     """Raises `ValueError` where a run that is asked for with these settings could not be trained."""
     recipe = recipe_named(recipes, asked["recipe"] or settings.recipe)
+    shown = shown_in_launchpad(settings, recipes) or {}
+    if recipe.name != settings.recipe and shown and all(asked[name] is not None for name in shown):
+        raise ValueError(
+            f"every setting is given, so that nothing of the recipe '{recipe.name}' would be trained; keep the lines "
+            "that shall differ from it, and delete the others"
+        )
     changes, _ = split_config(TowerTrainingConfig(**asked), recipe, settings, log)
     recipe.config(**changes)
 
@@ -86,13 +101,14 @@ def split_config(
 ) -> tuple[dict[str, Any], int]:
     """What a run changes of a recipe, and the window in days. Raises `ValueError` beyond the window.
 
-    A longer history than the training pairs keep is cut to theirs, so that training and serving see the same.
+    A value that is the recipe's own is no change. A longer history than the training pairs keep is cut to theirs, so
+    that training and serving see the same.
     """
+    own = recipe.config()
     names = [name for name in TrainingConfig.model_fields if name not in NOT_IN_LAUNCHPAD]
     asked = {name: getattr(run_config, name) for name in names}
-    return changes_for({name: value for name, value in asked.items() if value is not None}, recipe, settings, log), (
-        window_for(run_config.window_days, settings)
-    )
+    changes = {name: value for name, value in asked.items() if value is not None and value != getattr(own, name)}
+    return changes_for(changes, recipe, settings, log), window_for(run_config.window_days, settings)
 
 
 def changes_for(changes: dict[str, Any], recipe: Recipe, settings: Settings, log: logging.Logger) -> dict[str, Any]:

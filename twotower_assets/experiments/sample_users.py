@@ -22,9 +22,9 @@ LENGTH, HISTORY = 8, 8
 TASTE_CLICKS = 10
 """Clicks from which the mean popularity of what a user clicked says something of the user."""
 RULE = (
-    "Shown are, of the people with a click to find: the one with the most clicks before the hold-out, the one with "
-    f"the median number, the one with the fewest; of those with {TASTE_CLICKS} or more, the two whose clicked items "
-    "are the least and the most popular on average; and one without any click before. Of equals it is the first by id."
+    "These users were chosen by rule, from the users with a click in the hold-out: those with the most, the median "
+    f"and the fewest clicks before it; of the users with at least {TASTE_CLICKS} clicks, those whose clicked items "
+    "are the least and the most popular on average; and one without any earlier click. Ties go to the first id."
 )
 
 

@@ -1,7 +1,7 @@
-"""One function per chart: a table of results in, an SVG out, the same on light and on dark.
+"""One function per chart: a table of results in, an SVG out, for light and dark backgrounds.
 
-What is drawn, and how one small picture goes into Markdown, belongs here. Colours and rendering are in
-`theme`, the columns of the tables in `frames`; nothing here computes a metric.
+What a chart shows, and an SVG as a Markdown image, belong here. Colours and rendering are in `theme`, the columns of
+the tables in `frames`. Nothing here computes a metric.
 """
 
 import base64
@@ -40,15 +40,15 @@ def loss_curve(curves: pl.DataFrame) -> str:
     if not drawn:
         return theme.nothing_to_show("No epoch was recorded.")
     return theme.to_svg(
-        panels.vertically(drawn), f"Line chart of {len(rows)} epochs: training loss and validation metric."
+        panels.stacked_panels(drawn), f"Line chart of {len(rows)} epochs: training loss and validation metric."
     )
 
 
 def recall_by_bucket(metrics: pl.DataFrame, k: int = K) -> str:
-    """Draw recall@k per popularity bucket as a dot with its interval, the models side by side.
+    """Draw recall@k per popularity bucket as a dot with its interval, for each model.
 
     Args:
-        metrics: see `frames.METRICS`; rows of other metrics, cut-offs and buckets are left out. A model that
+        metrics: see `frames.METRICS`; rows of other metrics, cut-offs and buckets are ignored. A model that
             appears at several popularity weights becomes one series per weight.
         k: the cut-off.
     """
@@ -80,15 +80,17 @@ def recall_by_bucket(metrics: pl.DataFrame, k: int = K) -> str:
     intervals = base.mark_rule(strokeWidth=2).encode(x="low:Q", x2="high:Q")
     height = len(buckets) * max(30, 15 * len(names) + 6)
     chart = (intervals + dots).properties(width=WIDTH, height=height)
-    return theme.to_svg(chart, f"Dot chart of recall at {k} for {panels.listed(buckets)}, for {panels.listed(names)}.")
+    return theme.to_svg(
+        chart, f"Dot chart of recall at {k} for {panels.comma_separated(buckets)}, for {panels.comma_separated(names)}."
+    )
 
 
 def lorenz_curve(points: pl.DataFrame) -> str:
-    """Draw how the places in lists are spread over items, least shown first; the diagonal is an even spread.
+    """Draw the Lorenz curve of exposure: how list positions are spread over items, least shown first.
 
     Args:
         points: columns model, item_share and exposure_share, both cumulative in [0, 1]; see `frames.LORENZ`.
-            Long curves are thinned to what the eye can tell apart.
+            Long curves are thinned. The diagonal is an even spread.
     """
     import altair as alt
 
@@ -96,7 +98,12 @@ def lorenz_curve(points: pl.DataFrame) -> str:
     if rows.is_empty():
         return theme.nothing_to_show("Exposure per item was not measured.")
     names, colours = theme.series_scale(rows)
-    thinned = pl.concat([panels.thin(part, _LORENZ_POINTS) for part in rows.partition_by("model", maintain_order=True)])
+    thinned = pl.concat(
+        [
+            panels.thinned(rows_of_model, _LORENZ_POINTS)
+            for rows_of_model in rows.partition_by("model", maintain_order=True)
+        ]
+    )
     legend = panels.stroke_legend()
     share = alt.Axis(format=".0%", tickCount=5)
     even = (
@@ -116,7 +123,7 @@ def lorenz_curve(points: pl.DataFrame) -> str:
                 axis=share,
                 scale=panels.unit_scale(),
             ),
-            y=alt.Y("exposure_share:Q", title="Share of places in lists", axis=share, scale=panels.unit_scale()),
+            y=alt.Y("exposure_share:Q", title="Share of list positions", axis=share, scale=panels.unit_scale()),
             color=alt.Color("series:N", sort=names, scale=alt.Scale(domain=names, range=colours), legend=legend),
             strokeDash=alt.StrokeDash(
                 "series:N",
@@ -127,11 +134,11 @@ def lorenz_curve(points: pl.DataFrame) -> str:
         )
     )
     chart = (even + curves).properties(width=WIDTH, height=250)
-    return theme.to_svg(chart, f"Lorenz curves of exposure over items for {panels.listed(names)}.")
+    return theme.to_svg(chart, f"Lorenz curves of exposure over items for {panels.comma_separated(names)}.")
 
 
 def exposure_share(rows: pl.DataFrame) -> str:
-    """Draw, as bars of 100 %, how catalogue, clicks and each model's lists divide over the buckets.
+    """Draw the share of each bucket in the catalogue, the clicks and each model's lists, as stacked bars of 100 %.
 
     Args:
         rows: columns model, bucket, exposure_share, click_share, catalogue_share; see `frames.EXPOSURE`.
@@ -172,19 +179,21 @@ def exposure_share(rows: pl.DataFrame) -> str:
         x="middle:Q", text="text:N", color=alt.condition(on_dark, alt.value("#ffffff"), alt.value("#1c1d1f"))
     )
     chart = (blocks + labels).properties(width=WIDTH, height=34 * len(order))
-    return theme.to_svg(chart, f"Stacked bars of the share of {panels.listed(domain)} in {panels.listed(order)}.")
+    return theme.to_svg(
+        chart, f"Stacked bars of the share of {panels.comma_separated(domain)} in {panels.comma_separated(order)}."
+    )
 
 
 def popularity_tradeoff(metrics: pl.DataFrame, k: int = K, served: float | None = None) -> str:
-    """Draw what the two-tower model's recall@k costs and buys over the popularity weight γ, written at the points.
+    """Draw the two-tower model's recall@k against long-tail metrics over the popularity weight γ.
 
-    Recall@k is on the y axis of every panel; on the x axes are recall@k beyond the head and in the tail, coverage@k
-    and the Gini coefficient of exposure@k.
+    Recall@k is on the y axis of every panel. The x axes are recall@k beyond the head, recall@k in the tail, coverage@k
+    and the Gini coefficient of exposure@k. Each point is labelled with its γ.
 
     Args:
         metrics: see `frames.METRICS`. Baselines, which have no γ, become single points.
         k: the cut-off.
-        served: the γ whose point has a ring around it. Raises `ValueError` for what is no γ.
+        served: the γ whose point has a ring around it. Raises `ValueError` if it is not in [0, 1].
     """
     if served is not None:
         check_popularity_weight(served)
@@ -193,45 +202,48 @@ def popularity_tradeoff(metrics: pl.DataFrame, k: int = K, served: float | None 
         .filter((pl.col("k") == k) & pl.col("value").is_not_null())
         .rename({"popularity_weight": "weight"})
     )
-    asked = (
+    quantities = (
         ("recall", "beyond_head", f"Recall@{k}, beyond the head"),
         ("recall", "tail", f"Recall@{k}, tail"),
         ("coverage", "all", f"Coverage@{k}"),
-        ("gini", "all", f"Gini@{k} (0: all shown alike)"),
+        ("gini", "all", f"Gini@{k} (0: even exposure)"),
     )
 
-    def of(metric: str, bucket: str) -> pl.DataFrame:
+    def values(metric: str, bucket: str) -> pl.DataFrame:
         return rows.filter((pl.col("metric") == metric) & (pl.col("bucket") == bucket))
 
-    recall = of("recall", "all").select("model", "series", "weight", "value")
-    found = [
+    recall = values("recall", "all").select("model", "series", "weight", "value")
+    panel_rows = [
         (
             recall.join(
-                of(metric, bucket).select("series", "weight", across="value"), on=["series", "weight"], nulls_equal=True
+                values(metric, bucket).select("series", "weight", x_value="value"),
+                on=["series", "weight"],
+                nulls_equal=True,
             ),
             title,
         )
-        for metric, bucket, title in asked
+        for metric, bucket, title in quantities
     ]
-    found = [(panel, title) for panel, title in found if panel["weight"].count()]
-    if not found:
+    panel_rows = [(rows, title) for rows, title in panel_rows if rows["weight"].count()]
+    if not panel_rows:
         return theme.nothing_to_show("The popularity weight was not varied.")
     drawn = [
-        panels.tradeoff_panel(panel, title, f"Recall@{k}", first=place % 2 == 0, served=served)
-        for place, (panel, title) in enumerate(found)
+        panels.tradeoff_panel(rows, title, f"Recall@{k}", y_labels=index % 2 == 0, served=served)
+        for index, (rows, title) in enumerate(panel_rows)
     ]
     return theme.to_svg(
         panels.side_by_side(drawn),
-        f"Recall at {k} against {panels.listed(title for _, title in found)}, along the popularity weight gamma.",
+        f"Recall at {k} against {panels.comma_separated(title for _, title in panel_rows)}, "
+        "along the popularity weight gamma.",
     )
 
 
 def popularity_delta(diagnostics: pl.DataFrame) -> str:
-    """Draw the missing popularity δ with its interval per γ, beside what exact PMI would give.
+    """Draw the missing popularity δ with its interval per γ, and the δ of exact PMI + γ·log q.
 
     Args:
         diagnostics: see `frames.POPULARITY_DIAGNOSTICS`. A model that scores PMI + γ·log q exactly has
-            δ = 1 − γ; the grey diamonds are there.
+            δ = 1 − γ, drawn as grey diamonds.
     """
     import altair as alt
 
@@ -267,7 +279,9 @@ def popularity_delta(diagnostics: pl.DataFrame) -> str:
             **coded,
         )
     ).properties(width=WIDTH, height=40 * len(names))
-    return theme.to_svg(chart, f"Dot chart of the missing popularity delta, with intervals, at {panels.listed(names)}.")
+    return theme.to_svg(
+        chart, f"Dot chart of the missing popularity delta, with intervals, at {panels.comma_separated(names)}."
+    )
 
 
 def index_quality(rows: pl.DataFrame) -> str:
@@ -287,7 +301,7 @@ def index_quality(rows: pl.DataFrame) -> str:
         weight=pl.Series(names),
         speed_text=pl.col("queries_per_second").map_elements(lambda n: f"{n:,.0f}", return_dtype=pl.String),
     )
-    floor = min(0.9, math.floor(panels.number(table["recall_at_k"].min()) * 10) / 10)
+    floor = min(0.9, math.floor(panels.as_float(table["recall_at_k"].min()) * 10) / 10)
     data = panels.values(table, "weight", "recall_at_k", "queries_per_second", "speed_text")
     cut_off = table["k"].drop_nulls().unique()
     named = f"Recall@{cut_off[0]} of exact search" if len(cut_off) == 1 else "Recall of exact search"
@@ -305,11 +319,11 @@ def index_quality(rows: pl.DataFrame) -> str:
         speed += base.mark_text(align="left", dx=5).encode(x=x, y=bare, text="speed_text:N")
         drawn.append(speed.properties(width=110, **size))
     chart = alt.hconcat(*drawn, spacing=24)
-    return theme.to_svg(chart, f"Recall and queries per second of the index at {panels.listed(names)}.")
+    return theme.to_svg(chart, f"Recall and queries per second of the index at {panels.comma_separated(names)}.")
 
 
 def category_coverage(rows: pl.DataFrame) -> str:
-    """Draw, for the largest categories, the share of items recommended at all, and exposure against clicks.
+    """Draw the coverage of the largest categories, and their exposure share against their click share.
 
     Args:
         rows: columns category, items, items_recommended, exposure_share, click_share; see
@@ -320,7 +334,7 @@ def category_coverage(rows: pl.DataFrame) -> str:
     table = largest_categories(rows)
     if table.is_empty():
         return theme.nothing_to_show("No item has a category.")
-    names = [panels.not_blank(name, place) for place, name in enumerate(table["category"].to_list())]
+    names = [panels.not_blank(name, index) for index, name in enumerate(table["category"].to_list())]
     table = table.with_columns(
         name=pl.Series(names),
         covered=pl.col("items_recommended") / pl.col("items"),
@@ -348,29 +362,29 @@ def category_coverage(rows: pl.DataFrame) -> str:
     return theme.to_svg(chart, f"Coverage and exposure of the {len(names)} largest categories.")
 
 
-def largest_categories(rows: pl.DataFrame, most: int = LISTED_CATEGORIES) -> pl.DataFrame:
-    """Give the `most` categories that hold the most items, largest first, without the empty ones."""
+def largest_categories(rows: pl.DataFrame, limit: int = LISTED_CATEGORIES) -> pl.DataFrame:
+    """Return the `limit` categories with the most items, largest first, without empty ones."""
     table = frames.CATEGORIES.conform(rows).filter(pl.col("items") > 0)
     return table.with_columns(
         category=pl.col("category").fill_null("(none)"),
         items_recommended=pl.col("items_recommended").fill_null(0),
-    ).sort(["items", "category"], descending=[True, False])[:most]
+    ).sort(["items", "category"], descending=[True, False])[:limit]
 
 
 def sparkline(values: Sequence[float | None]) -> str:
-    """Draw a line 120 × 24 pixels without axes; as a Markdown image it stays below 700 characters.
+    """Draw a line of 120 × 24 pixels without axes; as a Markdown image it is shorter than 700 characters.
 
     Args:
-        values: in order; None and values that are not finite are left out, a long series is thinned.
+        values: in order; None, NaN and infinity are dropped, a long series is thinned.
     """
     finite = [float(value) for value in values if value is not None and math.isfinite(value)]
     if len(finite) > 30:
-        finite = [finite[round(place * (len(finite) - 1) / 29)] for place in range(30)]
+        finite = [finite[round(step * (len(finite) - 1) / 29)] for step in range(30)]
     low, high = (min(finite), max(finite)) if finite else (0.0, 0.0)
     span, steps = (high - low) or 1.0, max(len(finite) - 1, 1)
     points = [
-        (3 + round(111 * place / steps), 12 if high == low else 21 - round(18 * ((value - low) / span)))
-        for place, value in enumerate(finite)
+        (3 + round(111 * step / steps), 12 if high == low else 21 - round(18 * ((value - low) / span)))
+        for step, value in enumerate(finite)
     ]
     line = " ".join(f"{x},{y}" for x, y in points)
     dot = f'<circle cx="{points[-1][0]}" cy="{points[-1][1]}" r="3" fill="{_BLUE}"/>' if points else ""
@@ -381,11 +395,11 @@ def sparkline(values: Sequence[float | None]) -> str:
 
 
 def svg_data_uri(svg: str) -> str:
-    """Give an SVG as a `data:` address, which Dagster's Markdown metadata shows as a picture."""
+    """Return an SVG as a `data:` URI, which Markdown metadata in Dagster shows as a picture."""
     return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
 
 
 def as_markdown_image(svg: str, alt: str) -> str:
-    """Give an SVG as a Markdown image with `alt` as the text for people who do not see it."""
+    """Return an SVG as a Markdown image with the alternative text `alt`."""
     words = " ".join(alt.replace("[", "(").replace("]", ")").replace("\\", "/").split())
     return f"![{words}]({svg_data_uri(svg)})"

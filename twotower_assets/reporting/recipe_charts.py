@@ -1,7 +1,7 @@
-"""Charts that set training recipes side by side: tables of the comparison in, an SVG out.
+"""Charts that compare training recipes: tables of the comparison in, an SVG out.
 
-What is drawn of many recipes belongs here; charts of one model are in `charts`, words and tables of the comparison in
-`recipe_words`. Nothing here computes a metric: seeds are averaged, and that is all.
+Charts of many recipes belong here. Charts of one model are in `charts`, sentences and tables of the comparison in
+`recipe_summary`. Nothing here computes a metric, apart from means over seeds.
 """
 
 from typing import Any
@@ -17,18 +17,19 @@ _BLUE, _ORANGE, _TEAL = theme.SERIES_COLOURS.values()
 _GAIN_WIDTH, _ROW = 180, 24
 _DELTA_WIDTH = 400
 _TRADEOFF_SIZE = {"width": 128, "height": 100}
-_STRAY = 0.6
-"""A recipe whose best recall is below this share of the median recipe's does not stretch the axes."""
+_OUTLIER_SHARE = 0.6
+"""Axes ignore a recipe whose best recall is below this share of the median recipe's best recall."""
+
 _DELTA_DIRECTIONS = "← scores too high for popular items · scores too low for popular items →"
 _NAME_LIMIT = 190
 
 
 def gains_over_baseline(comparison: pl.DataFrame) -> str:
-    """Draw every recipe's gain over the baseline in per cent with its interval: recall@20, and beyond the head.
+    """Draw every recipe's gain over the baseline in per cent with its interval: recall@20 overall and beyond the head.
 
     Args:
-        comparison: see `frames.RECIPE_COMPARISON`. Rows are sorted by the gain in recall@20. What lies far beyond the
-            others stands as an arrow at the edge; its number is written beside it.
+        comparison: see `frames.RECIPE_COMPARISON`. Rows are sorted by the gain in recall@20. A gain far
+            outside the range of the others is a triangle at the edge of the axis; its number is printed beside it.
     """
     import altair as alt
 
@@ -36,30 +37,32 @@ def gains_over_baseline(comparison: pl.DataFrame) -> str:
         (pl.col("metric") == "recall") & (pl.col("k") == K) & pl.col("bucket").is_in(("all", "beyond_head"))
     )
     baselines = rows["baseline"].drop_nulls().unique().sort().to_list()
-    known = rows.filter(pl.col("gain_percent").is_not_null())
-    if known.is_empty():
+    gains = rows.filter(pl.col("gain_percent").is_not_null())
+    if gains.is_empty():
         return theme.nothing_to_show("No recipe was compared with a baseline.")
-    own = rows.filter(pl.col("recipe") == pl.col("baseline")).with_columns(gain_percent=pl.lit(0.0))
-    known = pl.concat([known, own.filter(pl.col("value").is_not_null())])
-    known = known.with_columns(
+    baseline_rows = rows.filter(pl.col("recipe") == pl.col("baseline")).with_columns(gain_percent=pl.lit(0.0))
+    gains = pl.concat([gains, baseline_rows.filter(pl.col("value").is_not_null())])
+    gains = gains.with_columns(
         name=pl.when(pl.col("recipe") == pl.col("baseline"))
         .then(pl.format("{} (baseline)", "recipe"))
         .otherwise("recipe")
     )
-    overall = known.filter(pl.col("bucket") == "all").sort(["gain_percent", "name"], descending=[True, False])
-    names = list(dict.fromkeys([*overall["name"], *known["name"].sort()]))
-    found = [
-        (known.filter(pl.col("bucket") == bucket), title)
+    overall = gains.filter(pl.col("bucket") == "all").sort(["gain_percent", "name"], descending=[True, False])
+    names = list(dict.fromkeys([*overall["name"], *gains["name"].sort()]))
+    panel_rows = [
+        (gains.filter(pl.col("bucket") == bucket), title)
         for bucket, title in (("all", f"Recall@{K}"), ("beyond_head", "Beyond the head"))
-        if bucket in set(known["bucket"])
+        if bucket in set(gains["bucket"])
     ]
-    drawn = [_gain_panel(rows, title, names, first=place == 0) for place, (rows, title) in enumerate(found)]
+    drawn = [_gain_panel(rows, title, names, show_names=index == 0) for index, (rows, title) in enumerate(panel_rows)]
     title = _titled(
-        f"Gain over {panels.listed(theme.printable(name) for name in baselines)}, in % of it",
-        "with 95 % intervals over users, paired by user; a triangle is a gain off the axis",
+        f"Gain over {panels.comma_separated(theme.printable(name) for name in baselines)}, in % of its value",
+        "with 95 % intervals over users, paired by user; a triangle marks a gain off the axis",
     )
     chart = alt.hconcat(*drawn, spacing=12, title=title)
-    return theme.to_svg(chart, f"Gains over {panels.listed(baselines)} in recall at {K}: {_told(overall)}.")
+    return theme.to_svg(
+        chart, f"Gains over {panels.comma_separated(baselines)} in recall at {K}: {_gain_list(overall)}."
+    )
 
 
 def missing_popularity_by_recipe(diagnostics: pl.DataFrame) -> str:
@@ -67,7 +70,7 @@ def missing_popularity_by_recipe(diagnostics: pl.DataFrame) -> str:
 
     Args:
         diagnostics: see `frames.RECIPE_DIAGNOSTICS`. δ and the ends of its interval are means over seeds. Rows are
-            sorted by δ at the largest γ that is there.
+            sorted by δ at the largest γ present.
     """
     import altair as alt
 
@@ -92,7 +95,7 @@ def missing_popularity_by_recipe(diagnostics: pl.DataFrame) -> str:
     colour = alt.Color("weight:N", sort=domain, scale=alt.Scale(domain=domain, range=[colours[w] for w in weights]))
     shape = alt.Shape("weight:N", sort=domain, scale=alt.Scale(domain=domain, range=[shapes[w] for w in weights]))
     x = alt.X("delta:Q", title=["Missing popularity δ", _DELTA_DIRECTIONS], axis=alt.Axis(tickCount=7))
-    y = _name_axis(names, first=True)
+    y = _name_axis(names, show_names=True)
     base = alt.Chart(panels.values(fitted, "name", "weight", "delta", "delta_low", "delta_high")).encode(y=y)
     chart = (
         _zero()
@@ -105,17 +108,19 @@ def missing_popularity_by_recipe(diagnostics: pl.DataFrame) -> str:
         .encode(y=y, x=alt.datum(0))
     ).properties(width=_DELTA_WIDTH, height=_ROW * len(names))
     last = fitted.filter(pl.col("popularity_weight") == weights[-1])
-    told = panels.listed(f"{name} {delta:+.2f}" for name, delta in last.select("name", "delta").iter_rows())
+    delta_list = panels.comma_separated(
+        f"{name} {delta:+.2f}" for name, delta in last.select("name", "delta").iter_rows()
+    )
     return theme.to_svg(
-        chart, f"Missing popularity delta by recipe at {panels.listed(domain)}; at {domain[-1]}: {told}."
+        chart, f"Missing popularity delta by recipe at {panels.comma_separated(domain)}; at {domain[-1]}: {delta_list}."
     )
 
 
 def recipe_tradeoff(metrics: pl.DataFrame) -> str:
-    """Draw recall@20 against recall@20 beyond the head over γ, a panel per recipe, γ = 1 being the large dot.
+    """Draw recall@20 against recall@20 beyond the head over γ, a panel per recipe; the large dot is γ = 1.
 
-    The grey line, the same in all panels, joins the points that no recipe beats at any γ in both. Recipes far below
-    the others are off their panel's axes, which then says so. Panels are sorted by the best recall@20.
+    The grey line, the same in all panels, is the Pareto front over all recipes and γ. A recipe far below the others
+    lies off the axes, and its panel says so. Panels are sorted by the best recall@20.
 
     Args:
         metrics: see `frames.RECIPE_METRICS`; seeds are averaged.
@@ -127,20 +132,22 @@ def recipe_tradeoff(metrics: pl.DataFrame) -> str:
         return theme.nothing_to_show(f"Recall@{K} was not measured beyond the head.")
     best = points.group_by("name").agg(best=pl.col("value").max()).sort("best", "name", descending=[True, False])
     names = [theme.printable(name) for name in best["name"]]
-    shown = points.join(best.filter(pl.col("best") >= _STRAY * pl.col("best").median()), on="name", how="semi")
+    shown = points.join(best.filter(pl.col("best") >= _OUTLIER_SHARE * pl.col("best").median()), on="name", how="semi")
     off = pl.format("off axes: ≤ {}", pl.col("value").max().over("name").round(3))
-    is_told = ~pl.col("name").is_in(shown["name"].to_list()) & (pl.int_range(pl.len()).over("name") == 0)
+    has_note = ~pl.col("name").is_in(shown["name"].to_list()) & (pl.int_range(pl.len()).over("name") == 0)
     data = panels.values(
-        points.with_columns(note=pl.when(is_told).then(off)), *("name", "weight", "across", "value", "note")
+        points.with_columns(note=pl.when(has_note).then(off)), *("name", "weight", "x_value", "value", "note")
     )
-    scales = {column: alt.Scale(domain=_range(shown[column]), nice=False) for column in ("across", "value")}
-    x = alt.X("across:Q", title=None, scale=scales["across"], axis=alt.Axis(tickCount=3))
+    scales = {column: alt.Scale(domain=_range(shown[column]), nice=False) for column in ("x_value", "value")}
+    x = alt.X("x_value:Q", title=None, scale=scales["x_value"], axis=alt.Axis(tickCount=3))
     y = alt.Y("value:Q", title=None, scale=scales["value"], axis=alt.Axis(tickCount=4))
     base = alt.Chart().encode(x=x, y=y)
-    unbeaten = alt.Chart(panels.values(panels.unbeaten(points), "across", "value")).encode(x=x, y=y, order="across:Q")
+    front = alt.Chart(panels.values(panels.pareto_front(points), "x_value", "value")).encode(
+        x=x, y=y, order="x_value:Q"
+    )
     note = alt.Chart().transform_filter("datum.note != null").mark_text(align="left")
     layers = (
-        unbeaten.mark_line(color=theme.GRID, strokeWidth=1.6, clip=True),
+        front.mark_line(color=theme.GRID, strokeWidth=1.6, clip=True),
         base.mark_line(strokeWidth=2.2, color=_BLUE, clip=True).encode(order="weight:Q"),
         base.mark_point(filled=True, opacity=1, color=_BLUE, clip=True).encode(
             size=alt.condition("datum.weight == 1", alt.value(90), alt.value(18))
@@ -149,7 +156,7 @@ def recipe_tradeoff(metrics: pl.DataFrame) -> str:
     )
     title = _titled(
         f"Recall@{K} (up) against recall@{K} beyond the head (right), over γ",
-        "large dot: γ = 1, from there down to the smallest; grey: what no recipe beats in both",
+        "large dot: γ = 1, the line goes down to the smallest γ; grey: Pareto front of all recipes",
     )
     header = alt.Header(labelColor=INK, labelFontSize=12, labelAnchor="start", labelLimit=_TRADEOFF_SIZE["width"])
     chart = (
@@ -158,12 +165,14 @@ def recipe_tradeoff(metrics: pl.DataFrame) -> str:
         .facet(facet=alt.Facet("name:N", sort=names, title=None, header=header), columns=4, spacing=14)
         .properties(title=title)
     )
-    told = panels.listed(f"{name} {value:.3f}" for name, value in best.iter_rows())
-    return theme.to_svg(chart, f"Recall at {K} against recall beyond the head over gamma; the best recall: {told}.")
+    best_list = panels.comma_separated(f"{name} {value:.3f}" for name, value in best.iter_rows())
+    return theme.to_svg(
+        chart, f"Recall at {K} against recall beyond the head over gamma; the best recall: {best_list}."
+    )
 
 
 def _tradeoff_points(metrics: pl.DataFrame) -> pl.DataFrame:
-    """Means over seeds: columns name, weight, across (recall beyond the head), value (recall), by name and weight."""
+    """Means over seeds: columns name, weight, x_value (recall beyond the head) and value (recall)."""
     rows = (
         frames.RECIPE_METRICS.conform(metrics)
         .filter((pl.col("metric") == "recall") & (pl.col("k") == K) & pl.col("value").is_not_null())
@@ -171,26 +180,26 @@ def _tradeoff_points(metrics: pl.DataFrame) -> pl.DataFrame:
         .agg(pl.col("value").mean())
         .rename({"recipe": "name", "popularity_weight": "weight"})
     )
-    across = rows.filter(pl.col("bucket") == "beyond_head").select("name", "weight", across="value")
-    return rows.filter(pl.col("bucket") == "all").join(across, on=["name", "weight"]).sort("name", "weight")
+    beyond_head = rows.filter(pl.col("bucket") == "beyond_head").select("name", "weight", x_value="value")
+    return rows.filter(pl.col("bucket") == "all").join(beyond_head, on=["name", "weight"]).sort("name", "weight")
 
 
 def _range(values: pl.Series) -> list[float]:
-    """The range of values with a little room on both sides."""
-    low, high = panels.number(values.min()), panels.number(values.max())
+    """The range of values with some padding on both sides."""
+    low, high = panels.as_float(values.min()), panels.as_float(values.max())
     room = 0.08 * ((high - low) or max(abs(high), 0.1))
     return [low - room, high + room]
 
 
 def _titled(title: str, subtitle: str) -> Any:
-    """A title with a line below it, in the ink that reads on light and on dark."""
+    """A title with a subtitle, in the ink that is legible on light and on dark."""
     import altair as alt
 
     return alt.TitleParams(title, subtitle=subtitle, subtitleColor=INK, subtitleFontSize=12)
 
 
-def _gain_panel(rows: pl.DataFrame, title: str, names: list[str], *, first: bool) -> Any:
-    """Draw one panel of gains; the baseline is a diamond at zero."""
+def _gain_panel(rows: pl.DataFrame, title: str, names: list[str], *, show_names: bool) -> Any:
+    """Draw one panel of gains; the baseline is a diamond at zero. `show_names`: whether the y axis has labels."""
     import altair as alt
 
     low, high = _gain_domain(rows)
@@ -208,7 +217,7 @@ def _gain_panel(rows: pl.DataFrame, title: str, names: list[str], *, first: bool
         .otherwise(pl.lit("inside")),
     ).with_columns(text=pl.when(pl.col("mark") == "baseline").then(pl.lit("")).otherwise("text"))
     base = alt.Chart(panels.values(rows, "name", "at", "start", "end", "text", "mark")).encode(
-        y=_name_axis(names, first=first)
+        y=_name_axis(names, show_names=show_names)
     )
     shapes = alt.Scale(
         domain=["inside", "baseline", "below", "above"],
@@ -235,21 +244,21 @@ def _gain_panel(rows: pl.DataFrame, title: str, names: list[str], *, first: bool
 
 
 def _gain_domain(rows: pl.DataFrame) -> tuple[float, float]:
-    """Where the axis of gains ends: at the outermost interval, or before it where one recipe would dwarf the rest."""
+    """The domain of the axis of gains: all intervals, unless one recipe would squeeze the others."""
     ends = pl.concat([rows["gain_percent"], rows["gain_low"], rows["gain_high"]]).drop_nulls()
-    usual = max(4.0, 2.5 * panels.number(ends.abs().quantile(0.75)))
-    low, high = min(panels.number(ends.min()), 0.0), max(panels.number(ends.max()), 0.0)
-    low, high = (-usual if low < -2 * usual else low), (usual if high > 2 * usual else high)
+    typical = max(4.0, 2.5 * panels.as_float(ends.abs().quantile(0.75)))
+    low, high = min(panels.as_float(ends.min()), 0.0), max(panels.as_float(ends.max()), 0.0)
+    low, high = (-typical if low < -2 * typical else low), (typical if high > 2 * typical else high)
     room = 0.06 * max(high - low, 1.0)
     return low - room, high + room
 
 
-def _name_axis(names: list[str], *, first: bool) -> Any:
-    """One row per recipe; names only at the first panel of a line."""
+def _name_axis(names: list[str], *, show_names: bool) -> Any:
+    """The y axis with one row per recipe."""
     import altair as alt
 
     shown = [theme.printable(name) for name in names]
-    axis = alt.Axis(grid=False, labelLimit=_NAME_LIMIT) if first else None
+    axis = alt.Axis(grid=False, labelLimit=_NAME_LIMIT) if show_names else None
     return alt.Y("name:N", sort=shown, scale=alt.Scale(domain=shown), title=None, axis=axis)
 
 
@@ -260,6 +269,8 @@ def _zero() -> Any:
     return alt.Chart(panels.inline([{"x": 0}])).mark_rule(color=INK, strokeWidth=1.2).encode(x="x:Q")
 
 
-def _told(rows: pl.DataFrame) -> str:
-    """Names with gains, for people who do not see the chart."""
-    return panels.listed(f"{name} {gain:+.1f} %" for name, gain in rows.select("name", "gain_percent").iter_rows())
+def _gain_list(rows: pl.DataFrame) -> str:
+    """Names with gains, for the text alternative of the chart."""
+    return panels.comma_separated(
+        f"{name} {gain:+.1f} %" for name, gain in rows.select("name", "gain_percent").iter_rows()
+    )

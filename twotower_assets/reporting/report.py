@@ -1,14 +1,14 @@
 """The popularity report: one self-contained HTML page from one `ReportData`.
 
-The order of the page and the call of the template belong here. Wording is in `words`, tables in `tables`,
-charts in `charts`; the page fetches nothing and runs no script.
+The order of the page and the call of the template belong here. Sentences are in `sentences`, tables in
+`report_tables`, charts in `charts`. The page fetches nothing and runs no script.
 """
 
 from collections.abc import Callable, Mapping
 
 import polars as pl
 
-from twotower_assets.reporting import charts, terms, theme, version_charts, words
+from twotower_assets.reporting import charts, formatting, sentences, terms, theme, version_charts
 from twotower_assets.reporting import report_tables as tables
 from twotower_assets.reporting.report_data import (
     PREDECESSOR,
@@ -22,14 +22,17 @@ from twotower_assets.reporting.report_data import (
 __all__ = ["LineageEntry", "RecommendedItem", "ReportData", "SampleUser", "Setting", "draw_charts", "render_report"]
 
 LISTED_IN_TABLE = 60
-"""Categories in the table below the chart."""
+"""How many categories the tables list at most."""
 
 
 def render_report(data: ReportData, drawn: Mapping[str, str] | None = None) -> str:
     """Render the report to one HTML document that needs neither network nor script.
 
-    Text from the data (titles, categories, notes) is escaped. What was not measured is left out, or is `–`. `drawn` are
-    the charts as `draw_charts` gives them, where they are drawn already.
+    Text from the data (titles, categories, notes) is escaped. What was not measured is omitted, or printed as `–`.
+
+    Args:
+        data: the content of the report.
+        drawn: the charts, from `draw_charts`; None draws them.
     """
     import jinja2
     from markupsafe import Markup
@@ -45,13 +48,13 @@ def render_report(data: ReportData, drawn: Mapping[str, str] | None = None) -> s
     template = environment.get_template("report.html.jinja")
     page = template.render(
         data=data,
-        findings=words.findings(data),
-        warnings=words.warnings(data),
-        trained_weight=words.trained_weight(data),
-        gini=words.gini_sentence(data),
-        not_for=words.not_for(data),
-        predecessor=words.predecessor_sentence(data),
-        slopes=words.slope_sentences(data),
+        findings=sentences.findings(data),
+        warnings=sentences.warnings(data),
+        trained_weight=sentences.trained_weight(data),
+        gini=sentences.gini_sentence(data),
+        limitations=sentences.limitations(data),
+        predecessor=sentences.predecessor_sentence(data),
+        slopes=sentences.slope_sentences(data),
         sizes=tables.sizes(data),
         charts={name: Markup(svg) for name, svg in (drawn or draw_charts(data)).items()},
         tables=_tables(data, every_category),
@@ -59,7 +62,7 @@ def render_report(data: ReportData, drawn: Mapping[str, str] | None = None) -> s
         listed_categories=charts.LISTED_CATEGORIES,
         listed_in_table=LISTED_IN_TABLE,
         term_of=terms.term_of,
-        whole=words.whole,
+        whole=formatting.whole,
         bucket_name=theme.bucket_name,
         bucket_colours=theme.BUCKET_COLOURS,
         weight_text=theme.weight_text,
@@ -92,9 +95,9 @@ def _tables(data: ReportData, every_category: pl.DataFrame) -> dict[str, tables.
 
 
 def draw_charts(data: ReportData) -> dict[str, str]:
-    """Draw every chart, as SVG, that has something to show; the others are empty, and the page leaves them out."""
+    """Draw the charts as SVG, by name; a chart without data is an empty string, and the page omits it."""
     metrics = data.metrics
-    dial = metrics.drop_nulls("popularity_weight")
+    weighted = metrics.drop_nulls("popularity_weight")
     drawn: dict[str, tuple[bool, Callable[[], str]]] = {
         "recall_by_bucket": (
             not metrics.filter(bucket="head").is_empty(),
@@ -110,7 +113,7 @@ def draw_charts(data: ReportData) -> dict[str, str]:
             lambda: charts.category_coverage(data.categories),
         ),
         "popularity_tradeoff": (
-            dial["popularity_weight"].n_unique() > 1,
+            weighted["popularity_weight"].n_unique() > 1,
             lambda: charts.popularity_tradeoff(metrics, data.k, data.served_popularity_weight),
         ),
         "popularity_delta": (
@@ -127,4 +130,4 @@ def draw_charts(data: ReportData) -> dict[str, str]:
             lambda: charts.index_quality(data.index_quality),
         ),
     }
-    return {name: draw() if wanted else "" for name, (wanted, draw) in drawn.items()}
+    return {name: draw() if has_data else "" for name, (has_data, draw) in drawn.items()}

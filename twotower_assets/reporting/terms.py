@@ -1,4 +1,4 @@
-"""Which definition at the end of the page each head of a table leads to.
+"""Links from the heads of tables to the definitions at the end of the page.
 
 The names of the heads belong here; the definitions themselves are in `templates/definitions.html.jinja`.
 """
@@ -29,11 +29,11 @@ _TERMS = {
     "EASE": "baselines",
     "Catalogue": "exposure",
     "Clicks": "exposure",
-    "Of places": "exposure",
-    "Of clicks": "exposure",
+    "Exposure share": "exposure",
+    "Click share": "exposure",
     "Difference": "difference",
-    "Less most popular": "difference",
-    "Less EASE": "difference",
+    "Minus most popular": "difference",
+    "Minus EASE": "difference",
     "γ": "gamma",
     "Missing popularity δ": "delta",
     "δ of exact PMI + γ·log q": "delta",
@@ -49,9 +49,9 @@ _TERMS = {
 
 
 def term_of(head: str) -> str:
-    """Give the id of the definition that explains a head, empty where it needs none.
+    """Return the id of the definition that explains a head; empty where it needs none.
 
-    The depth after an `@`, and what a comma adds (`Recall@20, tail`), do not matter.
+    The cut-off after an `@` and anything after a comma (`Recall@20, tail`) are ignored.
     """
     term = _TERMS.get(re.sub(r"@\d+|,.*", "", head), "")
     return f"def-{term}" if term else ""

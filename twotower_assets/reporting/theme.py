@@ -1,6 +1,6 @@
-"""How every chart looks, and how an Altair chart becomes a small SVG that reads on light and on dark.
+"""The look of every chart, and the rendering of an Altair chart to a small SVG for light and dark backgrounds.
 
-Colours, fonts, names of series and the rendering belong here. What a chart shows does not.
+Colours, fonts, display names and the rendering belong here. What a chart shows does not.
 """
 
 import hashlib
@@ -13,16 +13,16 @@ import polars as pl
 from twotower_assets.core.buckets import BEYOND_HEAD, BUCKETS
 
 WIDTH = 270
-"""Width of a plot in pixels without its axes: narrow, so that its text stays legible on a telephone."""
+"""Width of a plot in pixels without its axes: narrow, so that its text stays legible on a phone."""
 
-# Marks stand out from white and from #15171a by 3:1 or more; INK has the most that one grey can have on both.
+# Marks have a contrast of 3:1 or more on white and on #15171a; INK has the most that one grey can have on both.
 INK = "#767676"
 GRID = "#8a8a8a"
 SERIES_COLOURS = {"two_tower": "#3a7bd5", "most_popular": "#c9642b", "ease": "#2a9d8f"}
 OTHER_COLOURS = ("#9a6fb5", "#a8811c", "#c4568a", "#7f8c8d")
 BUCKET_COLOURS = dict(zip(BUCKETS, ("#6a55b0", "#9385c9", "#c2b8e3", "#b9b9b4"), strict=True))
 RECALL_BUCKETS = (*BUCKETS, BEYOND_HEAD)
-"""What recall is told of, beside all items."""
+"""The buckets that recall is reported for, in addition to all items."""
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "stroke", "triangle-down")
 DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [1, 3], [10, 4], [4, 1])
 
@@ -35,7 +35,7 @@ BUCKET_NAMES = {
     "cold": "Cold",
     "beyond_head": "Beyond the head",
 }
-# The font whose widths the renderer measures comes first, so that labels end where it expects.
+# The font that the renderer measures comes first, so that labels are as wide as it expects.
 FONT = "Arial, Helvetica, 'Liberation Sans', sans-serif"
 _SVG = "http://www.w3.org/2000/svg"
 _NOISE = {
@@ -97,27 +97,27 @@ _CONFIG: dict[str, Any] = {
 
 
 def printable(text: str) -> str:
-    """Give `text` without the characters that no XML document may hold, so that any title can be drawn."""
+    """Remove the characters that XML does not allow, so that any title can be drawn."""
     return _NOT_IN_XML.sub("", text)
 
 
 def model_name(model: str) -> str:
-    """Give the name that people read for a model's key."""
+    """Return the display name of a model's key."""
     return MODEL_NAMES.get(model, printable(model).replace("_", " "))
 
 
 def bucket_name(bucket: str) -> str:
-    """Give the name that people read for a bucket's key."""
+    """Return the display name of a bucket's key."""
     return BUCKET_NAMES.get(bucket, printable(bucket).replace("_", " "))
 
 
 def weight_text(weight: float) -> str:
-    """Write a popularity weight as people say it: 0, ¼, ½, ¾, 1, otherwise up to two decimals."""
+    """Format a popularity weight: 0, ¼, ½, ¾, 1, otherwise up to two decimals."""
     return {0.0: "0", 0.25: "¼", 0.5: "½", 0.75: "¾", 1.0: "1"}.get(weight, f"{weight:.2f}".rstrip("0").rstrip("."))
 
 
 def with_series(frame: pl.DataFrame) -> pl.DataFrame:
-    """Add `series`: the model's name, with γ where one model appears at several weights.
+    """Add the column `series`: the model's display name, with γ where a model appears at several weights.
 
     Args:
         frame: columns model and, optionally, popularity_weight.
@@ -139,7 +139,7 @@ def with_series(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def series_scale(frame: pl.DataFrame) -> tuple[list[str], list[str]]:
-    """Give the names in `series` in the order of known models, and a colour for each.
+    """Return the names in `series`, known models first, and a colour for each.
 
     Args:
         frame: columns model, series.
@@ -149,23 +149,23 @@ def series_scale(frame: pl.DataFrame) -> tuple[list[str], list[str]]:
     pairs.sort(key=lambda pair: known.index(pair[0]) if pair[0] in known else len(known))
     names: list[str] = []
     colours: list[str] = []
-    spare = 0
+    others = 0
     for model, name in pairs:
         colour = SERIES_COLOURS.get(model)
         if colour is None or colour in colours:
-            colour = OTHER_COLOURS[spare % len(OTHER_COLOURS)]
-            spare += 1
+            colour = OTHER_COLOURS[others % len(OTHER_COLOURS)]
+            others += 1
         names.append(name)
         colours.append(colour)
     return names, colours
 
 
 def to_svg(chart: Any, label: str) -> str:
-    """Render an Altair chart to a compact SVG, offline.
+    """Render an Altair chart to a compact SVG, without network access.
 
     Args:
         chart: an Altair chart of any kind.
-        label: what the chart shows, for people who do not see it; becomes its `aria-label`.
+        label: text alternative; becomes the `aria-label`.
     """
     import altair as alt
     import vl_convert
@@ -177,7 +177,7 @@ def to_svg(chart: Any, label: str) -> str:
 
 
 def nothing_to_show(reason: str) -> str:
-    """Give a one-line SVG that says why there is no chart."""
+    """Return a one-line SVG that states why there is no chart."""
     root = ET.Element(
         f"{{{_SVG}}}svg",
         {
@@ -196,14 +196,14 @@ def nothing_to_show(reason: str) -> str:
 
 
 def _compact(svg: str, label: str) -> str:
-    """Drop what a still picture does not need, and make ids unlike those of other charts on the page."""
+    """Drop what a static picture does not need, and make ids unique among the charts of a page."""
     root = ET.fromstring(svg)
     _prune(root)
     root.attrib.pop("version", None)
     root.set("font-family", FONT)
     root.set("role", "img")
     root.set("aria-label", printable(label))
-    return _distinct_ids(_serialise(root))
+    return _unique_ids(_serialise(root))
 
 
 def _prune(element: ET.Element) -> None:
@@ -221,7 +221,7 @@ def _prune(element: ET.Element) -> None:
     element[:] = kept
 
 
-def _distinct_ids(svg: str) -> str:
+def _unique_ids(svg: str) -> str:
     ids = re.findall(r'\sid="([^"]+)"', svg)
     prefix = hashlib.sha256(re.sub(r"clip\d+|gradient_\d+", "", svg).encode()).hexdigest()[:8]
     for number, old in enumerate(ids):

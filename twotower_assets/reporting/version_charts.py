@@ -1,6 +1,6 @@
-"""The chart that sets a version beside another on the same users: differences and how sure they are.
+"""The chart that compares a version with another on the same users: paired differences with intervals.
 
-Charts of one version by itself are in `charts`, the shared looks in `theme`.
+Charts of a single version are in `charts`, colours and fonts in `theme`.
 """
 
 import polars as pl
@@ -9,12 +9,12 @@ from twotower_assets.core.metric_rows import K
 from twotower_assets.reporting import frames, panels, theme
 from twotower_assets.reporting.theme import INK, WIDTH
 
-_LOST, _EVEN, _WON = theme.SERIES_COLOURS["most_popular"], INK, theme.SERIES_COLOURS["ease"]
+_LESS, _UNCLEAR, _MORE = theme.SERIES_COLOURS["most_popular"], INK, theme.SERIES_COLOURS["ease"]
 _SIDES = ("less", "not clear", "more")
 
 
 def paired_differences(differences: pl.DataFrame, other: str, k: int = K) -> str:
-    """Draw recall@k less that of another model, over all items and per bucket, in points with paired intervals.
+    """Draw recall@k minus that of another model, over all items and per bucket, in points with paired intervals.
 
     Args:
         differences: see `frames.DIFFERENCES`.
@@ -39,7 +39,7 @@ def paired_differences(differences: pl.DataFrame, other: str, k: int = K) -> str
     data = panels.values(panels.named_buckets(rows), "bucket", "difference", "low", "high", "side")
     base = alt.Chart(data).encode(
         y=alt.Y("bucket:N", sort=names, title=None, axis=alt.Axis(grid=False)),
-        color=alt.Color("side:N", sort=_SIDES, scale=alt.Scale(domain=_SIDES, range=[_LOST, _EVEN, _WON])),
+        color=alt.Color("side:N", sort=_SIDES, scale=alt.Scale(domain=_SIDES, range=[_LESS, _UNCLEAR, _MORE])),
     )
     zero = alt.Chart(panels.inline([{"x": 0}])).mark_rule(color=INK, strokeWidth=1.2).encode(x="x:Q")
     shapes = alt.Scale(domain=_SIDES, range=["triangle-left", "circle", "triangle-right"])
@@ -49,4 +49,4 @@ def paired_differences(differences: pl.DataFrame, other: str, k: int = K) -> str
     )
     intervals = base.mark_rule(strokeWidth=2.2).encode(x="low:Q", x2="high:Q")
     chart = (zero + intervals + dots).properties(width=WIDTH, height=30 * len(names))
-    return theme.to_svg(chart, f"Dot chart of the difference in recall at {k} for {panels.listed(names)}.")
+    return theme.to_svg(chart, f"Dot chart of the difference in recall at {k} for {panels.comma_separated(names)}.")

@@ -1,4 +1,4 @@
--- The log is closed: its UTC days are those found in the files, within the published ones.
+-- The log is closed: its first and last UTC day are read from the files, within the published days.
 SELECT
     min(epoch_ms(time_ms))::DATE AS first_day,
     max(epoch_ms(time_ms))::DATE AS last_day

@@ -1,4 +1,4 @@
--- Real exposures. `date` is the day in China; the partition is the UTC day of `time_ms`.
+-- Real exposures. The column `date` is the day in China; partitions are the UTC days of `time_ms`.
 SELECT
     user_id,
     video_id AS item_id,
@@ -8,7 +8,7 @@ SELECT
 FROM read_csv($path || '/log_standard_*.csv', header = true, union_by_name = true, all_varchar = true)
 WHERE
     (shown_at >= $partition_start AND shown_at < $partition_end)
-    -- What lies outside the published days (in UTC) belongs to no partition, and is rejected with the first.
+    -- Rows outside the published days (in UTC) belong to no partition. The first partition reads and rejects them.
     OR (
         $partition_start <= $first_partition_start
         AND (shown_at IS NULL OR shown_at < TIMESTAMP '2022-04-07' OR shown_at >= TIMESTAMP '2022-05-09')

@@ -1,4 +1,4 @@
--- Real exposures. `date` is the day in China; the partition is the UTC day of `time_ms`.
+-- Real exposures. The column `date` is the day in China; partitions are the UTC days of `time_ms`.
 SELECT
     user_id,
     video_id AS item_id,
@@ -8,7 +8,7 @@ SELECT
 FROM read_parquet($path || '/log_standard_*.parquet', union_by_name = true)
 WHERE
     (time_ms >= epoch_ms($partition_start) AND time_ms < epoch_ms($partition_end))
-    -- What lies outside the published days (in UTC) belongs to no partition, and is rejected with the first.
+    -- Rows outside the published days (in UTC) belong to no partition. The first partition reads and rejects them.
     OR (
         $partition_start <= $first_partition_start
         AND (

@@ -1,4 +1,4 @@
--- `tag` lists category ids; the first is the category. 'unknown' and an empty list are no category.
+-- `tag` lists category ids; the first is the category. 'unknown' and an empty list mean that there is none.
 SELECT
     video_id AS item_id,
     nullif(split_part(tag, ',', 1), 'unknown') AS category,

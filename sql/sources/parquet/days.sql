@@ -1,4 +1,4 @@
--- The log starts with its first row and is still growing; close it with TWOTOWER_LAST_DAY.
+-- The log starts at its first row and is still growing. TWOTOWER_LAST_DAY closes it.
 SELECT min(moment)::DATE AS first_day, NULL::DATE AS last_day
 FROM (
     SELECT

@@ -1,5 +1,5 @@
--- Your own files, already in the columns of the data contract (docs/data-contract.md).
--- Text is taken as a timestamp too, UTC where it names no offset.
+-- Your own Parquet files, with the columns of the data contract (docs/data-contract.md).
+-- Text is accepted as a timestamp too: UTC unless it has an offset.
 SELECT * EXCLUDE (moment)
 FROM (
     SELECT
@@ -12,5 +12,5 @@ FROM (
 )
 WHERE
     (moment >= $partition_start AND moment < $partition_end)
-    -- What lies in the future belongs to no partition yet, and is rejected with the first.
+    -- Rows in the future, or without a readable timestamp, belong to no partition. The first partition rejects them.
     OR ($partition_start <= $first_partition_start AND (moment IS NULL OR moment > $now))

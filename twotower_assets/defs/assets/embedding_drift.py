@@ -9,7 +9,7 @@ import dagster as dg
 import duckdb
 
 from twotower_assets.core.days import Days
-from twotower_assets.defs.partitions import day_of
+from twotower_assets.defs.partitions import Partitions, day_of
 from twotower_assets.defs.publish import commit_tables, table_result
 from twotower_assets.defs.specs import PACKAGE, code_files, code_version, key_of, sql_files, table_spec
 from twotower_assets.lake.lake import LakeError
@@ -19,7 +19,7 @@ from twotower_assets.lake.tables import TABLES
 from twotower_assets.workspace import Workspace
 
 
-def embedding_drift_asset(workspace: Workspace, partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
+def embedding_drift_asset(workspace: Workspace, partitions: Partitions) -> dg.AssetsDefinition:
     """`embedding_drift`."""
 
     @dg.multi_asset(

@@ -12,7 +12,7 @@ import dagster as dg
 import duckdb
 
 from twotower_assets.core.days import Days
-from twotower_assets.defs.partitions import day_of, trailing_window
+from twotower_assets.defs.partitions import Partitions, day_of, trailing_window
 from twotower_assets.defs.publish import artifact_rows, commit_tables, table_result
 from twotower_assets.defs.specs import (
     asset_spec,
@@ -33,7 +33,7 @@ from twotower_assets.serving.versions import VECTOR_FILES
 from twotower_assets.workspace import Workspace
 
 
-def serving_assets(workspace: Workspace, partitions: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
+def serving_assets(workspace: Workspace, partitions: Partitions) -> list[dg.AssetsDefinition]:
     """`item_embeddings`, `user_embeddings` and `ann_index`."""
     return [
         _item_embeddings(workspace, partitions),
@@ -52,7 +52,7 @@ def checkpoint_of(con: duckdb.DuckDBPyConnection, workspace: Workspace, day: dat
     return workspace.artifacts.open("tower_checkpoint", row[0])
 
 
-def _item_embeddings(workspace: Workspace, partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
+def _item_embeddings(workspace: Workspace, partitions: Partitions) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name="item_embeddings",
         specs=[
@@ -66,7 +66,7 @@ def _item_embeddings(workspace: Workspace, partitions: dg.DailyPartitionsDefinit
                     dg.AssetDep(key_of("items")),
                     dg.AssetDep(
                         key_of("training_pairs"),
-                        partition_mapping=trailing_window(workspace.settings.window_days),
+                        partition_mapping=trailing_window(partitions, workspace.settings.window_days),
                     ),
                 ],
                 kinds={"duckdb", "pytorch"},
@@ -89,8 +89,8 @@ def _item_embeddings(workspace: Workspace, partitions: dg.DailyPartitionsDefinit
     return item_embeddings
 
 
-def _user_embeddings(workspace: Workspace, partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
-    window = trailing_window(workspace.settings.window_days)
+def _user_embeddings(workspace: Workspace, partitions: Partitions) -> dg.AssetsDefinition:
+    window = trailing_window(partitions, workspace.settings.window_days)
 
     @dg.multi_asset(
         name="user_embeddings",
@@ -229,7 +229,7 @@ def as_matrix(column: Any) -> Any:
     return column.combine_chunks().flatten().to_numpy().reshape(len(column), -1)
 
 
-def _ann_index(workspace: Workspace, partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
+def _ann_index(workspace: Workspace, partitions: Partitions) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name="ann_index",
         specs=[

@@ -7,7 +7,7 @@ import duckdb
 
 from twotower_assets.core.buckets import HEAD_PERCENT, MID_PERCENT
 from twotower_assets.core.days import Days
-from twotower_assets.defs.partitions import days_of, trailing_window
+from twotower_assets.defs.partitions import Partitions, days_of, trailing_window
 from twotower_assets.defs.preconditions import require_whole_window
 from twotower_assets.defs.publish import commit_tables, table_result
 from twotower_assets.defs.specs import code_version, key_of, sql_files, table_spec
@@ -22,7 +22,7 @@ IMPRESSIONS_AT_ONCE = 10_000_000
 """What a statement of these is given at most: about what 2 GiB sort without the disk. The rows are the same."""
 
 
-def feature_assets(workspace: Workspace, partitions: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
+def feature_assets(workspace: Workspace, partitions: Partitions) -> list[dg.AssetsDefinition]:
     """The five feature assets."""
     return [
         _feature(
@@ -107,13 +107,14 @@ def _stretches(con: duckdb.DuckDBPyConnection, days: Days) -> list[Days]:
 def _feature(
     name: str,
     workspace: Workspace,
-    partitions: dg.DailyPartitionsDefinition | None,
+    partitions: Partitions | None,
     *,
     upstream: str,
     used_for: str,
     looks_back: bool = False,
 ) -> dg.AssetsDefinition:
     window_days = workspace.settings.window_days
+    mapping = trailing_window(partitions, window_days) if partitions and looks_back else None
     note = f"The trailing window is {window_days} days, this day included; later days are never read."
 
     @dg.multi_asset(
@@ -123,11 +124,7 @@ def _feature(
                 name,
                 workspace,
                 used_for=used_for,
-                deps=[
-                    dg.AssetDep(
-                        key_of(upstream), partition_mapping=trailing_window(window_days) if looks_back else None
-                    )
-                ],
+                deps=[dg.AssetDep(key_of(upstream), partition_mapping=mapping)],
                 kinds={"duckdb", "sql"},
                 version=code_version(sql_files(f"features/{name}.sql")),
                 note=note if looks_back else "",

@@ -14,7 +14,7 @@ import duckdb
 from twotower_assets.core.days import Days
 from twotower_assets.core.popularity import REPORTED_WEIGHTS
 from twotower_assets.defs.assets.embeddings_and_index import checkpoint_of
-from twotower_assets.defs.partitions import day_of, trailing_window
+from twotower_assets.defs.partitions import Partitions, day_of, trailing_window
 from twotower_assets.defs.publish import artifact_rows, commit_tables
 from twotower_assets.defs.specs import (
     asset_spec,
@@ -38,15 +38,15 @@ CHARTS = {
     "recall_by_bucket": "recall@20 by popularity bucket",
     "exposure_share": "Exposure and clicks by bucket",
     "lorenz_curve": "Lorenz curve of the exposure",
-    "popularity_tradeoff": "What the popularity weight γ trades",
-    "paired_differences": "recall@20 beside the version served before",
+    "popularity_tradeoff": "Recall against long-tail metrics, over the popularity weight γ",
+    "paired_differences": "recall@20 compared with the version served before",
 }
-"""The charts of the page that Dagster shows too, with what stands for them in text."""
+"""The charts of the page that Dagster shows too, with their alternative texts."""
 DATA_NOTES = {
     "movielens": [
         "MovieLens-100K has ratings, not exposures: a rating of 4 or 5 counts as a click, a lower one as shown and not "
-        "liked.",
-        "Its clicks are a part of its ratings, so these numbers differ from benchmarks that take every rating as a "
+        "clicked.",
+        "Only some ratings are clicks, so these numbers are not comparable with benchmarks that use every rating as a "
         "positive.",
         "MovieLens-100K: F. M. Harper and J. A. Konstan, ACM TiiS 5 (2015); GroupLens licence, not redistributed.",
     ],
@@ -56,10 +56,10 @@ DATA_NOTES = {
 }
 
 
-def report_assets(workspace: Workspace, partitions: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
+def report_assets(workspace: Workspace, partitions: Partitions) -> list[dg.AssetsDefinition]:
     """`popularity_bias_report`."""
     keys = [key_of(name) for name in ("tower_checkpoint", "training_curves", "ann_index", "items", "users")]
-    window = trailing_window(workspace.settings.window_days)
+    window = trailing_window(partitions, workspace.settings.window_days)
 
     @dg.multi_asset(
         name="popularity_bias_report",
@@ -190,7 +190,7 @@ def _report_data(
     paired = evaluation.paired_rows(judged, served[0], others)
     first, last = (date.fromisoformat(one) for one in _window(artifact))
     return ReportData(
-        title="How well the model recommends, and how far into the long tail",
+        title="Recommendation quality, from the head to the long tail",
         dataset=dataset,
         as_of=date.fromisoformat(artifact.manifest["model_day"]),
         model_version=artifact.version,
@@ -217,8 +217,8 @@ def _report_data(
         trained_weight_is_known=judged.checkpoint.trained_weight_is_known,
         counts={
             "training_clicks": int(judged.counts.sum()),
-            "held_out_clicks": len(judged.view.relevant.values),
-            "users_judged": len(judged.view),
+            "test_clicks": len(judged.view.relevant.values),
+            "users_evaluated": len(judged.view),
             "items": judged.hold_out.items.num_rows,
         },
     )
@@ -259,10 +259,10 @@ def _lineage(checkpoint: Artifact) -> list[Any]:
             )
             for one in manifest["tables"]
         ),
+        LineageEntry("Training code", manifest["code_version"], None, f"recipe {manifest['recipe'] or 'unnamed'}"),
         LineageEntry(
-            "Code of the training", manifest["code_version"], None, f"recipe {manifest['recipe'] or 'unnamed'}"
+            "Training run in Dagster", manifest["run_id"], None, f"checkpoint created {manifest['created_at']} UTC"
         ),
-        LineageEntry("Dagster run of the training", manifest["run_id"], None, f"made {manifest['created_at']} UTC"),
     ]
 
 
@@ -277,7 +277,7 @@ def _window(artifact: Artifact) -> tuple[str, str]:
 
 def _headline(data: Any) -> dict[str, Any]:
     from twotower_assets.reporting.report_data import PREDECESSOR
-    from twotower_assets.reporting.words import summary_sentences
+    from twotower_assets.reporting.sentences import summary_sentences
 
     places = {
         "recall_at_20": ("recall", 20, "all"),

@@ -16,6 +16,7 @@ from pydantic import Field
 
 from twotower_assets.core.days import Days, window
 from twotower_assets.defs.launch_checks import checked_at_launch
+from twotower_assets.defs.partitions import Partitions
 from twotower_assets.defs.preconditions import refuse_failed_inputs, require_whole_window
 from twotower_assets.defs.publish import commit_tables, table_result
 from twotower_assets.defs.specs import (
@@ -77,7 +78,7 @@ def recipe_partitions(workspace: Workspace) -> dg.StaticPartitionsDefinition:
 
 
 def negative_sampling_assets(
-    workspace: Workspace, partitions: dg.DailyPartitionsDefinition, blocking_checks: list[dg.AssetCheckKey]
+    workspace: Workspace, partitions: Partitions, blocking_checks: list[dg.AssetCheckKey]
 ) -> list[dg.AssetsDefinition]:
     """`negative_sampling_runs` and `negative_sampling_comparison`."""
     evaluated = code_files(
@@ -154,7 +155,7 @@ def negative_sampling_assets(
 def _require_comparable(
     settings: Settings,
     recipes: Mapping[str, Recipe],
-    partitions: dg.DailyPartitionsDefinition,
+    partitions: Partitions,
     asked: Mapping[str, Any],
 ) -> None:
     """Raises `ValueError` where a run that is asked for with these settings could train no recipe.
@@ -171,7 +172,7 @@ def _run(
     context: dg.AssetExecutionContext,
     workspace: Workspace,
     run_config: NegativeSamplingConfig,
-    partitions: dg.DailyPartitionsDefinition,
+    partitions: Partitions,
     blocking_checks: list[dg.AssetCheckKey],
 ) -> dg.MaterializeResult:
     from twotower_assets.two_tower.data.encoders import TrainingDataError
@@ -235,7 +236,7 @@ def _run(
     return result
 
 
-def _model_day(asked: str | None, partitions: dg.DailyPartitionsDefinition) -> date:
+def _model_day(asked: str | None, partitions: Partitions) -> date:
     key = asked or partitions.get_last_partition_key()
     if key is None:
         raise LakeError("no daily partition has ended yet, so there is nothing to train on")
@@ -254,7 +255,7 @@ def _compare(
 
     from twotower_assets.reporting import recipe_charts as charts
     from twotower_assets.reporting.charts import as_markdown_image
-    from twotower_assets.reporting.recipe_words import comparison_table, diagnostics_table, recommendation
+    from twotower_assets.reporting.recipe_summary import comparison_table, diagnostics_table, recommendation
 
     settings = workspace.settings
     recipe_named(load_recipes(settings.own_recipes), run_config.baseline)

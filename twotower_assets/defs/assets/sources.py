@@ -16,7 +16,7 @@ from twotower_assets.datasets.raw_source import (
     stage_catalogue,
     stage_impressions,
 )
-from twotower_assets.defs.partitions import days_of
+from twotower_assets.defs.partitions import Partitions, days_of
 from twotower_assets.defs.publish import commit_tables, table_result
 from twotower_assets.defs.specs import code_version, sql_files, table_spec
 from twotower_assets.lake.queries import stage
@@ -26,7 +26,7 @@ NO_USERS = "SELECT NULL::VARCHAR AS user_id, NULL::MAP(VARCHAR, VARCHAR) AS feat
 MOVIELENS_NOTE = "MovieLens has no exposures: a rating of 4 or 5 is a click, a lower one is shown and not liked."
 
 
-def source_assets(workspace: Workspace, partitions: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
+def source_assets(workspace: Workspace, partitions: Partitions) -> list[dg.AssetsDefinition]:
     """The four source assets."""
     version = code_version([*sql_files("cleaning/*.sql"), *sorted(workspace.source.sql_folder.glob("*.sql"))])
     note = MOVIELENS_NOTE if workspace.source.dataset == "movielens" else ""

@@ -14,7 +14,7 @@ import dagster as dg
 
 from twotower_assets.core.days import Days, window
 from twotower_assets.defs.launch_checks import checked_at_launch
-from twotower_assets.defs.partitions import day_of, trailing_window
+from twotower_assets.defs.partitions import Partitions, day_of, trailing_window
 from twotower_assets.defs.preconditions import refuse_failed_inputs, require_whole_window
 from twotower_assets.defs.publish import artifact_rows, commit_tables, table_result
 from twotower_assets.defs.specs import (
@@ -27,7 +27,12 @@ from twotower_assets.defs.specs import (
     sql_files,
     table_spec,
 )
-from twotower_assets.defs.training_config import TowerTrainingConfig, require_trainable, split_config
+from twotower_assets.defs.training_config import (
+    TowerTrainingConfig,
+    require_trainable,
+    shown_in_launchpad,
+    split_config,
+)
 from twotower_assets.experiments.evaluate_model import left_and_masked
 from twotower_assets.experiments.hold_out import HoldOutRule, read_hold_out
 from twotower_assets.experiments.training_request import Training, judged_by_of, logged_epochs
@@ -38,10 +43,10 @@ from twotower_assets.workspace import Workspace
 
 
 def training_assets(
-    workspace: Workspace, partitions: dg.DailyPartitionsDefinition, blocking_checks: list[dg.AssetCheckKey]
+    workspace: Workspace, partitions: Partitions, blocking_checks: list[dg.AssetCheckKey]
 ) -> list[dg.AssetsDefinition]:
     """`tower_checkpoint` and `training_curves`, made together."""
-    mapping = trailing_window(workspace.settings.window_days)
+    mapping = trailing_window(partitions, workspace.settings.window_days)
     version = code_version(
         [
             *code_files("core", "two_tower", "recipes"),
@@ -99,7 +104,8 @@ def training_assets(
 
     recipes = load_recipes(workspace.settings.own_recipes)
     trainable = partial(require_trainable, workspace.settings, recipes)
-    return [checked_at_launch(tower_checkpoint, TowerTrainingConfig, trainable, {"recipe": list(recipes)})]
+    shown = shown_in_launchpad(workspace.settings, recipes)
+    return [checked_at_launch(tower_checkpoint, TowerTrainingConfig, trainable, {"recipe": list(recipes)}, shown)]
 
 
 def _train(

@@ -1,12 +1,12 @@
-"""What the report says is what the numbers say."""
+"""The sentences and tables of the report follow from the numbers."""
 
 import datetime as dt
 
 import polars as pl
 import pytest
 
+from twotower_assets.reporting import formatting, sentences, theme
 from twotower_assets.reporting import report_tables as tables
-from twotower_assets.reporting import theme, words
 from twotower_assets.reporting.report import ReportData
 from twotower_assets.reporting.report_data import at_weight
 
@@ -23,28 +23,25 @@ from twotower_assets.reporting.report_data import at_weight
         (0.0, None, None, "calibrated as click probability"),
     ],
 )
-def test_delta_is_read_by_its_interval_and_then_its_sign(delta, low, high, expected):
-    sentence = words.delta_sentence(delta, low, high)
+def test_delta_is_interpreted_by_its_interval_and_then_its_sign(delta, low, high, expected):
+    sentence = sentences.delta_sentence(delta, low, high)
     assert expected in sentence
     assert ("under" in sentence) == ("under" in expected)
     assert "nan" not in sentence
 
 
-def test_delta_is_one_plain_sentence():
-    assert words.delta_sentence(0.61, 0.52, 0.7) == (
-        "δ = +0.61 [0.52, 0.70]: this model under-scores popular items as click probability."
-    )
-    assert words.delta_sentence(-0.4, -0.5, -0.3).startswith("δ = −0.40 [−0.50, −0.30]: this model over-scores")
-    assert words.delta_sentence(0.03, -0.02, 0.08).endswith("calibrated as click probability within the error.")
-    assert words.delta_sentence(0.61) == (
-        "δ = +0.61 (no interval): this model under-scores popular items as click probability."
-    )
+def test_delta_is_stated_with_its_number_and_interval():
+    assert sentences.delta_sentence(0.61, 0.52, 0.7).startswith("δ = +0.61 [0.52, 0.70]: this model under-scores")
+    assert sentences.delta_sentence(-0.4, -0.5, -0.3).startswith("δ = −0.40 [−0.50, −0.30]: this model over-scores")
+    assert sentences.delta_sentence(0.61).startswith("δ = +0.61 (no interval): this model under-scores")
+    assert "within measurement error" in sentences.delta_sentence(0.03, -0.02, 0.08)
+    assert "error" not in sentences.delta_sentence(0.0)
 
 
 def test_brackets_hold_both_ends_or_nothing():
-    assert words.bracketed(-1.25, 3.0, 1, sign=True) in ("[−1.2, +3.0]", "[−1.3, +3.0]")
-    assert words.bracketed(0.5, 0.7) == "[0.50, 0.70]"
-    assert words.bracketed(None, 1.0) == words.bracketed(0.0, float("nan")) == ""
+    assert formatting.bracketed(-1.25, 3.0, 1, sign=True) in ("[−1.2, +3.0]", "[−1.3, +3.0]")
+    assert formatting.bracketed(0.5, 0.7) == "[0.50, 0.70]"
+    assert formatting.bracketed(None, 1.0) == formatting.bracketed(0.0, float("nan")) == ""
 
 
 def unknown(example, served, **changes):
@@ -52,17 +49,21 @@ def unknown(example, served, **changes):
 
 
 def test_a_known_trained_weight_needs_no_warning(example):
-    assert words.warnings(example.report_data(served_popularity_weight=0.0)) == []
-    assert words.trained_weight(example.report_data(trained_popularity_weight=0.0)) == "γ₀ = 0"
+    assert sentences.warnings(example.report_data(served_popularity_weight=0.0)) == []
+    assert sentences.trained_weight(example.report_data(trained_popularity_weight=0.0)) == "γ₀ = 0"
 
 
-def test_an_unknown_trained_weight_is_said_with_what_gamma_is_relative_to(example):
-    (warning,) = words.warnings(unknown(example, 1.0, trained_popularity_weight=1.0))
-    assert "γ₀ of this recipe is unknown (it has margin negatives): γ is relative to 1" in warning
-    assert "the measured δ tells what popularity is missing" in warning
-    assert "γ is relative to ½" in words.warnings(unknown(example, 1.0, trained_popularity_weight=0.5))[0]
-    assert words.trained_weight(unknown(example, 1.0, trained_popularity_weight=0.0)) == "γ₀ unknown, taken as 0"
-    assert words.summary_sentences(unknown(example, 1.0))[-1] == warning
+def test_an_unknown_trained_weight_is_reported_with_the_weight_that_gamma_is_relative_to(example):
+    (warning,) = sentences.warnings(unknown(example, 1.0, trained_popularity_weight=1.0))
+    assert "γ₀ is unknown" in warning
+    assert "uncorrected" in warning
+    assert "γ is therefore relative to 1" in warning
+    assert "δ shows how much popularity is missing" in warning
+    assert "γ is therefore relative to ½" in sentences.warnings(unknown(example, 1.0, trained_popularity_weight=0.5))[0]
+    assert (
+        sentences.trained_weight(unknown(example, 1.0, trained_popularity_weight=0.0)) == "γ₀ unknown, assumed to be 0"
+    )
+    assert sentences.summary_sentences(unknown(example, 1.0))[-1] == warning
 
 
 def diagnostics_at(weight, delta, low, high):
@@ -81,62 +82,63 @@ def diagnostics_at(weight, delta, low, high):
         (0.5, None, None, None, False, False),
     ],
 )
-def test_lowering_gamma_is_warned_of_where_popularity_is_lacking_already(
+def test_a_warning_against_lowering_gamma_where_popularity_is_missing_already(
     example, served, delta, low, high, lacks, twice
 ):
     tables_ = {"popularity_diagnostics": diagnostics_at(served, delta, low, high)}
-    told = words.warnings(unknown(example, served, **tables_))[1:]
-    assert len(told) == lacks
+    further = sentences.warnings(unknown(example, served, **tables_))[1:]
+    assert len(further) == lacks
     if lacks:
-        assert told[0].startswith(f"At the served γ = ½, δ = +{delta:.2f} [{low:.2f}, {high:.2f}]: ")
-        assert "lowering γ takes away popularity that the model already lacks" in told[0]
-        assert ("discounted twice" in told[0]) == twice
-    assert len(words.warnings(example.report_data(served_popularity_weight=served, **tables_))) == 0
+        assert further[0].startswith(f"At the served γ = ½, δ = +{delta:.2f} [{low:.2f}, {high:.2f}]: ")
+        assert "lowering γ removes popularity that the model already lacks" in further[0]
+        assert ("discounted twice" in further[0]) == twice
+    assert len(sentences.warnings(example.report_data(served_popularity_weight=served, **tables_))) == 0
 
 
 @pytest.mark.parametrize("absent", [None, float("nan"), float("inf")])
 def test_what_was_not_measured_is_a_dash_or_no_sentence(absent):
-    assert words.delta_sentence(absent) is None
-    for write in (words.decimal, words.signed, words.percent, words.whole):
-        assert write(absent) == words.ABSENT
-    assert words.interval(absent, 1.0) == ""
-    assert words.interval(0.0, absent) == ""
+    assert sentences.delta_sentence(absent) is None
+    for write in (formatting.decimal, formatting.signed, formatting.percent, formatting.whole):
+        assert write(absent) == formatting.ABSENT
+    assert formatting.interval(absent, 1.0) == ""
+    assert formatting.interval(0.0, absent) == ""
 
 
-def test_numbers_are_written_as_people_write_them():
-    assert words.percent(0.2142) == "21\xa0%"
-    assert words.percent(0.0714) == "7.1\xa0%"
-    assert words.percent(0.0996) == "10\xa0%"
-    assert words.percent(0.0) == "0\xa0%"
-    assert words.signed(0.614) == "+0.61"
-    assert words.signed(-0.614) == "−0.61"
-    assert words.signed(-0.001) == "0.00"
-    assert words.whole(80_367) == "80,367"
-    assert words.interval(-0.1, 0.2, 1) == "−0.1 to 0.2"
+def test_numbers_are_formatted_for_people():
+    assert formatting.percent(0.2142) == "21\xa0%"
+    assert formatting.percent(0.0714) == "7.1\xa0%"
+    assert formatting.percent(0.0996) == "10\xa0%"
+    assert formatting.percent(0.0) == "0\xa0%"
+    assert formatting.signed(0.614) == "+0.61"
+    assert formatting.signed(-0.614) == "−0.61"
+    assert formatting.signed(-0.001) == "0.00"
+    assert formatting.whole(80_367) == "80,367"
+    assert formatting.interval(-0.1, 0.2, 1) == "−0.1 to 0.2"
 
 
 @pytest.mark.parametrize(
     ("weight", "text"), [(0.0, "0"), (0.5, "½"), (1.0, "1"), (0.3, "0.3"), (10.0, "10"), (0.125, "0.12")]
 )
-def test_weights_are_written_as_fractions_where_there_is_one(weight, text):
+def test_weights_are_formatted_as_fractions_where_there_is_one(weight, text):
     assert theme.weight_text(weight) == text
 
 
-def test_the_summary_sets_the_model_beside_its_baselines(example):
-    recall, before, beyond, coverage, head, delta = words.summary_sentences(example.report_data())
-    assert "finds 24\xa0% in its first 20 suggestions; most popular finds 9.6\xa0%, EASE 20\xa0%" in recall
-    assert "Beside EASE, user by user: 4.5 points more [3.9, 5.2]." in recall
+def test_the_summary_compares_the_model_with_its_baselines(example):
+    recall, before, beyond, coverage, head, delta = sentences.summary_sentences(example.report_data())
+    assert "finds 24\xa0% of a user's held-out clicks" in recall
+    assert "top 20 recommendations; most popular finds 9.6\xa0%, EASE 20\xa0%" in recall
+    assert "EASE, paired by user: 4.5 points more [3.9, 5.2]." in recall
     assert "1.2 points more [0.6, 1.9]; beyond the head, 0.8 points less [0.1, 1.4]" in before
     assert "finds 11\xa0%; most popular finds 0\xa0%, EASE 6.0\xa0%" in beyond
     assert "45\xa0% of the catalogue" in coverage
-    assert "63\xa0% of the places" in head
+    assert "63\xa0% of its list positions" in head
     assert delta.startswith("At γ = 1, δ = +0.08")
-    assert delta.endswith("Popular items stand lower in its lists than their clicks warrant.")
+    assert "Popular items rank lower" in delta
 
 
 @pytest.mark.parametrize(
     ("low", "high", "expected"),
-    [(0.22, 0.26, "clear above"), (0.20, 0.28, "overlaps"), (0.10, 0.15, "clear below"), (None, None, "")],
+    [(0.22, 0.26, "above"), (0.20, 0.28, "overlaps"), (0.10, 0.15, "below"), (None, None, "")],
 )
 def test_the_comparison_is_with_the_best_baseline(example, low, high, expected):
     ours = (pl.col("model") == "two_tower") & (pl.col("metric") == "recall")
@@ -144,23 +146,23 @@ def test_the_comparison_is_with_the_best_baseline(example, low, high, expected):
         low=pl.when(ours).then(pl.lit(low, pl.Float64)).otherwise("low"),
         high=pl.when(ours).then(pl.lit(high, pl.Float64)).otherwise("high"),
     )
-    sentence = words.summary_sentences(example.report_data(metrics=metrics, differences=pl.DataFrame()))[0]
+    sentence = sentences.summary_sentences(example.report_data(metrics=metrics, differences=pl.DataFrame()))[0]
     if expected:
         assert f"{expected} that of EASE" in sentence
     else:
         assert "interval" not in sentence
 
 
-def test_findings_without_numbers_are_left_out(example):
+def test_findings_without_numbers_are_omitted(example):
     empty = dict.fromkeys(("exposure", "popularity_diagnostics", "differences"), pl.DataFrame())
-    assert len(words.findings(example.report_data(**empty))) == 3
+    assert len(sentences.findings(example.report_data(**empty))) == 3
     nothing = ReportData("t", "d", dt.date(2026, 1, 1), "v", 1.0)
-    assert words.findings(nothing) == []
-    assert words.gini_sentence(nothing) is None
+    assert sentences.findings(nothing) == []
+    assert sentences.gini_sentence(nothing) is None
 
 
 def test_a_weight_that_was_not_measured_has_no_findings_of_the_model(example):
-    assert words.findings(example.report_data(served_popularity_weight=0.7, differences=pl.DataFrame())) == []
+    assert sentences.findings(example.report_data(served_popularity_weight=0.7, differences=pl.DataFrame())) == []
 
 
 def test_only_the_largest_of_a_metric_is_marked(example):
@@ -174,14 +176,14 @@ def test_a_model_alone_is_not_marked_as_the_best(example):
     assert not any(cell.best for _, cells in tables.comparison(alone).rows for cell in cells)
 
 
-def test_the_tail_and_the_spread_stand_beside_recall_at_every_weight(example):
+def test_the_tail_and_the_spread_are_beside_recall_at_every_weight(example):
     table = tables.weights(example.report_data())
     assert table.heads == ["γ", "Recall@20", "Beyond the head", "Tail", "Coverage@20", "Gini"]
     rows = dict(table.rows)
     assert [cell.text for cell in rows["½"]] == ["0.221", "0.131", "0.098", "0.688", "0.602"]
 
 
-def test_diagnostics_stand_beside_what_exact_pmi_would_give(example):
+def test_diagnostics_are_beside_the_delta_of_exact_pmi(example):
     rows = dict(tables.diagnostics(example.report_data()).rows)
     assert [rows[head][1].text for head in ("0", "½", "1 (served)")] == ["+1.00", "+0.50", "0.00"]
 
@@ -209,26 +211,26 @@ def paired(difference, low, high, bucket="all"):
         (-0.008, -0.015, -0.0003, "0.80 points less [0.03, 1.50]"),
     ],
 )
-def test_the_predecessor_is_told_apart_only_where_the_interval_does(example, difference, low, high, expected):
+def test_a_direction_is_given_only_where_the_interval_does_not_contain_zero(example, difference, low, high, expected):
     data = example.report_data(differences=paired(difference, low, high))
-    assert expected in words.predecessor_sentence(data)
-    assert "towers-1b77e0d3" in words.predecessor_sentence(data)
-    assert any(expected.removesuffix(".") in sentence for sentence in words.summary_sentences(data))
+    assert expected in sentences.predecessor_sentence(data)
+    assert "towers-1b77e0d3" in sentences.predecessor_sentence(data)
+    assert any(expected.removesuffix(".") in sentence for sentence in sentences.summary_sentences(data))
 
 
-def test_no_predecessor_and_one_that_cannot_be_compared_are_both_said(example):
+def test_no_predecessor_and_one_that_cannot_be_compared_are_both_reported(example):
     none = example.report_data(predecessor_version="", differences=pl.DataFrame())
-    assert words.predecessor_sentence(none).startswith("No other version was served before")
+    assert sentences.predecessor_sentence(none).startswith("No other version was served before")
     refused = example.report_data(predecessor_note="it was trained on these clicks.", differences=pl.DataFrame())
-    assert words.predecessor_sentence(refused) == (
+    assert sentences.predecessor_sentence(refused) == (
         "There is no comparison with towers-1b77e0d3, the version served before: it was trained on these clicks."
     )
     for data in (none, refused):
-        assert not any("served before" in sentence for sentence in words.summary_sentences(data))
+        assert not any("served before" in sentence for sentence in sentences.summary_sentences(data))
 
 
 def at_other_weights(example, **others):
-    """The example, with the served model less itself at other γ: recall and recall beyond the head, with intervals."""
+    """The example, with the served model minus itself at other γ: recall and recall beyond the head, with intervals."""
     rows = [
         {"other": at_weight(weight), "metric": "recall", "k": 20, "bucket": bucket, **numbers}
         for weight, of_buckets in others["differences"].items()
@@ -246,36 +248,36 @@ EVEN, WORSE, BETTER = (0.242, 0.004, -0.001, 0.009), (0.242, 0.02, 0.01, 0.03), 
 def test_another_weight_is_named_where_it_finds_more_beyond_the_head_at_no_clear_loss(example):
     much_better = (0.108, -0.06, -0.07, -0.05)
     data = at_other_weights(example, differences={0.0: (WORSE, much_better), 0.5: (EVEN, BETTER)})
-    figure, sentence = words.findings(data)[-1]
+    figure, sentence = sentences.findings(data)[-1]
     assert figure == "γ\xa0½"
-    assert sentence == (
-        "With γ = ½ instead of 1 it would find 15\xa0% beyond the head instead of 11\xa0%, and show 69\xa0% of the "
-        "catalogue instead of 45\xa0%, at a recall that is not clearly lower (−0.4 points [−0.9, +0.1])."
-    )
+    assert "γ = ½ instead of 1 " in sentence
+    assert "15\xa0% beyond the head instead of 11\xa0%" in sentence
+    assert "69\xa0% of the catalogue instead of 45\xa0%" in sentence
+    assert "not clearly lower (−0.4 points [−0.9, +0.1])" in sentence
 
 
 @pytest.mark.parametrize("offered", [(WORSE, BETTER), (EVEN, (0.108, -0.01, -0.02, 0.001))])
 def test_a_weight_that_recalls_clearly_less_or_finds_not_clearly_more_beyond_the_head_is_not_named(example, offered):
-    figure, sentence = words.findings(at_other_weights(example, differences={0.5: offered}))[-1]
+    figure, sentence = sentences.findings(at_other_weights(example, differences={0.5: offered}))[-1]
     assert figure == "γ\xa01"
     assert "No other measured γ finds clearly more beyond the head" in sentence
 
 
-def test_what_the_model_is_not_for_follows_from_what_was_measured(example):
-    told = " ".join(words.not_for(example.report_data()))
-    assert "no click probabilities (δ\xa0=\xa0+0.08, not 0)" in told
-    assert "8.2\xa0% of the catalogue has no training click" in told
-    assert "finds 0.9\xa0% of the clicks on them" in told
+def test_the_limitations_follow_from_the_measurements(example):
+    found = " ".join(sentences.limitations(example.report_data()))
+    assert "not click probabilities (δ\xa0=\xa0+0.08, not 0)" in found
+    assert "8.2\xa0% of the catalogue has no training click" in found
+    assert "finds 0.9\xa0% of the clicks on them" in found
     calibrated = example.report_data(popularity_diagnostics=diagnostics_at(1.0, 0.01, -0.02, 0.04))
-    assert "no click probabilities" not in " ".join(words.not_for(calibrated))
+    assert "not click probabilities" not in " ".join(sentences.limitations(calibrated))
     warm = example.report_data(exposure=example.exposure().filter(pl.col("bucket") != "cold"))
-    assert "Launching items" not in " ".join(words.not_for(warm))
+    assert "Launching new items" not in " ".join(sentences.limitations(warm))
 
 
-def test_the_slope_is_said_for_ten_times_the_clicks(example):
-    (slope,) = words.slope_sentences(example.report_data())
+def test_the_slope_is_explained_for_ten_times_the_clicks(example):
+    (slope,) = sentences.slope_sentences(example.report_data())
     assert "differs by +2.35 on average (slope +1.02 on log q" in slope
-    assert words.slope_sentences(example.report_data(popularity_diagnostics=pl.DataFrame())) == []
+    assert sentences.slope_sentences(example.report_data(popularity_diagnostics=pl.DataFrame())) == []
 
 
 def test_only_categories_that_clearly_gained_or_lost_are_listed(example):
@@ -284,13 +286,13 @@ def test_only_categories_that_clearly_gained_or_lost_are_listed(example):
     assert [cells[2].text for _, cells in table.rows] == ["+2.0", "−3.0"]
 
 
-def test_settings_are_parted_by_whether_they_differ_from_the_default(example):
+def test_settings_are_split_by_whether_they_differ_from_the_default(example):
     changed, kept = (tables.settings(example.report_data(), changed=which) for which in (True, False))
     assert [name for name, _ in changed.rows] == ["item_bias"]
     assert [name for name, _ in kept.rows] == ["temperature"]
 
 
-def test_a_difference_stands_in_points_with_its_interval(example):
+def test_a_difference_is_in_points_with_its_interval(example):
     rows = dict(tables.predecessor(example.report_data()).rows)
     assert [cell.text for cell in rows["Recall@20"]] == ["0.242", "0.230", "+1.2"]
     assert rows["Recall@20"][2].note == "+0.6 to +1.9"
