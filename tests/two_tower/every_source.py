@@ -1,7 +1,7 @@
 """One configuration of every source of negatives, for the suites that all sources run through.
 
 Here: the cases, and which of them go together. Not here: the tests. A source without a case fails
-`test_every_source.py`.
+`sampling/test_every_source.py`.
 """
 
 from __future__ import annotations

@@ -13,6 +13,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from two_tower.every_source import ALL_TOGETHER, CASES, CORRECTIONS, SHARED, SOURCES, goes_with, negatives
+from two_tower.plain_softmax import gradient_of, gradients_of, plain_softmax
 from twotower_assets.two_tower.data.item_sets import ItemSets
 from twotower_assets.two_tower.data.training_set import TrainingSet
 from twotower_assets.two_tower.loss import objective as objective_module
@@ -21,9 +23,6 @@ from twotower_assets.two_tower.sampling.negative_sampler import NegativeSampler
 from twotower_assets.two_tower.sampling.negatives import WeightedSource
 from twotower_assets.two_tower.towers.compiled_towers import Towers, build_towers
 from twotower_assets.two_tower.towers.embedding import history_tensors, side_tensors
-
-from .every_source import ALL_TOGETHER, CASES, CORRECTIONS, SHARED, SOURCES, goes_with, negatives
-from .plain_softmax import gradient_of, gradients_of, plain_softmax
 
 Int64s = npt.NDArray[np.int64]
 RECIPES = [*CASES, *ALL_TOGETHER]

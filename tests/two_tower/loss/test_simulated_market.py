@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+from two_tower.simulated_market import Fit, SimulatedMarket, distance
 from twotower_assets.core.ragged import Ragged
 from twotower_assets.evaluation.missing_popularity import missing_popularity
 from twotower_assets.two_tower.loss.objective import Objective
@@ -23,8 +24,6 @@ from twotower_assets.two_tower.sampling.masks import FalseNegatives
 from twotower_assets.two_tower.sampling.negative_sampler import NegativeSampler
 from twotower_assets.two_tower.sampling.negatives import GroupSource, InBatchSource, WeightedSource
 from twotower_assets.two_tower.sampling.vector_queue import VectorQueue
-
-from .simulated_market import Fit, SimulatedMarket, distance
 
 MARKET = SimulatedMarket()
 LOG_P, PMI, LOG_Q = MARKET.log_p, MARKET.pmi, np.log(MARKET.q)

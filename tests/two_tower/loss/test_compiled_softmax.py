@@ -1,4 +1,5 @@
 import math
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -7,10 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from two_tower.plain_softmax import DifferentiableSoftmax, gradients_of_inputs, plain_softmax
 from twotower_assets.two_tower.loss import compiled_softmax as softmax_module
 from twotower_assets.two_tower.loss.compiled_softmax import SoftmaxResult, sampled_softmax
-
-from .plain_softmax import DifferentiableSoftmax, gradients_of_inputs, plain_softmax
 
 NOTHING_MASKED = torch.zeros(3, 4, dtype=torch.bool)
 
@@ -18,7 +18,7 @@ NOTHING_MASKED = torch.zeros(3, 4, dtype=torch.bool)
 @pytest.fixture(autouse=True, params=["shared", "per row"])
 def shared_or_per_row(request, monkeypatch) -> None:
     """Every test runs twice: with shared candidates, and with per-row negatives."""
-    monkeypatch.setattr("tests.two_tower.test_losses.CANDIDATES_ARE", request.param)
+    monkeypatch.setattr(sys.modules[__name__], "CANDIDATES_ARE", request.param)
 
 
 CANDIDATES_ARE = "shared"

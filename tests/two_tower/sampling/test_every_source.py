@@ -12,6 +12,9 @@ import pyarrow as pa
 import pytest
 import torch
 
+from two_tower.conftest import Market
+from two_tower.every_source import ALL_TOGETHER, CASES, DECLARED, KNOWN, PER_ROW, SHARED, SOURCES, negatives
+from two_tower.plain_softmax import gradients_of
 from twotower_assets.recipes.config import TrainingConfig
 from twotower_assets.recipes.negative_settings import CrossBatchNegatives
 from twotower_assets.two_tower.data.encoders import TrainingDataError
@@ -22,10 +25,6 @@ from twotower_assets.two_tower.sampling.negatives import Batch, build_source
 from twotower_assets.two_tower.sampling.proposals import build_proposal
 from twotower_assets.two_tower.sampling.vector_queue import VectorQueue
 from twotower_assets.two_tower.towers.compiled_towers import build_towers
-
-from .conftest import Market
-from .every_source import ALL_TOGETHER, CASES, DECLARED, KNOWN, PER_ROW, SHARED, SOURCES, negatives
-from .plain_softmax import gradients_of
 
 Int64s = npt.NDArray[np.int64]
 REPEATS = 1500

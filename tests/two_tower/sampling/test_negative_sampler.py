@@ -5,11 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from two_tower.every_source import negatives
 from twotower_assets.two_tower.data.item_sets import ItemSets
 from twotower_assets.two_tower.sampling.negative_sampler import NegativeSampler, SampledBatch
 from twotower_assets.two_tower.sampling.proposals import build_proposal
-
-from .every_source import negatives
 
 BATCH = np.arange(0, 120)
 

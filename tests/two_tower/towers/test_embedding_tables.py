@@ -4,9 +4,8 @@ import pytest
 import torch
 from torch.nn import functional
 
+from two_tower.plain_softmax import gradient_of
 from twotower_assets.two_tower.towers.embedding_tables import EmbeddingTable, weighted_sums
-
-from .plain_softmax import gradient_of
 
 
 @pytest.fixture
