@@ -33,7 +33,7 @@ MINE = "mine:\n  description: My own.\n  training: {correction: none, temperatur
 
 @pytest.fixture
 def own(tmp_path: Path) -> Path:
-    """The place of a user's file, which is not there yet."""
+    """The path of a user's file, which does not exist yet."""
     return tmp_path / "recipes.yaml"
 
 
@@ -61,7 +61,7 @@ def test_a_shipped_recipe_knows_its_trained_weight_unless_it_has_uncorrected_neg
 
 def test_no_two_shipped_recipes_train_the_same_but_the_recommended_one() -> None:
     settings = [recipe.config() for name, recipe in load_recipes().items() if name != "best"]
-    assert all(one not in settings[place + 1 :] for place, one in enumerate(settings))
+    assert all(config not in settings[index + 1 :] for index, config in enumerate(settings))
 
 
 def test_changes_go_over_the_recipes_own_settings() -> None:

@@ -145,10 +145,10 @@ class Fit:
                 towers.item_bias.weight.grad, towers.item_bias.gradient = gradient_of(towers.item_bias), None
 
         average = _averaged(towers, data, set_gradients)
-        place = data.encoder.items.ids.encode(pa.array([f"i{item:02}" for item in range(ITEMS)]))
+        index = data.encoder.items.ids.encode(pa.array([f"i{item:02}" for item in range(ITEMS)]))
         table = average["table"] if held_by == "users" else average["table"].T
-        self.bias = average["item_bias.weight"][place, 0] if self.config.item_bias else np.zeros(ITEMS)
-        self.scores = table[1:][:, place] + self.bias
+        self.bias = average["item_bias.weight"][index, 0] if self.config.item_bias else np.zeros(ITEMS)
+        self.scores = table[1:][:, index] + self.bias
 
     def distance(self, target: Floats) -> float:
         """Root mean square of what the scores miss of a target, [users, items], as clicks see it.

@@ -51,24 +51,24 @@ class Recipe(BaseModel):
         )
 
 
-def load_recipes(own: Path | None = None) -> dict[str, Recipe]:
-    """The shipped recipes, then those of the file `own` (none if it does not exist), by name.
+def load_recipes(user_file: Path | None = None) -> dict[str, Recipe]:
+    """The shipped recipes, then those of `user_file` (none if it does not exist), by name.
 
     Raises:
         RecipeError: The file is invalid, or one of its recipes is.
     """
     recipes = shipped = _read(SHIPPED)
-    if own is not None and own.is_file():
-        mine = _read(own)
-        if used := [name for name in mine if name in recipes]:
-            raise RecipeError(f"{own}: '{used[0]}' is a shipped recipe; choose another name")
-        recipes = shipped | mine
+    if user_file is not None and user_file.is_file():
+        user_recipes = _read(user_file)
+        if used := [name for name in user_recipes if name in recipes]:
+            raise RecipeError(f"{user_file}: '{used[0]}' is a shipped recipe; choose another name")
+        recipes = shipped | user_recipes
     for recipe in recipes.values():
         mined = recipe.mined_recipe
         if mined is not None and (mined not in recipes or recipes[mined].mined_recipe is not None):
+            file = SHIPPED if recipe.name in shipped else user_file
             raise RecipeError(
-                f"{SHIPPED if recipe.name in shipped else own}: recipe '{recipe.name}' mines '{mined}', which must be "
-                "another recipe, without mined negatives"
+                f"{file}: recipe '{recipe.name}' mines '{mined}', which must be another recipe, without mined negatives"
             )
     return recipes
 

@@ -59,7 +59,7 @@ def category_pools(data: TrainingSet) -> dict[str, list[str]]:
     assert chosen is not None
     trained = data.encoder.items.ids.ids.to_pylist()
     ids = [*trained, *sorted(set(LEAVES) - set(trained))]
-    return {item: sorted(names(data, sets, chosen[place])) for place, item in enumerate(ids, start=1)}
+    return {item: sorted(names(data, sets, chosen[index])) for index, item in enumerate(ids, start=1)}
 
 
 CATEGORY = {"source": "category", "per_positive": 2, "minimum_items": 2}
@@ -92,8 +92,8 @@ def test_an_item_outside_the_catalogue_has_no_pool() -> None:
     data = built(CATEGORY, items=with_more)
     assert data.pools.categories is not None
     assert data.pools.category_of_item is not None
-    place = 1 + data.encoder.items.ids.ids.to_pylist().index("a")
-    assert data.pools.categories.sizes[data.pools.category_of_item[place]] == 0
+    index = 1 + data.encoder.items.ids.ids.to_pylist().index("a")
+    assert data.pools.categories.sizes[data.pools.category_of_item[index]] == 0
 
 
 PATHS = {
@@ -149,13 +149,13 @@ def test_contexts_without_exposures_hold_clicks_alone() -> None:
     assert set(names(data, data.pools.contexts, data.context[2])) == {"c", "d"}
 
 
-def test_exposures_of_users_or_items_that_nobody_knows_are_left_out() -> None:
+def test_exposures_of_unknown_users_or_items_are_dropped() -> None:
     data = built({"source": "exposed", "per_positive": 1}, exposures=pa.table(SHOWN))
     assert data.pools.exposed is not None
-    numbers = {user: 1 + place for place, user in enumerate(data.encoder.users.ids.ids.to_pylist())}
-    assert set(names(data, data.pools.exposed, numbers["u"])) == {"b", "g"}
-    assert set(names(data, data.pools.exposed, numbers["v"])) == {"a"}
-    assert names(data, data.pools.exposed, numbers["w"]) == []
+    user_index = {user: 1 + index for index, user in enumerate(data.encoder.users.ids.ids.to_pylist())}
+    assert set(names(data, data.pools.exposed, user_index["u"])) == {"b", "g"}
+    assert set(names(data, data.pools.exposed, user_index["v"])) == {"a"}
+    assert names(data, data.pools.exposed, user_index["w"]) == []
     assert names(data, data.pools.exposed, 0) == []
 
 

@@ -46,7 +46,7 @@ def test_null_categories_are_one_category_and_items_outside_the_catalogue_have_i
     assert "unknown" in data.encoder.items.categorical[""].ids.to_pylist()
 
 
-def test_one_category_of_all_items_is_none(make_pairs) -> None:
+def test_a_category_that_all_items_share_is_no_feature(make_pairs) -> None:
     pairs = make_pairs(["u", "v"], ["a", "b"])
     for items in (pa.table({"item_id": ["a", "b"]}), pa.table({"item_id": ["a", "b"], "category": ["c", "c"]})):
         data = build_training_set(pairs, items, NO_USERS, CONFIG)

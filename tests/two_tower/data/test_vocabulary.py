@@ -10,7 +10,7 @@ def vocabulary() -> Vocabulary:
     return Vocabulary.from_values(pa.chunked_array([["b", "a", None], ["c", "a"]]))
 
 
-def test_distinct_values_are_numbered_from_one_in_sorted_order(vocabulary: Vocabulary) -> None:
+def test_distinct_values_have_indices_from_one_in_sorted_order(vocabulary: Vocabulary) -> None:
     assert vocabulary.size == 4
     assert vocabulary.encode(pa.array(["a", "b", "c"])).tolist() == [1, 2, 3]
 

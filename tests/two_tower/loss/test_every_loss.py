@@ -253,7 +253,9 @@ def test_gradients_are_how_the_loss_changes_with_each_parameter(
 
 @pytest.mark.parametrize("learned", LEARNED, ids="+".join)
 @pytest.mark.parametrize("hidden_sizes", [[], [12], [9, 7]])
-def test_so_are_those_of_every_feature_and_of_mlps(rich_market, learned: tuple[str, ...], hidden_sizes) -> None:
+def test_gradients_of_every_feature_and_of_mlps_are_how_the_loss_changes(
+    rich_market, learned: tuple[str, ...], hidden_sizes
+) -> None:
     options = {"products": "float32", "hidden_sizes": hidden_sizes, **dict.fromkeys(learned, True)}
     run = Run(rich_market, ("in_batch", "uniform"), "logq", **options)
     named = dict(run.towers.named_parameters())

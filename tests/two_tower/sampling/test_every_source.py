@@ -105,7 +105,7 @@ def test_small_batches_are_served_too(name: str, source: Source, rows: list[int]
     assert expected is None or np.isfinite(expected).all()
 
 
-def test_sources_of_unknown_proposal_say_so_and_the_others_have_a_count_for_every_row(
+def test_sources_of_unknown_proposal_have_no_expected_count_and_the_others_have_one_for_every_row(
     name: str, source: Source
 ) -> None:
     rows, catalogue = np.arange(16), np.arange(len(source.data.item_counts))
@@ -196,7 +196,7 @@ def test_frequencies_that_change_go_with_every_source(logged_market, names: tupl
     assert loss > 0
 
 
-def test_sources_of_equally_many_sets_are_told_apart(logged_market) -> None:
+def test_sources_with_equally_many_sets_are_not_equal(logged_market) -> None:
     data = logged_market.configured(negatives=negatives("in_batch", "category", "context")).training_set()
     config = logged_market.configured(negatives=negatives("in_batch", "category", "context")).config
     sources = Objective(data, config).sampler

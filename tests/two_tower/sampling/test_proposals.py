@@ -75,7 +75,7 @@ def test_every_item_of_the_catalogue_has_a_streaming_frequency() -> None:
     assert (proposal.probability(np.arange(len(data.item_counts))) > 0).all()
 
 
-def test_a_restored_streaming_proposal_goes_on_as_the_one_that_was_saved() -> None:
+def test_a_loaded_streaming_proposal_continues_like_the_saved_one() -> None:
     config = TrainingConfig(proposal="streaming", streaming_rate=0.3, streaming_buckets=16)
     data = data_of(["a", "b"], [0, 1], config)
     first, second = build_proposal(data, config), build_proposal(data, config)

@@ -243,7 +243,7 @@ def test_probabilities_have_the_shape_of_the_items(shape: tuple[int, ...]) -> No
 
 
 @pytest.mark.parametrize("layout", [np.ascontiguousarray, np.asfortranarray])
-def test_a_restored_state_goes_on_identically(layout) -> None:
+def test_a_loaded_state_continues_identically(layout) -> None:
     generator = np.random.default_rng(12)
     first, second = draw(zipf(60), 700, generator), draw(zipf(60), 700, generator)
     uninterrupted, resumed = estimator(), estimator()

@@ -54,7 +54,7 @@ def test_the_expected_count_is_the_length_times_q() -> None:
     assert one.expected_count(Batch(None, np.zeros(3, np.int64)), np.array([1, 2])) == pytest.approx([6 / 4, 18 / 4])  # type: ignore[arg-type]
 
 
-def test_a_restored_queue_goes_on_as_the_one_that_was_saved() -> None:
+def test_a_loaded_queue_continues_like_the_saved_one() -> None:
     first = push(queue(count=5, maximum_age=3, warm_up=1), [1], [2, 3], [4, 5])
     second = queue(count=5, maximum_age=3, warm_up=1)
     second.load_state_dict({name: array.copy() for name, array in first.state_dict().items()})
@@ -65,7 +65,7 @@ def test_a_restored_queue_goes_on_as_the_one_that_was_saved() -> None:
         assert torch.equal(first.vectors, second.vectors)
 
 
-def test_an_empty_queue_is_saved_and_restored_too() -> None:
+def test_an_empty_queue_is_saved_and_loaded_too() -> None:
     warming = queue(warm_up=3)
     warming.load_state_dict(push(queue(warm_up=3), [1], [2]).state_dict())
     assert len(push(warming, [3])) == 0

@@ -26,7 +26,7 @@ def test_result_and_gradients_are_those_of_torchs_modules(hidden_sizes: list[int
         assert other.abs().max() > 1e-3
 
 
-def test_a_vector_of_zeros_stays_one_and_gets_a_finite_gradient() -> None:
+def test_a_vector_of_zeros_stays_zero_and_gets_a_finite_gradient() -> None:
     output, backward = ResidualMLP(3, []).vjp(torch.zeros(2, 3))
     assert torch.equal(output, torch.zeros(2, 3))
     assert backward(torch.ones(2, 3)).isfinite().all()

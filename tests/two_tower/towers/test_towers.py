@@ -44,14 +44,14 @@ def test_hidden_layers_change_the_vector_and_none_leave_it(market) -> None:
     assert (vectors[0] == vectors[2]).all()
 
 
-def test_an_unseen_item_is_told_apart_by_its_category(embedder: Embedder) -> None:
+def test_unseen_items_differ_by_their_category(embedder: Embedder) -> None:
     items = pa.table({"item_id": ["n1", "n2", "n3"], "category": ["c0", "c0", "c1"]})
     vectors = embedder.embed_items(items)
     assert (vectors[0] == vectors[1]).all()
     assert np.abs(vectors[0] - vectors[2]).max() > 1e-3
 
 
-def test_an_unseen_user_is_told_apart_by_the_history(embedder: Embedder) -> None:
+def test_unseen_users_differ_by_their_history(embedder: Embedder) -> None:
     vectors = users_of(embedder, ["new", "other", "new"], [["i1"], ["i1"], ["i2"]])
     assert (vectors[0] == vectors[1]).all()
     assert np.abs(vectors[0] - vectors[2]).max() > 1e-3

@@ -145,9 +145,7 @@ KEEPS_STATE = {
 
 @pytest.mark.parametrize("correction", ["none", "logq", "logq_positive_excluded"])
 @pytest.mark.parametrize("interrupted_after", [1, 2])
-def test_queue_and_streaming_frequencies_go_on_where_they_were(
-    market, tmp_path, correction: str, interrupted_after: int
-) -> None:
+def test_queue_and_streaming_frequencies_are_resumed(market, tmp_path, correction: str, interrupted_after: int) -> None:
     market = market.configured(**KEEPS_STATE, correction=correction)
     data = market.training_set()
     whole = train(data, market.config)
@@ -178,7 +176,7 @@ def test_a_resume_that_forgets_a_part_of_the_objectives_state_ends_elsewhere(
     assert not same_weights(whole, train(data, market.config, resume_dir=tmp_path))
 
 
-def test_averaged_weights_go_on_where_they_were_and_are_not_the_last_ones(market, tmp_path) -> None:
+def test_averaged_weights_are_resumed_and_differ_from_the_last_weights(market, tmp_path) -> None:
     averaged = market.configured(average_half_life=0.7)
     data = market.training_set()
     whole = train(data, averaged.config)
@@ -188,7 +186,7 @@ def test_averaged_weights_go_on_where_they_were_and_are_not_the_last_ones(market
     assert not same_weights(whole, train(data, market.config))
 
 
-def test_a_finished_run_is_given_again_without_training(market, tmp_path) -> None:
+def test_a_finished_run_is_returned_without_training(market, tmp_path) -> None:
     data = market.training_set()
     finished = train(data, market.config, resume_dir=tmp_path)
     again = train(data, market.config, resume_dir=tmp_path, on_epoch=interrupt_after(1))
@@ -301,7 +299,7 @@ def test_each_epoch_is_logged_and_reported_with_its_speed(market, caplog) -> Non
     assert reports[0].as_dict()["epoch"] == 1
 
 
-def test_the_bar_is_shown_only_when_asked_for(market, capsys) -> None:
+def test_the_progress_bar_is_shown_only_when_requested(market, capsys) -> None:
     train(market.training_set(), market.config)
     assert capsys.readouterr().err == ""
     train(market.training_set(), market.config, progress=True)
@@ -389,7 +387,7 @@ def test_one_user_trains_without_a_single_negative(make_pairs, market) -> None:
 
 
 @pytest.mark.parametrize("more", [0, 1])
-def test_the_number_of_threads_is_given_back_after_training(market, more: int) -> None:
+def test_the_number_of_threads_is_restored_after_training(market, more: int) -> None:
     before, loops = torch.get_num_threads(), numba.get_num_threads()
     seen = []
     market = market.configured(epochs=1)
@@ -403,7 +401,7 @@ def test_the_number_of_threads_is_given_back_after_training(market, more: int) -
     assert (torch.get_num_threads(), numba.get_num_threads()) == (before, loops)
 
 
-def test_every_item_gives_equally_many_pairs_to_the_unknown_id() -> None:
+def test_every_item_contributes_equally_many_pairs_to_the_unknown_id() -> None:
     counts = np.array([0, 100, 10, 10, 1])
     replaced = hidden_item_share(counts, 0.1)
     assert np.allclose((replaced * counts)[1:4], 0.1 * counts.sum() / 4)
