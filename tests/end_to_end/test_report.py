@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from end_to_end.market import LAST, materialize, metadata, rows
-from twotower_assets.reporting.frames import BUCKETS
+from twotower_assets.core.buckets import BUCKETS
 from twotower_assets.workspace import Workspace
 
 SERVED = "SELECT model_version FROM champion"

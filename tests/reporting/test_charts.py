@@ -9,7 +9,7 @@ import xml.etree.ElementTree as ET
 import polars as pl
 import pytest
 
-from twotower_assets.reporting import charts, frames, theme, version_charts
+from twotower_assets.reporting import charts, frames, markdown_images, theme, version_charts
 
 MOST_BYTES = 15_000
 DRAWN_FROM = {
@@ -282,24 +282,24 @@ def test_a_column_of_the_wrong_type_is_refused_with_the_types_expected():
     ],
 )
 def test_a_sparkline_shows_in_place_in_dagster(values):
-    image = charts.as_markdown_image(charts.sparkline(values), "loss per epoch")
-    ET.fromstring(charts.sparkline(values))
+    image = markdown_images.as_markdown_image(markdown_images.sparkline(values), "loss per epoch")
+    ET.fromstring(markdown_images.sparkline(values))
     assert len(image) < 700
 
 
 def test_a_sparkline_rises_with_its_values():
-    points = re.search(r'points="([^"]+)"', charts.sparkline([1.0, 2.0, 5.0]))
+    points = re.search(r'points="([^"]+)"', markdown_images.sparkline([1.0, 2.0, 5.0]))
     heights = [int(point.split(",")[1]) for point in points[1].split()]
     assert heights == sorted(heights, reverse=True)
     assert heights[0] > heights[-1]
 
 
 def test_a_markdown_image_holds_the_svg_and_keeps_its_brackets_whole():
-    svg = charts.sparkline([1.0, 2.0])
-    image = charts.as_markdown_image(svg, "recall [all]\nby \\ epoch")
+    svg = markdown_images.sparkline([1.0, 2.0])
+    image = markdown_images.as_markdown_image(svg, "recall [all]\nby \\ epoch")
     alt, uri = re.fullmatch(r"!\[([^\[\]\n]*)\]\(([^()\s]+)\)", image).groups()
     assert alt == "recall (all) by / epoch"
-    assert uri == charts.svg_data_uri(svg)
+    assert uri == markdown_images.svg_data_uri(svg)
     assert base64.b64decode(uri.partition(",")[2]).decode() == svg
 
 

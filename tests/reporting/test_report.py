@@ -298,10 +298,10 @@ def test_the_reasons_for_an_item_and_whether_it_was_clicked_are_beside_it():
     item = RecommendedItem(7, "Ran (1985)", "tail", ["Throne of Blood", "Kagemusha"], hit=True)
     other = RecommendedItem(8, "Big Night (1996)", "mid")
     user = SampleUser("u-1", ["Rashomon"], {1.0: [item, other]}, chosen_as="the fewest clicks", clicks=1234)
-    text = Page(render_report(bare(samples=[user], samples_rule="Shown is one."))).text
+    text = Page(render_report(bare(samples=[user], samples_rule="The user with the fewest clicks."))).text
     assert "User u-1 : the fewest clicks" in text
     assert "Last 1 of 1,234 clicks" in text
-    assert "Shown is one." in text
+    assert "The user with the fewest clicks." in text
     assert "Ran (1985) ✓ clicked later like Throne of Blood ; Kagemusha tail" in text
     assert "Big Night (1996) mid" in text
 
@@ -327,9 +327,9 @@ def test_a_large_catalogue_with_hostile_titles_still_gives_a_small_page(example)
     ]
     listed = [
         RecommendedItem(
-            place, title, ("head", "mid", "tail", "cold")[place % 4], [title or "–", long], hit=place % 3 == 0
+            index, title, ("head", "mid", "tail", "cold")[index % 4], [title or "–", long], hit=index % 3 == 0
         )
-        for place, title in enumerate(titles)
+        for index, title in enumerate(titles)
     ]
     users = [
         SampleUser(

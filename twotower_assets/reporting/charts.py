@@ -1,12 +1,10 @@
 """One function per chart: a table of results in, an SVG out, for light and dark backgrounds.
 
-What a chart shows, and an SVG as a Markdown image, belong here. Colours and rendering are in `theme`, the columns of
-the tables in `frames`. Nothing here computes a metric.
+What a chart shows belongs here. Colours and rendering are in `theme`, the columns of the tables in `frames`. Nothing
+here computes a metric.
 """
 
-import base64
 import math
-from collections.abc import Sequence
 
 import polars as pl
 
@@ -369,37 +367,3 @@ def largest_categories(rows: pl.DataFrame, limit: int = LISTED_CATEGORIES) -> pl
         category=pl.col("category").fill_null("(none)"),
         items_recommended=pl.col("items_recommended").fill_null(0),
     ).sort(["items", "category"], descending=[True, False])[:limit]
-
-
-def sparkline(values: Sequence[float | None]) -> str:
-    """Draw a line of 120 × 24 pixels without axes; as a Markdown image it is shorter than 700 characters.
-
-    Args:
-        values: in order; None, NaN and infinity are dropped, a long series is thinned.
-    """
-    finite = [float(value) for value in values if value is not None and math.isfinite(value)]
-    if len(finite) > 30:
-        finite = [finite[round(step * (len(finite) - 1) / 29)] for step in range(30)]
-    low, high = (min(finite), max(finite)) if finite else (0.0, 0.0)
-    span, steps = (high - low) or 1.0, max(len(finite) - 1, 1)
-    points = [
-        (3 + round(111 * step / steps), 12 if high == low else 21 - round(18 * ((value - low) / span)))
-        for step, value in enumerate(finite)
-    ]
-    line = " ".join(f"{x},{y}" for x, y in points)
-    dot = f'<circle cx="{points[-1][0]}" cy="{points[-1][1]}" r="3" fill="{_BLUE}"/>' if points else ""
-    return (
-        '<svg xmlns="http://www.w3.org/2000/svg" width="120" height="24">'
-        f'<polyline fill="none" stroke="{_BLUE}" points="{line}"/>{dot}</svg>'
-    )
-
-
-def svg_data_uri(svg: str) -> str:
-    """Return an SVG as a `data:` URI, which Markdown metadata in Dagster shows as a picture."""
-    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
-
-
-def as_markdown_image(svg: str, alt: str) -> str:
-    """Return an SVG as a Markdown image with the alternative text `alt`."""
-    words = " ".join(alt.replace("[", "(").replace("]", ")").replace("\\", "/").split())
-    return f"![{words}]({svg_data_uri(svg)})"

@@ -1,6 +1,6 @@
-"""The tables that the charts and the report take, column by column, and what holds them to it.
+"""The input tables of the charts and the report: their columns and types, and the validation of both.
 
-Names and types of columns belong here. What they are drawn as, or how the numbers are computed, does not.
+Names and types of columns belong here. How the numbers are computed or drawn does not.
 """
 
 from collections.abc import Mapping
@@ -10,26 +10,26 @@ import polars as pl
 
 from twotower_assets.core.metric_rows import METRIC_COLUMNS
 
-type_of = pl.DataType | type[pl.DataType]
+ColumnType = pl.DataType | type[pl.DataType]
 
-_TYPES: dict[type, type_of] = {str: pl.String, int: pl.Int64, float: pl.Float64}
+_TYPES: dict[type, ColumnType] = {str: pl.String, int: pl.Int64, float: pl.Float64}
 
 
-def _metric(*names: str) -> dict[str, type_of]:
-    """Columns of a metric row, as `core.metric_rows` declares them."""
+def _metric(*names: str) -> dict[str, ColumnType]:
+    """Columns of a metric row with their types, from `core.metric_rows`."""
     return {name: _TYPES[METRIC_COLUMNS[name].type] for name in names}
 
 
 @dataclass(frozen=True)
 class Contract:
-    """The columns of one table: `required` must be there, `optional` become null where they are missing."""
+    """The columns of one table: `required` ones must be present, missing `optional` ones are filled with null."""
 
     name: str
-    required: Mapping[str, type_of]
-    optional: Mapping[str, type_of] = field(default_factory=dict)
+    required: Mapping[str, ColumnType]
+    optional: Mapping[str, ColumnType] = field(default_factory=dict)
 
     def conform(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Give `frame` with the contract's columns and types, floats that are NaN or infinite as null.
+        """Return `frame` with the columns and types of the contract, and null for floats that are NaN or infinite.
 
         A frame without any column counts as an empty table. Columns outside the contract are dropped.
 
@@ -103,7 +103,7 @@ INDEX_QUALITY = Contract(
     {**_metric("k"), "queries_per_second": pl.Float64},
 )
 
-_OF_A_LIST = _metric("metric", "k", "bucket", "value")
+_LIST_METRIC = _metric("metric", "k", "bucket", "value")
 RECIPE_RUNS = Contract(
     "negative_sampling_runs",
     {"recipe": pl.String, "seed": pl.Int64, "status": pl.String},
@@ -111,7 +111,7 @@ RECIPE_RUNS = Contract(
 )
 RECIPE_METRICS = Contract(
     "negative_sampling_metrics",
-    {"recipe": pl.String, **_metric("popularity_weight"), **_OF_A_LIST},
+    {"recipe": pl.String, **_metric("popularity_weight"), **_LIST_METRIC},
     {"seed": pl.Int64},
 )
 RECIPE_DIAGNOSTICS = Contract(
@@ -127,7 +127,7 @@ RECIPE_DIAGNOSTICS = Contract(
 )
 RECIPE_COMPARISON = Contract(
     "negative_sampling_comparison",
-    {"recipe": pl.String, "baseline": pl.String, **_OF_A_LIST},
+    {"recipe": pl.String, "baseline": pl.String, **_LIST_METRIC},
     {
         "seed_deviation": pl.Float64,
         "gain_percent": pl.Float64,

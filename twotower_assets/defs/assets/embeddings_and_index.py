@@ -303,7 +303,8 @@ def _build_index(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.
 
 def _index_metadata(rows: list[dict[str, Any]], served: Any) -> dict[str, Any]:
     """What Dagster shows of the measurements: the numbers of the chosen depth, its chart, and the whole curve."""
-    from twotower_assets.reporting.charts import as_markdown_image, index_quality
+    from twotower_assets.reporting.charts import index_quality
+    from twotower_assets.reporting.markdown_images import as_markdown_image
 
     depth = next(row["search_depth"] for row in rows if row["chosen"])
     lines = [

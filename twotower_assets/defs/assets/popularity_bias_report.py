@@ -301,7 +301,7 @@ def _headline(data: Any) -> dict[str, Any]:
 
 
 def _charts(drawn: Mapping[str, str]) -> dict[str, dg.MetadataValue]:
-    from twotower_assets.reporting.charts import as_markdown_image
+    from twotower_assets.reporting.markdown_images import as_markdown_image
 
     return {
         name: dg.MetadataValue.md(as_markdown_image(drawn[name], alt)) for name, alt in CHARTS.items() if drawn[name]

@@ -254,7 +254,7 @@ def _compare(
     import polars as pl
 
     from twotower_assets.reporting import recipe_charts as charts
-    from twotower_assets.reporting.charts import as_markdown_image
+    from twotower_assets.reporting.markdown_images import as_markdown_image
     from twotower_assets.reporting.recipe_summary import comparison_table, diagnostics_table, recommendation
 
     settings = workspace.settings

@@ -112,7 +112,8 @@ def _train(
     context: dg.AssetExecutionContext, workspace: Workspace, run_config: Any, blocking_checks: list[dg.AssetCheckKey]
 ) -> Iterator[dg.MaterializeResult]:
     from twotower_assets.experiments.train_recipe import changed_settings, needs_exposures, train_recipe
-    from twotower_assets.reporting.charts import as_markdown_image, loss_curve, sparkline
+    from twotower_assets.reporting.charts import loss_curve
+    from twotower_assets.reporting.markdown_images import as_markdown_image, sparkline
     from twotower_assets.two_tower.checkpoint import save_checkpoint
 
     day, settings = day_of(context), workspace.settings
