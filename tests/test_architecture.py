@@ -252,7 +252,8 @@ def prose(file: Path) -> Iterator[str]:
 def test_every_file_that_is_named_exists() -> None:
     root = PACKAGE.parent
     folders = (PACKAGE, root / "sql", root / "tests", root / "benchmarks")
-    there = [f"/{file.relative_to(root)}" for folder in folders for file in folder.rglob("*.*")]
+    files = (*root.glob("*.*"), *(file for folder in folders for file in folder.rglob("*.*")))
+    there = [f"/{file.relative_to(root)}" for file in files]
     told = [file for folder in folders[:2] for file in folder.rglob("*.*") if file.suffix in (".py", ".sql", ".yaml")]
     missing = {
         f"{file.relative_to(root)} names {name}"
