@@ -81,7 +81,7 @@ import sys
 from datetime import date
 from pathlib import Path
 import dagster as dg, duckdb
-from twotower_assets.defs.specs import key_of
+from twotower_assets.defs.naming import key_of
 from twotower_assets.defs.build import build_definitions
 from twotower_assets.settings import Settings
 home, checked, names = Path(sys.argv[1]), sys.argv[2] == "checked", sys.argv[3:]
