@@ -79,24 +79,31 @@ def _parsed(content: bytes, folder: tuple[str, ...]) -> tuple[str, tuple[str, ..
     """The hash of a module in a folder of the package, and the full names of what it imports."""
     tree = ast.parse(content)
     text: list[str] = []
-    _add_behaviour(tree, text)
-    return hashlib.sha256("".join(text).encode()).hexdigest(), tuple(sorted(set(_imports(tree, folder))))
+    imports: list[ast.AST] = []
+    _read(tree, text, imports)
+    names = {name for node in imports for name in _imported_names(node, folder)}
+    return hashlib.sha256("".join(text).encode()).hexdigest(), tuple(sorted(names))
 
 
-def _add_behaviour(node: Any, text: list[str]) -> None:
-    """Add a syntax tree as text, without strings that stand alone, places in the file, and imports for types alone."""
+def _read(node: Any, text: list[str], imports: list[ast.AST]) -> None:
+    """Add a syntax tree to `text` and its imports to `imports`.
+
+    Left out are strings that stand alone, places in the file, and imports for types alone.
+    """
     if isinstance(node, ast.AST):
         text.append(type(node).__name__)
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            imports.append(node)
         for name in node._fields:
             value = getattr(node, name, None)
             if value is not None and value != []:  # fields that not every Python has are empty where they are not used
                 text.append(f"({name}=")
-                _add_behaviour(value, text)
+                _read(value, text, imports)
                 text.append(")")
     elif isinstance(node, list):
         for one in node:
             if not (_is_text(one) or _is_for_types(one)):
-                _add_behaviour(one, text)
+                _read(one, text, imports)
                 text.append(",")
     else:
         text.append(repr(node))
@@ -110,19 +117,14 @@ def _is_for_types(node: Any) -> bool:
     return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
-def _imports(tree: ast.Module, folder: tuple[str, ...]) -> Iterator[str]:
-    """The full names of what a tree imports, wherever in it, but for types alone."""
-    waiting: list[ast.AST] = [tree]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            start = folder[: len(folder) - node.level + 1] if node.level else ()
-            origin = ".".join([*start, *([node.module] if node.module else [])])
-            yield from (f"{origin}.{alias.name}" for alias in node.names)
-        elif not _is_for_types(node):
-            waiting += ast.iter_child_nodes(node)
+def _imported_names(node: ast.AST, folder: tuple[str, ...]) -> Iterator[str]:
+    """The full names of what an import names, of a module in a folder."""
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        start = folder[: len(folder) - node.level + 1] if node.level else ()
+        origin = ".".join([*start, *([node.module] if node.module else [])])
+        yield from (f"{origin}.{alias.name}" for alias in node.names)
 
 
 def _modules_named(package: Path, names: Iterable[str]) -> Iterator[str]:
