@@ -16,7 +16,12 @@ from twotower_assets.defs.plan import Plan
 from twotower_assets.defs.preconditions import require_training_inputs
 from twotower_assets.defs.publish import artifact_result, run_of, table_result
 from twotower_assets.defs.specs import asset_spec, code_references, folder_of, table_spec
-from twotower_assets.defs.training_config import TowerTrainingConfig, require_trainable, shown_in_launchpad, split_config
+from twotower_assets.defs.training_config import (
+    TowerTrainingConfig,
+    require_trainable,
+    shown_in_launchpad,
+    split_config,
+)
 from twotower_assets.experiments.train_day import reads_exposures, train_day
 from twotower_assets.recipes.recipes import SHIPPED, load_recipes, recipe_named
 

@@ -18,7 +18,7 @@ class TwoTowerScaffold(BaseModel):
 
 
 class TwoTowerScaffolder(dg.Scaffolder[TwoTowerScaffold]):
-    """Writes a `defs.yaml` whose prefix and home are named as its folder."""
+    """Writes a component file whose prefix and home are named as its folder."""
 
     @classmethod
     def get_scaffold_params(cls) -> type[TwoTowerScaffold]:
