@@ -34,7 +34,7 @@ def resource(lake: Lake, tmp_path: Path) -> WorkspaceResource:
 def run_checks(resource: WorkspaceResource) -> RunChecks:
     """Run the checks of `item_frequency` on some days; gives each by its name."""
     workspace = resource.workspace
-    plan = Plan(Naming(), daily_partitions(*workspace.days()), workspace)
+    plan = Plan(Naming(), daily_partitions(*workspace.days(), workspace.settings.window_days), workspace)
     definitions = dg.Definitions(
         assets=[dg.AssetSpec(key_of("item_frequency"))],
         asset_checks=[
