@@ -44,7 +44,7 @@ from timing import peak_resident_set
 
 from twotower_assets.core.buckets import HEAD_PERCENT, MID_PERCENT
 from twotower_assets.core.days import Days
-from twotower_assets.defs.assets.features import stage_feature
+from twotower_assets.experiments.stage_features import stage_feature
 from twotower_assets.lake.lake import CommitInfo, Lake, Replacement
 from twotower_assets.lake.queries import read_query, stage
 from twotower_assets.lake.tables import TABLES

@@ -44,8 +44,8 @@ import pyarrow as pa
 import quality_movielens as ratings_protocol
 
 from twotower_assets.datasets.movielens import fetch_movielens
+from twotower_assets.defs.code_version import code_version
 from twotower_assets.defs.runs import dagster_instance, partition_days, run_job
-from twotower_assets.defs.specs import code_files, code_version
 from twotower_assets.experiments.evaluate_recipes import Judgement, Measured, compared_rows, data_fingerprint, judge
 from twotower_assets.experiments.hold_out import HoldOut, HoldOutRule, read_hold_out
 from twotower_assets.experiments.train_recipe import train_recipe
@@ -157,8 +157,7 @@ class Kept:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        code = code_files("two_tower", "evaluation")
-        self.code = code_version([file for file in code if file.suffix == ".py" and "recipe" not in file.name])
+        self.code = code_version(["experiments.train_recipe", "experiments.evaluate_recipes"])
 
     def get(self, key: list[Any], make: Callable[[], Any]) -> Any:
         name = hashlib.sha256(json.dumps([self.code, *key], sort_keys=True).encode()).hexdigest()[:20]

@@ -65,14 +65,14 @@ ONE_MEANING = {
 """Names that modules of several rooms have, each with the one meaning that it has in all of them."""
 LOADING = """
 import json, sys, time
-start = time.perf_counter()
+start = time.process_time()
 import dagster
-middle = time.perf_counter()
+middle = time.process_time()
 from twotower_assets.defs.build import build_definitions
 from twotower_assets.settings import Settings
 from pathlib import Path
 build_definitions(Settings(home=Path(sys.argv[1]), dataset="movielens"))
-end = time.perf_counter()
+end = time.process_time()
 print(json.dumps({"seconds": (end - middle), "modules": sorted({name.split(".")[0] for name in sys.modules})}))
 """
 
@@ -81,7 +81,7 @@ import sys
 from datetime import date
 from pathlib import Path
 import dagster as dg, duckdb
-from twotower_assets.defs.specs import key_of
+from twotower_assets.defs.naming import key_of
 from twotower_assets.defs.build import build_definitions
 from twotower_assets.settings import Settings
 home, checked, names = Path(sys.argv[1]), sys.argv[2] == "checked", sys.argv[3:]

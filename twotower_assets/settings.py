@@ -251,7 +251,8 @@ def load_settings(**overrides: object) -> Settings:
     """
     home = overrides.get("home") or os.environ.get(f"{ENV_PREFIX}HOME") or Settings.model_fields["home"].default
     env_file = Path(str(home)).expanduser() / "twotower.env"
-    _refuse_unknown([*os.environ, *dotenv_values(env_file)], env_file)
+    given = [f"{ENV_PREFIX}{name.upper()}" for name in overrides]
+    _refuse_unknown([*given, *os.environ, *dotenv_values(env_file)], env_file)
     try:
         return Settings(_env_file=env_file if env_file.is_file() else None, **overrides)  # type: ignore[arg-type, call-arg]
     except ValidationError as error:

@@ -1,20 +1,18 @@
 """The checks as Dagster runs them: on the days of the run, with what was observed, wanted and an example."""
 
 from collections.abc import Callable
-from datetime import date
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
 from twotower_assets.checks.outcome import Outcome
-from twotower_assets.datasets.raw_source import Source
 from twotower_assets.defs.asset_checks import CHECKED_TABLES, blocking_check_keys, sample_of, table_checks
-from twotower_assets.defs.specs import key_of
-from twotower_assets.lake.artifacts import ArtifactStore
+from twotower_assets.defs.naming import Naming, key_of
+from twotower_assets.defs.partitions import daily_partitions
+from twotower_assets.defs.plan import Plan
+from twotower_assets.defs.resources import WorkspaceResource
 from twotower_assets.lake.lake import Lake
-from twotower_assets.settings import Settings
-from twotower_assets.workspace import Workspace
 
 Verdicts = dict[str, dg.AssetCheckEvaluation]
 RunChecks = Callable[..., Verdicts]
@@ -22,27 +20,29 @@ EVERY_CHECK = dg.AssetSelection.checks_for_assets(key_of("item_frequency"))
 
 
 @pytest.fixture
-def workspace(lake: Lake, tmp_path: Path) -> Workspace:
-    """A platform on a lake whose first day is sound; on the second, an item is repeated and a share is off."""
-    settings = Settings(home=tmp_path, first_day=date(2024, 1, 1), last_day=date(2024, 1, 2), window_days=3)
+def resource(lake: Lake, tmp_path: Path) -> WorkspaceResource:
+    """A home on a lake whose first day is sound; on the second, an item is repeated and a share is off."""
     row = "SELECT $day::DATE, $item, 1, 1, 1, 1, $q, $q, 1, $q, 'head'"
     with lake.writer() as con:
         for day, item, q in (("2024-01-01", "a", 1.0), ("2024-01-02", "a", 0.7), ("2024-01-02", "a", 0.7)):
             con.execute(f"INSERT INTO lake.item_frequency {row}", {"day": day, "item": item, "q": q})
-    return Workspace(settings, lake, ArtifactStore(tmp_path), Source("tiny", tmp_path, tmp_path))
+    days = {"first_day": "2024-01-01", "last_day": "2024-01-02"}
+    return WorkspaceResource(home=str(tmp_path), settings={"dataset": "tiny", "window_days": 3, "threads": 1, **days})
 
 
 @pytest.fixture
-def run_checks(workspace: Workspace) -> RunChecks:
+def run_checks(resource: WorkspaceResource) -> RunChecks:
     """Run the checks of `item_frequency` on some days; gives each by its name."""
+    workspace = resource.workspace
+    plan = Plan(Naming(), daily_partitions(*workspace.days(), workspace.settings.window_days), workspace)
     definitions = dg.Definitions(
         assets=[dg.AssetSpec(key_of("item_frequency"))],
         asset_checks=[
             check
-            for check in table_checks()
+            for check in table_checks(plan)
             if {key.asset_key for key in check.check_keys} == {key_of("item_frequency")}
         ],
-        resources={"workspace": workspace},
+        resources={"workspace": resource},
     )
 
     def run(selection: dg.AssetSelection = EVERY_CHECK, **tags: str) -> Verdicts:
@@ -102,7 +102,7 @@ def test_one_check_can_be_run_without_the_others_of_its_asset(run_checks: RunChe
 
 
 def test_the_blocking_checks_of_an_asset_are_its_errors_and_its_gates() -> None:
-    keys = {key.name for key in blocking_check_keys(["training_pairs"])}
+    keys = {key.name for key in blocking_check_keys(Naming(), ["training_pairs"])}
     assert {"history_is_past", "rows_are_unique", "weight_is_in_range"} <= keys
     assert "has_rows" not in keys
 

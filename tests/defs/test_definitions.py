@@ -6,17 +6,18 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import duckdb
 import pytest
 
 from twotower_assets.defs.build import build_definitions
+from twotower_assets.defs.naming import Naming, key_of
+from twotower_assets.defs.resources import WorkspaceResource
 from twotower_assets.settings import PROJECT_ROOT, Settings
-from twotower_assets.workspace import open_workspace
 
 KEYS = """
 features/category_map features/exposure_log features/item_frequency features/item_frequency_daily
@@ -60,10 +61,87 @@ def test_the_jobs_hold_their_groups_and_the_checks_of_these(build: Build) -> Non
     assert {key.asset_key.path[0] for key in checks} == {"sources", "features"}
 
 
-def test_a_resource_can_be_replaced(build: Build, tmp_path: Path) -> None:
-    settings = Settings(home=tmp_path, dataset="parquet", first_day=date(2024, 1, 1))
-    other = replace(open_workspace(settings), settings=settings.model_copy(update={"window_days": 3}))
-    assert build_definitions(settings, resources={"workspace": other}).resources["workspace"] is other
+def write_catalogue(folder: Path) -> Path:
+    """Raw files with one item and one impression."""
+    folder.mkdir()
+    log = "SELECT 'ann' AS user_id, 'a' AS item_id, TIMESTAMP '2024-01-01 10:00' AS shown_at, true AS clicked"
+    for file, query in (("impressions", log), ("items", "SELECT 'a' AS item_id")):
+        duckdb.sql(f"COPY ({query}) TO '{folder / file}.parquet'")
+    return folder
+
+
+def test_assets_and_checks_work_on_the_home_of_the_resource_that_replaces_ours(build: Build, tmp_path: Path) -> None:
+    other = WorkspaceResource(
+        home=str(tmp_path / "other"),
+        settings={"dataset": "parquet", "source_path": str(write_catalogue(tmp_path / "raw")), "threads": 1},
+    )
+    definitions = build_definitions(
+        Settings(home=tmp_path / "declared", dataset="parquet", first_day=date(2024, 1, 1)),
+        resources={"workspace": other},
+    )
+    job = dg.define_asset_job("one", dg.AssetSelection.assets(key_of("items")))
+    chosen = dg.Definitions.merge(definitions, dg.Definitions(jobs=[job]))
+    result = chosen.resolve_job_def("one").execute_in_process()
+    assert result.get_asset_check_evaluations()
+    with other.workspace.lake.reader() as con:
+        assert con.execute("SELECT item_id FROM items").fetchall() == [("a",)]
+    assert not (tmp_path / "declared").exists()
+
+
+def test_the_resource_opens_the_home_with_every_setting_that_was_set(tmp_path: Path) -> None:
+    chosen = Settings(
+        home=tmp_path, dataset="parquet", first_day=date(2024, 1, 1), source_path=tmp_path / "raw", half_life_days=3
+    )
+    assert WorkspaceResource.of(chosen).workspace.settings == chosen
+
+
+def test_partitions_and_checks_can_be_replaced_and_the_schedule_left_out(build: Build, tmp_path: Path) -> None:
+    days = dg.DailyPartitionsDefinition("2023-05-01", end_date="2023-05-04")
+    chosen = build_definitions(
+        Settings(home=tmp_path, dataset="parquet", first_day=date(2024, 1, 1)),
+        partitions=days,
+        checks=[],
+        schedule=False,
+    )
+    graph = chosen.resolve_asset_graph()
+    assert graph.get(key_of("impressions")).partitions_def == days
+    assert not graph.asset_check_keys
+    assert not chosen.schedules
+
+
+def test_every_job_runs_its_steps_in_one_process_and_the_code_location_chooses_nothing(build: Build) -> None:
+    definitions = build()
+    assert definitions.executor is None
+    names = [job.name for job in definitions.jobs or []]
+    assert len(names) == 6
+    assert {definitions.resolve_job_def(name).executor_def.name for name in names} == {"in_process"}
+
+
+def test_every_key_of_a_prefixed_graph_has_the_prefix_and_it_stands_beside_another(
+    build: Build, tmp_path: Path
+) -> None:
+    naming = Naming(("shop",), {"features": "shop_features", "promotion": "shop_live"})
+    prefixed = build_definitions(
+        Settings(home=tmp_path / "shop", dataset="parquet", first_day=date(2024, 1, 1)), naming=naming
+    )
+    graph = prefixed.resolve_asset_graph()
+    assert {key.path[0] for key in graph.get_all_asset_keys()} == {"shop"}
+    assert {key.asset_key.path[0] for key in graph.asset_check_keys} == {"shop"}
+    specs = {spec.key.path[-1]: spec for spec in prefixed.resolve_all_asset_specs()}
+    for spec in specs.values():
+        assert {dep.asset_key.path[0] for dep in spec.deps} <= {"shop"}
+        lineage = spec.metadata.get("dagster/column_lineage")
+        sources = [one for deps in lineage.deps_by_column.values() for one in deps] if lineage else []
+        assert {one.asset_key.path[0] for one in sources} <= {"shop"}
+    assert specs["training_pairs"].metadata["dagster/column_lineage"].deps_by_column
+    groups = {name: specs[name].group_name for name in ("training_pairs", "champion", "ann_index")}
+    assert groups == {"training_pairs": "shop_features", "champion": "shop_live", "ann_index": "serving"}
+    both = dg.Definitions.merge(build(), prefixed)
+    dg.Definitions.validate_loadable(both)
+    assert set(both.resources or {}) == {"workspace", "shop_workspace"}
+    assert keys_of(both, "features_job") == keys_of(build(), "features_job")
+    assert keys_of(both, "shop_training_job") == {f"shop/{key}" for key in keys_of(build(), "training_job")}
+    assert {one.name for one in both.schedules or []} == {"daily_schedule", "shop_daily_schedule"}
 
 
 def tick(definitions: dg.Definitions, moment: datetime) -> Any:

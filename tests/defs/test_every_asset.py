@@ -11,7 +11,8 @@ import dagster as dg
 import pytest
 
 from twotower_assets.defs.build import build_definitions
-from twotower_assets.defs.specs import GROUPS, OWNERS, WRITTEN_WITH, group_of
+from twotower_assets.defs.naming import GROUPS, WRITTEN_WITH, group_of
+from twotower_assets.defs.specs import OWNERS
 from twotower_assets.lake.tables import TABLES
 from twotower_assets.settings import PROJECT_ROOT, Settings
 

@@ -177,7 +177,7 @@ def person_environment(person: Path, home: Path) -> dict[str, str]:
 
 def load_yaml(text: str, scratch: Path) -> None:
     """Read a block of YAML as what it is: recipes, training settings of one, what the launchpad
-    takes for the champion, or a part of `dagster.yaml`.
+    takes for the champion, the component of a code location, or a part of `dagster.yaml`.
 
     Raises what reading it raises.
     """
@@ -185,6 +185,7 @@ def load_yaml(text: str, scratch: Path) -> None:
     from dagster._config import validate_config
     from dagster._core.instance.config import dagster_instance_config_schema
 
+    from twotower_assets.components import TwoTowerComponent
     from twotower_assets.defs.assets.champion import ChampionConfig
     from twotower_assets.recipes.config import TrainingConfig
     from twotower_assets.recipes.recipes import load_recipes
@@ -198,6 +199,9 @@ def load_yaml(text: str, scratch: Path) -> None:
     elif set(content) == {"ops"}:
         assert set(content["ops"]) == {"champion"}
         ChampionConfig(**content["ops"]["champion"]["config"])
+    elif set(content) == {"type", "attributes"}:
+        assert content["type"] == "twotower_assets.components.TwoTowerComponent"
+        TwoTowerComponent.resolve_from_yaml(yaml.safe_dump(content["attributes"]))
     elif set(content) <= set(dagster_instance_config_schema()):
         found = validate_config(Shape(dagster_instance_config_schema()), content)
         assert found.success, found.errors

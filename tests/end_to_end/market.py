@@ -23,13 +23,13 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 from typer.testing import CliRunner
 
 from twotower_assets.cli import app
 from twotower_assets.defs.build import build_definitions
+from twotower_assets.defs.naming import key_of
+from twotower_assets.defs.partitions import range_tags
 from twotower_assets.defs.runs import dagster_instance, reasons
-from twotower_assets.defs.specs import key_of
 from twotower_assets.serving.recommendations import recommend
 from twotower_assets.settings import ENV_PREFIX, load_settings
 from twotower_assets.workspace import Workspace, open_workspace
@@ -207,10 +207,7 @@ def materialize(
         config["ops"] = {"tower_checkpoint": {"config": {**TRAINING, **training}}}
     where: dict[str, Any] = {}
     if since:
-        where["tags"] = {
-            ASSET_PARTITION_RANGE_START_TAG: str(since),
-            ASSET_PARTITION_RANGE_END_TAG: str(workspace.settings.last_day),
-        }
+        where["tags"] = range_tags(since, workspace.settings.last_day or LAST)
     elif wanted - {"items", "users", "category_map", "champion"}:
         where["partition_key"] = str(day or workspace.settings.last_day)
     with nullcontext(instance) if instance else instance_of(workspace) as used, warnings.catch_warnings():

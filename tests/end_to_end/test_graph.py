@@ -10,7 +10,7 @@ import pytest
 
 from end_to_end.market import DAYS, EMPTY_DAY, LAST, Built, instance_of, metadata, rows
 from twotower_assets.defs.build import build_definitions
-from twotower_assets.defs.specs import GROUPS, key_of
+from twotower_assets.defs.naming import GROUPS, key_of
 from twotower_assets.lake.tables import TABLES
 from twotower_assets.workspace import Workspace
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from end_to_end.market import instance_of, rows, twotower, workspace_in
-from twotower_assets.defs.specs import key_of
+from twotower_assets.defs.naming import key_of
 from twotower_assets.workspace import Workspace
 
 pytestmark = pytest.mark.real_data

@@ -22,7 +22,7 @@ from end_to_end.market import (
     write_settings,
 )
 from twotower_assets.defs.build import build_definitions
-from twotower_assets.defs.specs import GROUPS, key_of
+from twotower_assets.defs.naming import GROUPS, key_of
 from twotower_assets.lake.tables import RECIPES
 from twotower_assets.recipes.config import TrainingConfig
 from twotower_assets.recipes.recipes import load_recipes

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from end_to_end.market import COMPARED, compare, metadata, rows, run_recipe, why, workspace_in
-from twotower_assets.defs.assets import recipe_runs as negative_sampling
-from twotower_assets.defs.assets.recipe_runs import RUN_TABLES
+from twotower_assets.experiments import train_seeds as negative_sampling
+from twotower_assets.experiments.evaluate_recipes import RUN_TABLES
 from twotower_assets.lake.tables import TABLES
 from twotower_assets.two_tower.training import loop as training_module
 from twotower_assets.two_tower.training.tensor_file import read_tensors

@@ -8,7 +8,7 @@ from typing import Any
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
 from end_to_end.market import instance_of, materialize, rows
-from twotower_assets.defs.specs import GROUPS, key_of
+from twotower_assets.defs.naming import GROUPS, key_of
 from twotower_assets.lake.tables import TABLES
 from twotower_assets.workspace import Workspace
 

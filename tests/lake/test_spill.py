@@ -14,7 +14,7 @@ import duckdb
 import pytest
 
 from twotower_assets.core.days import Days
-from twotower_assets.defs.assets.features import feature_parameters, stage_feature
+from twotower_assets.experiments.stage_features import feature_parameters, stage_feature
 from twotower_assets.lake.lake import CommitInfo, Lake, Replacement
 from twotower_assets.lake.queries import bound, read_query, stage
 from twotower_assets.lake.spill import LOCK, spill_folder

@@ -1,12 +1,12 @@
 """The checks as Dagster runs them: one check per expectation and per gate, with what was observed and wanted.
 
-What is expected lives in `expectations` and `gates`; here it meets assets, days and severities. The checks have no
+What is expected lives in `checks`; here it meets assets, days and severities. The checks have no
 partitions of their own: Dagster records the checks of a run over a range of days without a partition, and would show
 partitioned checks of such days as never run. The days that were checked are in the metadata.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,8 +17,9 @@ from twotower_assets.checks.expectations import Expectation, suite, validate
 from twotower_assets.checks.gates import GATES, judge
 from twotower_assets.checks.outcome import Outcome
 from twotower_assets.core.days import Days
+from twotower_assets.defs.naming import GROUPS, WRITTEN_WITH, Naming
 from twotower_assets.defs.partitions import days_of
-from twotower_assets.defs.specs import GROUPS, WRITTEN_WITH, key_of
+from twotower_assets.defs.plan import Plan
 from twotower_assets.lake.tables import TABLES, Table
 from twotower_assets.workspace import Workspace
 
@@ -31,58 +32,55 @@ CHECKED_TABLES = [
 ]
 
 
-def table_checks() -> list[dg.AssetChecksDefinition]:
+def table_checks(plan: Plan) -> list[dg.AssetChecksDefinition]:
     """One multi-check per asset: the suites of its tables, and its gates."""
     tables: dict[str, list[Table]] = {gate.asset: [] for gate in GATES}
     for name in CHECKED_TABLES:
         tables.setdefault(WRITTEN_WITH.get(name, name), []).append(TABLES[name])
-    return [_checks_of(asset, of_asset) for asset, of_asset in tables.items()]
+    return [_checks_of(plan, asset, of_asset) for asset, of_asset in tables.items()]
 
 
-def blocking_check_keys(assets: list[str]) -> list[dg.AssetCheckKey]:
+def blocking_check_keys(naming: Naming, assets: Sequence[str]) -> list[dg.AssetCheckKey]:
     """The checks of some assets whose failure means that nothing may be built on them."""
-    of_tables = [
-        dg.AssetCheckKey(key_of(name), one.name) for name in assets for one in suite(TABLES[name]) if one.error
-    ]
-    return [
-        *of_tables,
-        *(dg.AssetCheckKey(key_of(gate.asset), gate.name) for gate in GATES if gate.asset in assets and gate.blocking),
-    ]
+    errors = [(name, one.name) for name in assets for one in suite(TABLES[name]) if one.error]
+    gates = [(gate.asset, gate.name) for gate in GATES if gate.asset in assets and gate.blocking]
+    return [dg.AssetCheckKey(naming.key_of(asset), name) for asset, name in (*errors, *gates)]
 
 
-def _checks_of(asset: str, tables: list[Table]) -> dg.AssetChecksDefinition:
+def _checks_of(plan: Plan, asset: str, tables: list[Table]) -> dg.AssetChecksDefinition:
     suites = {table: {_check_name(asset, table, one): one for one in suite(table)} for table in tables}
     gates = {gate.name: gate for gate in GATES if gate.asset == asset}
+    key = plan.naming.key_of(asset)
     named = {name: one for of_table in suites.values() for name, one in of_table.items()}
 
     @dg.multi_asset_check(
-        name=f"{asset}_checks",
+        name=plan.naming.definition_name(f"{asset}_checks"),
         specs=[
             *(
-                dg.AssetCheckSpec(name, asset=key_of(asset), description=one.description, blocking=one.error)
+                dg.AssetCheckSpec(name, asset=key, description=one.description, blocking=one.error)
                 for name, one in named.items()
             ),
             *(
-                dg.AssetCheckSpec(name, asset=key_of(asset), description=gate.description, blocking=gate.blocking)
+                dg.AssetCheckSpec(name, asset=key, description=gate.description, blocking=gate.blocking)
                 for name, gate in gates.items()
             ),
         ],
         can_subset=True,
+        required_resource_keys=plan.resource_keys,
     )
-    def checks(
-        context: dg.AssetCheckExecutionContext, workspace: dg.ResourceParam[Workspace]
-    ) -> Iterator[dg.AssetCheckResult]:
-        chosen = {key.name for key in context.selected_asset_check_keys}
+    def checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+        workspace = plan.workspace(context)
+        chosen = {one.name for one in context.selected_asset_check_keys}
         with workspace.lake.reader() as con:
             for table, of_table in suites.items():
                 days = _checked_days(context, workspace) if table.daily else None
                 wanted = {name: one for name, one in of_table.items() if name in chosen}
                 for name, outcome in _outcomes(con, table, wanted, days):
-                    yield _result(asset, name, outcome, days, error=named[name].error)
+                    yield _result(key, name, outcome, days, error=named[name].error)
             for name in [name for name in gates if name in chosen]:
                 days = _checked_days(context, workspace)
                 outcome = judge(con, gates[name], days, workspace.settings)
-                yield _result(asset, name, outcome, days, error=gates[name].blocking)
+                yield _result(key, name, outcome, days, error=gates[name].blocking)
 
     return checks
 
@@ -120,11 +118,11 @@ def _frame(con: duckdb.DuckDBPyConnection, table: Table, expectations: list[Expe
     return frame.fillna({name: math.inf for name in frame.select_dtypes("floating") if not table[name].nullable})
 
 
-def _result(asset: str, name: str, outcome: Outcome, days: Days | None, *, error: bool) -> dg.AssetCheckResult:
+def _result(key: dg.AssetKey, name: str, outcome: Outcome, days: Days | None, *, error: bool) -> dg.AssetCheckResult:
     verdict = "holds" if outcome.passed else "does not hold"
     return dg.AssetCheckResult(
         passed=outcome.passed,
-        asset_key=key_of(asset),
+        asset_key=key,
         check_name=name,
         severity=dg.AssetCheckSeverity.ERROR if error else dg.AssetCheckSeverity.WARN,
         description=f"{outcome.wanted} — {verdict}: {outcome.observed}",

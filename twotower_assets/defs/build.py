@@ -1,69 +1,86 @@
-"""The one place where everything is put together; tests pass their own settings or resources."""
+"""The one place where everything is put together; callers may replace what they bring themselves."""
 
+import re
 import warnings
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
-from twotower_assets.defs.asset_checks import blocking_check_keys, table_checks
+from twotower_assets.defs.asset_checks import table_checks
 from twotower_assets.defs.assets.champion import champion_asset
 from twotower_assets.defs.assets.embedding_drift import embedding_drift_asset
-from twotower_assets.defs.assets.embeddings_and_index import serving_assets
+from twotower_assets.defs.assets.embeddings_and_index import embedding_and_index_assets
 from twotower_assets.defs.assets.features import feature_assets
-from twotower_assets.defs.assets.popularity_bias_report import report_assets
-from twotower_assets.defs.assets.recipe_runs import negative_sampling_assets
+from twotower_assets.defs.assets.recipe_runs import recipe_assets
+from twotower_assets.defs.assets.reports import report_assets
 from twotower_assets.defs.assets.sources import source_assets
 from twotower_assets.defs.assets.training import training_assets
-from twotower_assets.defs.automation import daily_schedule, jobs
-from twotower_assets.defs.partitions import daily_partitions
+from twotower_assets.defs.jobs import EVERYTHING, jobs
+from twotower_assets.defs.naming import Naming
+from twotower_assets.defs.partitions import Partitions, daily_partitions
+from twotower_assets.defs.plan import Plan
+from twotower_assets.defs.resources import WORKSPACE, WorkspaceResource
+from twotower_assets.defs.schedules import daily_schedule
 from twotower_assets.settings import Settings, load_settings
-from twotower_assets.workspace import Workspace, open_workspace
-
-TRAINING_INPUTS = ["impressions", "items", "users", "training_pairs", "exposure_log"]
+from twotower_assets.workspace import open_workspace
 
 
 def build_definitions(
-    settings: Settings | None = None, *, resources: Mapping[str, Any] | None = None
+    settings: Settings | None = None,
+    *,
+    naming: Naming | None = None,
+    resources: Mapping[str, object] | None = None,
+    partitions: Partitions | None = None,
+    checks: Sequence[dg.AssetChecksDefinition] | None = None,
+    schedule: bool = True,
 ) -> dg.Definitions:
     """All assets, checks, jobs and the schedule of the data set that the settings name.
 
     Args:
-        settings: default: from the environment and the home folder.
-        resources: replace the resource `platform`, for tests.
+        settings: what the graph is declared for. Default: from the environment and the home folder.
+        naming: prefix and group names, where the graph stands beside others in a code location.
+        resources: by key; `workspace` replaces the one that gives assets and checks their home.
+        partitions: the days, in place of those that the settings or the data set name.
+        checks: in place of the checks that come with the tables and gates.
+        schedule: whether the daily schedule is among the definitions.
 
     Raises:
         SettingsError: a setting is out of range.
         SourceError: the data set's SQL or files are needed to know its days, and are not there.
     """
+    chosen, names = settings or load_settings(), naming or Naming()
     # Features are materialized as ranges, models day by day; a job of both takes the smaller step, as it should.
     # Dagster warns of it when it resolves the job, which is after this function.
-    warnings.filterwarnings("ignore", message="Asset job everything_job materializes assets with varying")
-    workspace = open_workspace(settings or load_settings())
+    job = re.escape(names.definition_name(EVERYTHING))
+    warnings.filterwarnings("ignore", message=f"Asset job {job} materializes assets with varying")
+    workspace = open_workspace(chosen)
+    plan = Plan(names, partitions or daily_partitions(*workspace.days(), chosen.window_days), workspace)
     with warnings.catch_warnings():
         # Windows that reach before the first partition are a beta in Dagster 1.13.
         warnings.filterwarnings("ignore", category=dg.BetaWarning)
-        return _definitions(workspace, resources or {})
+        every_job = jobs(names)
+        return dg.Definitions(
+            assets=dg.with_source_code_references(_assets(plan)),
+            asset_checks=table_checks(plan) if checks is None else checks,
+            jobs=every_job,
+            schedules=[daily_schedule(chosen, names, plan.partitions, every_job[-1])] if schedule else [],
+            resources=_resources(names, {WORKSPACE: WorkspaceResource.of(chosen), **(resources or {})}),
+        )
 
 
-def _definitions(workspace: Workspace, resources: Mapping[str, Any]) -> dg.Definitions:
-    partitions = daily_partitions(*workspace.days(), workspace.settings.window_days)
-    every_job = jobs()
-    assets: list[dg.AssetsDefinition] = [
-        *source_assets(workspace, partitions),
-        *feature_assets(workspace, partitions),
-        *training_assets(workspace, partitions, blocking_check_keys(TRAINING_INPUTS)),
-        *serving_assets(workspace, partitions),
-        embedding_drift_asset(workspace, partitions),
-        champion_asset(workspace),
-        *report_assets(workspace, partitions),
-        *negative_sampling_assets(workspace, partitions, blocking_check_keys(TRAINING_INPUTS)),
+def _resources(naming: Naming, resources: Mapping[str, object]) -> dict[str, object]:
+    """Ours under the prefix of the graph, so that another graph of the code location may have its own."""
+    return {naming.definition_name(key) if key == WORKSPACE else key: value for key, value in resources.items()}
+
+
+def _assets(plan: Plan) -> list[dg.AssetsDefinition]:
+    return [
+        *source_assets(plan),
+        *feature_assets(plan),
+        *training_assets(plan),
+        *embedding_and_index_assets(plan),
+        embedding_drift_asset(plan),
+        champion_asset(plan),
+        *report_assets(plan),
+        *recipe_assets(plan),
     ]
-    return dg.Definitions(
-        assets=dg.with_source_code_references(assets),
-        asset_checks=table_checks(),
-        jobs=every_job,
-        schedules=[daily_schedule(workspace.settings, partitions, every_job[-1])],
-        resources={"workspace": workspace, **resources},
-        executor=dg.in_process_executor,
-    )

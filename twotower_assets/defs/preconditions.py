@@ -9,6 +9,12 @@ from typing import Any
 import dagster as dg
 
 from twotower_assets.core.days import Days, window
+from twotower_assets.defs.asset_checks import blocking_check_keys
+from twotower_assets.defs.plan import Plan
+from twotower_assets.workspace import Workspace
+
+TRAINING_INPUTS = ("impressions", "items", "users", "training_pairs", "exposure_log")
+"""Assets whose blocking checks keep a model from being trained."""
 
 RETRIES, SECONDS_BETWEEN = 12, 10
 UNFINISHED = [
@@ -18,7 +24,6 @@ UNFINISHED = [
     dg.DagsterRunStatus.STARTED,
 ]
 
-
 REMEMBERED = 1000
 """Results looked through per check, newest first."""
 
@@ -27,14 +32,34 @@ class IncompleteWindowError(RuntimeError):
     """Days of the trailing window were never materialized."""
 
 
+def require_training_inputs(
+    context: dg.AssetExecutionContext,
+    plan: Plan,
+    workspace: Workspace,
+    day: date,
+    window_days: int,
+    *,
+    exposures: bool,
+) -> None:
+    """Check what a training as of a day reads: whole windows, and no day that failed a blocking check.
+
+    Raises `IncompleteWindowError` or `RefusedInputError`.
+    """
+    for name in ("training_pairs", "exposure_log") if exposures else ("training_pairs",):
+        require_whole_window(context, workspace, plan.naming.key_of(name), Days(day, day), window_days)
+    checks = blocking_check_keys(plan.naming, TRAINING_INPUTS)
+    refuse_failed_inputs(context.instance, checks, window(day, window_days))
+
+
 def require_whole_window(
-    context: dg.AssetExecutionContext, upstream: dg.AssetKey, days: Days, window_days: int, first_partition: date
+    context: dg.AssetExecutionContext, workspace: Workspace, upstream: dg.AssetKey, days: Days, window_days: int
 ) -> None:
     """Check that `upstream` was materialized for every day that windows ending in `days` look back to.
 
     In a backfill of one run a day, a run may come to its window before the run of an earlier day has written its part;
     while other runs are unfinished it is tried again later. Raises `IncompleteWindowError` otherwise.
     """
+    first_partition, _ = workspace.days()
     begin = max(first_partition, window(days.first, window_days).first)
     wanted = set(Days(begin, days.last).every())
     there = {date.fromisoformat(key) for key in context.instance.get_materialized_partitions(upstream)}

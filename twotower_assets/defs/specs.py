@@ -1,76 +1,20 @@
 """How an asset is declared: key, group, owners, and the metadata that its table or its code gives.
 
-What an asset does lives in the module of its group.
+What an asset does lives in the module of its group, what it is called in `naming.py`.
 """
 
-import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-from twotower_assets.lake import tables
-from twotower_assets.lake.queries import SQL_FOLDER
+from twotower_assets.defs.code_version import sql_files
+from twotower_assets.defs.naming import WRITTEN_WITH, Naming, group_of
+from twotower_assets.defs.plan import Plan
 from twotower_assets.lake.tables import TABLES, Table
-from twotower_assets.workspace import Workspace
 
 OWNERS = ["team:recommendations"]
-PACKAGE = Path(__file__).resolve().parents[1]
-GROUPS = {
-    "sources": tables.names(tables.SOURCES),
-    "features": tables.names(tables.FEATURES),
-    "training": ["tower_checkpoint", *tables.names(tables.TRAINING)],
-    "serving": ["item_embeddings", "user_embeddings", "ann_index", "embedding_drift", "champion"],
-    "reports": ["popularity_bias_report"],
-    "recipes": ["negative_sampling_runs", "negative_sampling_comparison"],
-}
-WRITTEN_WITH = {
-    "ann_index_quality": "ann_index",
-    "ann_index_depths": "ann_index",
-    "served_item_embeddings": "champion",
-    "served_user_embeddings": "champion",
-    "champion_decisions": "champion",
-    "version_comparisons": "champion",
-    **dict.fromkeys(tables.names(tables.REPORTS), "popularity_bias_report"),
-    **{name: "negative_sampling_runs" for name in tables.names(tables.RECIPES) if name not in GROUPS["recipes"]},
-}
-"""Tables that an asset of another name writes: their columns are shown at it, and their checks are its."""
-SHOWN_APART = {"champion": "promotion"}
-"""Assets that the graph shows in a group of their own: what is decided from the report comes to the right of it."""
-
-
-def group_of(name: str) -> str:
-    """The group that the asset `name` belongs to; `KeyError` if to none."""
-    for group, members in GROUPS.items():
-        if name in members:
-            return group
-    raise KeyError(f"{name} belongs to no group")
-
-
-def key_of(name: str) -> dg.AssetKey:
-    """The asset key of `name`: its group, then its name."""
-    return dg.AssetKey([group_of(name), name])
-
-
-def code_version(files: Iterable[Path]) -> str:
-    """A version that changes with the text of the files: the start of a SHA-256."""
-    digest = hashlib.sha256()
-    for file in sorted(files):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()[:12]
-
-
-def sql_files(*patterns: str) -> list[Path]:
-    """The SQL files under `sql/` that match."""
-    return [file for pattern in patterns for file in sorted(SQL_FOLDER.glob(pattern))]
-
-
-def code_files(*names: str) -> list[Path]:
-    """The Python and YAML files of rooms of this package, or single files of it."""
-    found = (PACKAGE / name for name in names)
-    every = (file for one in found for file in ([one] if one.is_file() else sorted(one.rglob("*"))))
-    return [file for file in every if file.suffix in (".py", ".yaml")]
 
 
 def column_schema(table: Table) -> dg.TableSchema:
@@ -88,11 +32,11 @@ def column_schema(table: Table) -> dg.TableSchema:
     )
 
 
-def column_lineage(table: Table) -> dg.TableColumnLineage | None:
+def column_lineage(table: Table, naming: Naming) -> dg.TableColumnLineage | None:
     """Which upstream columns each column is made from; None where none is declared."""
     lineage = {
         column.name: [
-            dg.TableColumnDep(asset_key=key_of(source.split(".")[0]), column_name=source.split(".")[1])
+            dg.TableColumnDep(asset_key=naming.key_of(source.split(".")[0]), column_name=source.split(".")[1])
             for source in column.derived_from
         ]
         for column in table.columns
@@ -110,22 +54,21 @@ def describe(table: Table, used_for: str, note: str = "") -> str:
 
 def table_spec(
     name: str,
-    workspace: Workspace,
+    plan: Plan,
     *,
     used_for: str,
-    deps: Sequence[Any] = (),
+    deps: Sequence[dg.AssetDep] = (),
     kinds: set[str],
     version: str,
     note: str = "",
     sql: str | Sequence[Path] = (),
     made_from: str = "",
-    partitions_def: dg.PartitionsDefinition | None = None,
 ) -> dg.AssetSpec:
     """The spec of an asset that is a table of the lake.
 
     Args:
         name: of the table, and of the asset.
-        platform: whose lake it is in.
+        plan: says how it is called and whose lake it is in.
         used_for: a phrase that ends with a full stop.
         deps: the assets it is made from; where there are none, `made_from` says what it is made from.
         kinds: what it is made with.
@@ -133,26 +76,25 @@ def table_spec(
         note: what else there is to know.
         sql: the files that make it, or a pattern below `sql/`.
         made_from: a phrase that ends with a full stop.
-        partitions_def: as Dagster has it.
     """
     table = TABLES[name]
     metadata: dict[str, Any] = {
         "dagster/column_schema": column_schema(table),
         "dagster/table_name": f"lake.main.{name}",
-        "dagster/uri": f"{workspace.lake.uri}#{name}",
+        "dagster/uri": f"{plan.declared_for.lake.uri}#{name}",
         **code_references(sql_files(sql) if isinstance(sql, str) else sql),
     }
-    if lineage := column_lineage(table):
+    if lineage := column_lineage(table, plan.naming):
         metadata["dagster/column_lineage"] = lineage
     return asset_spec(
         name,
+        plan,
         description=describe(table, used_for, note),
         deps=deps,
         kinds=kinds,
         version=version,
         metadata=metadata,
         made_from=made_from,
-        partitions_def=partitions_def,
     )
 
 
@@ -165,24 +107,24 @@ def code_references(files: Sequence[Path]) -> dict[str, Any]:
     return {"dagster/code_references": dg.CodeReferencesMetadataValue(code_references=list(links))} if links else {}
 
 
-def folder_of(name: str, workspace: Workspace) -> dict[str, Any]:
+def folder_of(name: str, plan: Plan) -> dict[str, Any]:
     """Metadata that says where the versions of an artifact lie."""
-    return {"dagster/uri": (workspace.settings.artifacts_folder / name).as_uri()}
+    return {"dagster/uri": (plan.settings.artifacts_folder / name).as_uri()}
 
 
 def asset_spec(
     name: str,
+    plan: Plan,
     *,
     description: str,
-    deps: Sequence[Any] = (),
+    deps: Sequence[dg.AssetDep] = (),
     kinds: set[str],
     version: str,
     metadata: dict[str, Any] | None = None,
     made_from: str = "",
-    partitions_def: dg.PartitionsDefinition | None = None,
 ) -> dg.AssetSpec:
     """The spec of any asset, with the owners, tags and key that every asset here has."""
-    inputs = [dg.AssetDep.from_coercible(dep).asset_key.path[-1] for dep in deps]
+    inputs = [dep.asset_key.path[-1] for dep in deps]
     made_from = made_from or f"{', '.join(f'`{one}`' for one in inputs)}."
     schemas = {
         f"columns of {table}": dg.MetadataValue.table_schema(column_schema(TABLES[table]))
@@ -190,14 +132,13 @@ def asset_spec(
         if asset == name
     }
     return dg.AssetSpec(
-        key_of(name),
+        plan.naming.key_of(name),
         description=f"{description}\n\n**Made from:** {made_from}",
         deps=list(deps),
-        group_name=SHOWN_APART.get(name, group_of(name)),
+        group_name=plan.naming.group_name_of(name),
         owners=OWNERS,
         kinds=kinds,
         tags={"layer": group_of(name)},
         code_version=version,
         metadata={**(metadata or {}), **schemas},
-        partitions_def=partitions_def,
     )

@@ -16,16 +16,20 @@ from twotower_assets.core.metric_rows import KS, WIDE_K, K
 from twotower_assets.core.popularity import REPORTED_WEIGHTS, check_popularity_weight
 from twotower_assets.experiments.evaluate_model import diagnostic_rows, judge_checkpoint, left_and_masked
 from twotower_assets.experiments.hold_out import HoldOut, HoldOutRule
-from twotower_assets.experiments.train_recipe import Trained
 from twotower_assets.lake.staging import as_frame
+from twotower_assets.lake.tables import RECIPES, names
 
 if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
+    from twotower_assets.experiments.train_recipe import Trained
+
 Place = tuple[str, int, str]
 """Metric, k and bucket."""
 
+RUN_TABLES = [name for name in names(RECIPES) if name != "negative_sampling_comparison"]
+"""What a recipe writes of its own trainings."""
 RECALL, RECALL_BEYOND_HEAD = ("recall", K, ALL), ("recall", K, BEYOND_HEAD)
 
 

@@ -1,6 +1,7 @@
 """Who is to be served: versions judged against the champion, or named by hand; each decision with its reasons.
 
-Nothing is written here, and nothing published; that is the asset's. What a gate asks is SQL in `sql/checks/`.
+Nothing is written here, and nothing published; that is done in `publish_champion.py`. What a gate asks is SQL in
+`sql/checks/`.
 """
 
 from __future__ import annotations

@@ -1,47 +1,34 @@
-"""The popularity report: what the model does to popular and to long-tail items, as tables, charts and one page.
+"""The report on a day's model: evaluated on its hold-out, written as tables, drawn and published as one page.
 
-What is measured lives in `experiments.evaluate_model`, how it is drawn and worded in `reporting`.
+What is measured lives in `evaluate_model.py`, how it is drawn and worded in `reporting`.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import dagster as dg
 import duckdb
 
 from twotower_assets.core.days import Days
 from twotower_assets.core.popularity import REPORTED_WEIGHTS
-from twotower_assets.defs.assets.embeddings_and_index import checkpoint_of
-from twotower_assets.defs.partitions import Partitions, day_of, trailing_window
-from twotower_assets.defs.publish import artifact_rows, commit_tables
-from twotower_assets.defs.specs import (
-    asset_spec,
-    code_files,
-    code_version,
-    folder_of,
-    key_of,
-    sql_files,
-)
+from twotower_assets.experiments.day_checkpoint import day_checkpoint
 from twotower_assets.experiments.hold_out import HoldOutRule, read_hold_out
 from twotower_assets.lake.artifacts import Artifact, ArtifactInput, Provenance, TableInput
 from twotower_assets.lake.queries import read_query
 from twotower_assets.lake.staging import stage_rows
 from twotower_assets.lake.tables import REPORTS, names
+from twotower_assets.lake.writing import Run, artifact_rows, commit_tables
 from twotower_assets.workspace import Workspace
 
+if TYPE_CHECKING:
+    from twotower_assets.recipes.config import TrainingConfig
+    from twotower_assets.reporting.report_data import LineageEntry, ReportData, Setting
+
 REPORT_FILE = "report.html"
-READ = ("predecessor", "training_curves", "index_quality")
-"""The queries of `sql/reports/` that the page is made from."""
-CHARTS = {
-    "recall_by_bucket": "recall@20 by popularity bucket",
-    "exposure_share": "Exposure and clicks by bucket",
-    "lorenz_curve": "Lorenz curve of the exposure",
-    "popularity_tradeoff": "Recall against long-tail metrics, over the popularity weight γ",
-    "paired_differences": "recall@20 compared with the version served before",
-}
-"""The charts of the page that Dagster shows too, with their alternative texts."""
 DATA_NOTES = {
     "movielens": [
         "MovieLens-100K has ratings, not exposures: a rating of 4 or 5 counts as a click, a lower one as shown and not "
@@ -56,65 +43,46 @@ DATA_NOTES = {
 }
 
 
-def report_assets(workspace: Workspace, partitions: Partitions) -> list[dg.AssetsDefinition]:
-    """`popularity_bias_report`."""
-    keys = [key_of(name) for name in ("tower_checkpoint", "training_curves", "ann_index", "items", "users")]
-    window = trailing_window(partitions, workspace.settings.window_days)
+@dataclass(frozen=True)
+class WrittenReport:
+    """A published report.
 
-    @dg.multi_asset(
-        name="popularity_bias_report",
-        specs=[
-            asset_spec(
-                "popularity_bias_report",
-                description=(
-                    "How well a day's model finds held-out clicks, for popular and for long-tail items, beside "
-                    "most-popular, EASE and the version that is served, at several popularity weights γ; how much "
-                    "popularity its scores miss (δ). "
-                    f"One HTML page a day, and the tables {', '.join(f'`{name}`' for name in names(REPORTS))}.\n\n"
-                    "**Used for:** deciding whether a model may be served, and at which γ."
-                ),
-                deps=[dg.AssetDep(key_of("training_pairs"), partition_mapping=window), *map(dg.AssetDep, keys)],
-                kinds={"duckdb", "html"},
-                metadata=folder_of("popularity_bias_report", workspace),
-                version=code_version(
-                    [
-                        *code_files("core", "evaluation", "reporting"),
-                        *code_files(
-                            "experiments/hold_out.py",
-                            "experiments/evaluate_model.py",
-                            "experiments/compare_versions.py",
-                            "experiments/predecessor.py",
-                            "experiments/sample_users.py",
-                            "defs/assets/popularity_bias_report.py",
-                        ),
-                        *sql_files(*(f"reports/{name}.sql" for name in READ)),
-                    ]
-                ),
-            )
-        ],
-        partitions_def=partitions,
-    )
-    def popularity_bias_report(
-        context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]
-    ) -> dg.MaterializeResult:
-        return _report(context, workspace)
+    Attributes:
+        artifact: the folder of its page.
+        checkpoint: the model that it is about.
+        snapshot: of the lake, after its tables were written.
+        data: what the page says.
+        charts: SVG by name; empty where there is nothing to draw.
+    """
 
-    return [popularity_bias_report]
+    artifact: Artifact
+    checkpoint: Artifact
+    snapshot: int
+    data: ReportData
+    charts: Mapping[str, str]
+
+    @property
+    def page(self) -> Path:
+        """The HTML file."""
+        return self.artifact.folder / REPORT_FILE
 
 
-def _report(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult:
+def write_report(workspace: Workspace, day: date, run: Run) -> WrittenReport:
+    """Evaluate the model of a day and publish the report on it. Raises `LakeError` where no model was trained."""
     from twotower_assets.experiments import evaluate_model as evaluation
     from twotower_assets.reporting.report import draw_charts, render_report
     from twotower_assets.two_tower.checkpoint import load_checkpoint
 
-    day, served_weight = day_of(context), workspace.settings.popularity_weight
+    served_weight = workspace.settings.popularity_weight
     with workspace.lake.reader() as con:
-        artifact = checkpoint_of(con, workspace, day)
-    snapshot = artifact.manifest["lake_snapshot"]
-    rule = HoldOutRule(**artifact.manifest["details"])
+        checkpoint = day_checkpoint(con, workspace, day)
+    snapshot = checkpoint.manifest["lake_snapshot"]
+    rule = HoldOutRule(**checkpoint.manifest["details"])
     with workspace.lake.reader(snapshot) as con:
         hold_out = read_hold_out(con, rule, day, snapshot)
-    judged = evaluation.judge_checkpoint(load_checkpoint(artifact.folder), hold_out, workspace.settings.popularity_from)
+    judged = evaluation.judge_checkpoint(
+        load_checkpoint(checkpoint.folder), hold_out, workspace.settings.popularity_from
+    )
     lists = evaluation.recommendation_lists(judged, sorted({*REPORTED_WEIGHTS, served_weight}))
     served = [one for one in lists if one.popularity_weight in (None, served_weight)]
     rows = {
@@ -123,32 +91,28 @@ def _report(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Mater
         "category_coverage": evaluation.category_rows(judged, served[0]),
         "popularity_diagnostics": evaluation.diagnostic_rows(judged, served_weight),
     }
-    keys = {"day": day, "model_version": artifact.version}
+    keys = {"day": day, "model_version": checkpoint.version}
     with workspace.lake.writer() as con:
         frames = {name: stage_rows(con, name, [{**keys, **row} for row in rows[name]]) for name in rows}
-        data = _report_data(con, workspace, artifact, judged, lists, frames)
-        drawn = draw_charts(data)
-        page = render_report(data, drawn)
-        published = workspace.artifacts.publish(
+        data = _report_data(con, workspace, checkpoint, judged, lists, frames)
+        charts = draw_charts(data)
+        page = render_report(data, charts)
+        artifact = workspace.artifacts.publish(
             "popularity_bias_report",
             lambda folder: _write(folder, page),
             Provenance(
                 model_day=day,
                 lake_snapshot=snapshot,
-                code_version=context.assets_def.code_versions_by_key[key_of("popularity_bias_report")] or "",
-                run_id=context.run.run_id,
-                tables=(TableInput("training_pairs", snapshot, *_window(artifact)),),
-                artifacts=(ArtifactInput("tower_checkpoint", artifact.version),),
+                code_version=run.code_version,
+                run_id=run.run_id,
+                tables=(TableInput("training_pairs", snapshot, *_window(checkpoint)),),
+                artifacts=(ArtifactInput("tower_checkpoint", checkpoint.version),),
                 details=_measured(con),
             ),
         )
-        stage_rows(con, "artifacts", artifact_rows(published, workspace))
-        written = commit_tables(context, workspace, con, [*names(REPORTS), "artifacts"], Days(day, day))
-    return dg.MaterializeResult(
-        asset_key=key_of("popularity_bias_report"),
-        data_version=dg.DataVersion(published.content_hash),
-        metadata={**_charts(drawn), **_headline(data), **_where(published, artifact, written)},
-    )
+        stage_rows(con, "artifacts", artifact_rows(artifact, workspace.settings.home))
+        written = commit_tables(workspace.lake, con, [*names(REPORTS), "artifacts"], Days(day, day), run)
+    return WrittenReport(artifact, checkpoint, written, data, charts)
 
 
 def _measured(con: duckdb.DuckDBPyConnection) -> dict[str, float | None]:
@@ -165,7 +129,7 @@ def _report_data(
     judged: Any,
     lists: list[Any],
     frames: dict[str, Any],
-) -> Any:
+) -> ReportData:
     import polars as pl
 
     from twotower_assets.experiments import evaluate_model as evaluation
@@ -209,7 +173,7 @@ def _report_data(
         predecessor_note=predecessor.note,
         samples=sample_users(judged),
         samples_rule=RULE,
-        settings=_settings(judged.checkpoint.config),
+        settings=settings_of(judged.checkpoint.config),
         window=(first, last),
         lineage=_lineage(artifact),
         recipe=artifact.manifest["recipe"] or "",
@@ -224,7 +188,7 @@ def _report_data(
     )
 
 
-def _settings(config: Any) -> list[Any]:
+def settings_of(config: TrainingConfig) -> list[Setting]:
     """Every setting of the training with its default and its meaning."""
     from twotower_assets.reporting.report_data import Setting
 
@@ -243,7 +207,7 @@ def _as_text(value: Any) -> str:
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _lineage(checkpoint: Artifact) -> list[Any]:
+def _lineage(checkpoint: Artifact) -> list[LineageEntry]:
     """What the page was made from: the checkpoint, its code and run, and the tables at the snapshot that it read."""
     from twotower_assets.reporting.report_data import LineageEntry
 
@@ -273,46 +237,3 @@ def _write(folder: Path, page: str) -> None:
 def _window(artifact: Artifact) -> tuple[str, str]:
     pairs = next(one for one in artifact.manifest["tables"] if one["table"] == "training_pairs")
     return pairs["first_day"], pairs["last_day"]
-
-
-def _headline(data: Any) -> dict[str, Any]:
-    from twotower_assets.reporting.report_data import PREDECESSOR
-    from twotower_assets.reporting.sentences import summary_sentences
-
-    places = {
-        "recall_at_20": ("recall", 20, "all"),
-        "ndcg_at_20": ("ndcg", 20, "all"),
-        "recall_at_100": ("recall", 100, "all"),
-        "beyond_head_at_20": ("recall", 20, "beyond_head"),
-        "coverage_at_20": ("coverage", 20, "all"),
-        "gini_at_20": ("gini", 20, "all"),
-    }
-    prefixes = {"two_tower": "", "most_popular": "popular_", "ease": "ease_"}
-    numbers = {
-        prefixes[model] + name: data.metric(model, metric, k, bucket)[0]
-        for model in data.models
-        for name, (metric, k, bucket) in places.items()
-    }
-    delta = data.served(data.popularity_diagnostics)["delta"].to_list()
-    numbers["delta"] = delta[0] if delta else None
-    numbers["recall_at_20_gained"] = data.difference(PREDECESSOR, "recall")["difference"]
-    measured = {name: value for name, value in numbers.items() if value is not None}
-    return {"summary": dg.MetadataValue.md("\n\n".join(summary_sentences(data))), **measured}
-
-
-def _charts(drawn: Mapping[str, str]) -> dict[str, dg.MetadataValue]:
-    from twotower_assets.reporting.markdown_images import as_markdown_image
-
-    return {
-        name: dg.MetadataValue.md(as_markdown_image(drawn[name], alt)) for name, alt in CHARTS.items() if drawn[name]
-    }
-
-
-def _where(published: Artifact, checkpoint: Artifact, snapshot: int) -> dict[str, Any]:
-    return {
-        "report": dg.MetadataValue.url((published.folder / REPORT_FILE).as_uri()),
-        "path": dg.MetadataValue.path(str(published.folder / REPORT_FILE)),
-        "report_version": published.version,
-        "model_version": checkpoint.version,
-        "lake_snapshot": snapshot,
-    }

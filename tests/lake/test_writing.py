@@ -1,4 +1,4 @@
-"""The numbers that Dagster plots by day."""
+"""What is reported of rows that were written."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import duckdb
 import pytest
 
 from twotower_assets.core.days import Days
-from twotower_assets.defs.publish import daily_numbers
+from twotower_assets.lake.writing import daily_numbers
 
 DAYS = Days(date(2024, 1, 1), date(2024, 1, 3))
 
@@ -30,12 +30,12 @@ def con() -> duckdb.DuckDBPyConnection:
 def test_each_day_has_a_count_and_its_own_numbers(con: duckdb.DuckDBPyConnection) -> None:
     numbers = daily_numbers(con, "impressions", DAYS)
     first = numbers[date(2024, 1, 1)]
-    assert first["dagster/row_count"] == 4
+    assert first["row_count"] == 4
     assert (first["rows_read"], first["rows_rejected"]) == (5, 1)
     assert (first["clicks"], first["click_rate"], first["users"], first["items"]) == (1, 0.25, 1, 3)
-    assert numbers[date(2024, 1, 2)] == numbers[date(2024, 1, 3)] == {"dagster/row_count": 0}
+    assert numbers[date(2024, 1, 2)] == numbers[date(2024, 1, 3)] == {"row_count": 0}
 
 
 def test_a_table_without_numbers_of_its_own_has_the_count(con: duckdb.DuckDBPyConnection) -> None:
     numbers = daily_numbers(con, "user_embeddings", DAYS)
-    assert [entry["dagster/row_count"] for entry in numbers.values()] == [2, 0, 0]
+    assert [entry["row_count"] for entry in numbers.values()] == [2, 0, 0]

@@ -1,0 +1,76 @@
+"""Raw data into the lake: the log of some days with its rejects, and the catalogues.
+
+What a raw row looks like is known to `sql/sources/`, what a clean one is to `sql/cleaning/`; how raw files are read is
+in `raw_source.py`.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+
+import duckdb
+
+from twotower_assets.core.days import Days
+from twotower_assets.datasets.raw_source import (
+    NoFilesError,
+    Source,
+    partition_bounds,
+    stage_catalogue,
+    stage_impressions,
+)
+from twotower_assets.lake.lake import Lake
+from twotower_assets.lake.queries import stage
+from twotower_assets.lake.writing import Run, WrittenTable, commit_tables, written_table
+
+NO_USERS = "SELECT NULL::VARCHAR AS user_id, NULL::MAP(VARCHAR, VARCHAR) AS features WHERE false"
+
+
+def ingest_impressions(
+    lake: Lake, source: Source, days: Days, first_partition: date, maximum_rejected_share: float, run: Run
+) -> tuple[WrittenTable, WrittenTable]:
+    """Write `impressions` and `rejected_impressions` of some days.
+
+    Raises as `stage_impressions` and `Rejects.refuse_above` do; then nothing is written.
+    """
+    names = ("impressions", "rejected_impressions")
+    with lake.writer() as con:
+        rejects, ignored = stage_impressions(con, source, partition_bounds(*days, first_partition))
+        rejects.refuse_above(maximum_rejected_share, "impressions")
+        snapshot = commit_tables(lake, con, names, days, run)
+        if ignored:
+            run.log.info(f"Columns that the data contract does not know were left out: {', '.join(ignored)}")
+        reasons = {"reasons_in_this_run": rejects.reasons, "first_in_this_run": rejects.first}
+        return (
+            written_table(con, "impressions", snapshot, days, columns_left_out=ignored),
+            written_table(con, "rejected_impressions", snapshot, days, **reasons),
+        )
+
+
+def ingest_catalogue(lake: Lake, source: Source, table: str, maximum_rejected_share: float, run: Run) -> WrittenTable:
+    """Write `items` or `users`; a data set without users has no row in `users`. Raises as `ingest_impressions`."""
+    with lake.writer() as con:
+        if table == "users" and (reason := _why_no_users(con, source)):
+            stage(con, "staged_users", NO_USERS)
+            facts: dict[str, object] = {"note": reason}
+        else:
+            rejects = stage_catalogue(con, source, table)
+            rejects.refuse_above(maximum_rejected_share, table)
+            facts = {
+                "rows_read": rejects.rows,
+                "rows_rejected": rejects.rejected,
+                "reasons": rejects.reasons,
+                "first_rejected": rejects.first,
+            }
+        snapshot = commit_tables(lake, con, [table], None, run)
+        return written_table(con, table, snapshot, None, **facts)
+
+
+def _why_no_users(con: duckdb.DuckDBPyConnection, source: Source) -> str | None:
+    """Users are optional: why the data set has none, or None if it has."""
+    if source.query("users") is None:
+        return "The data set has no users.sql."
+    try:
+        source.stage(con, "users")
+    except NoFilesError as error:
+        return f"The data set has no file of users: {error}"
+    return None

@@ -1,0 +1,156 @@
+"""The code version of an asset: it changes when what the asset does may change, and with nothing else.
+
+A version is a hash over the modules that do the work, found by following the imports of this package from the modules
+that the asset names, and over the SQL and YAML files that it names. Docstrings, comments and white space are no part of
+it, nor are `INFRASTRUCTURE` and `defs`: these say where rows are read, written and shown, not which rows they are.
+"""
+
+import ast
+import functools
+import hashlib
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import yaml
+
+from twotower_assets.lake.queries import SQL_FOLDER
+
+PACKAGE = Path(__file__).resolve().parents[1]
+TOKEN_BEFORE_COMMENTS = re.compile(
+    r"""([a-z]?'(?:[^']|'')*'|"(?:[^"]|"")*"|\$(\w*)\$.*?\$\2\$|.+?)(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/)*""",
+    re.DOTALL | re.IGNORECASE,
+)
+"""A token of DuckDB, which reaches to the next one, with white space and comments between."""
+INFRASTRUCTURE = ("settings", "workspace", "lake", "defs", "components", "definitions", "cli")
+
+
+def code_version(modules: Iterable[str] = (), files: Iterable[Path] = (), package: Path = PACKAGE) -> str:
+    """The start of a SHA-256 over modules with all that they import of the package, and over SQL and YAML files.
+
+    Args:
+        modules: names below the package, such as `experiments.train_day`.
+        files: with the suffix .sql or .yaml.
+        package: folder of the package.
+
+    Raises:
+        FileNotFoundError: there is no such module.
+    """
+    parts = [f"{name} {_python(package, name)[0]}" for name in sorted(closure(modules, package))]
+    parts += sorted(f"{file.parent.name}/{file.name} {_data_hash(file)}" for file in set(files))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+
+
+def sql_files(*patterns: str) -> list[Path]:
+    """The SQL files under `sql/` that match."""
+    return [file for pattern in patterns for file in sorted(SQL_FOLDER.glob(pattern))]
+
+
+def closure(modules: Iterable[str], package: Path = PACKAGE) -> set[str]:
+    """The modules with all that they import of the package, directly or not, but for `INFRASTRUCTURE`."""
+    found: set[str] = set()
+    waiting = list(modules)
+    while waiting:
+        name = waiting.pop()
+        if name not in found and name.split(".")[0] not in INFRASTRUCTURE:
+            found.add(name)
+            waiting += _python(package, name)[1]
+    return found
+
+
+def _python(package: Path, name: str) -> tuple[str, list[str]]:
+    """The hash of a module, and the modules of the package that it imports."""
+    file = _file_of(package, name)
+    if file is None:
+        raise FileNotFoundError(f"there is no module {name} in {package}")
+    behaviour, imported = _parsed(file.read_bytes(), (package.name, *file.relative_to(package).parts[:-1]))
+    return behaviour, list(_modules_named(package, imported))
+
+
+def _file_of(package: Path, name: str) -> Path | None:
+    path = package.joinpath(*name.split("."))
+    return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
+
+
+@functools.lru_cache(maxsize=1024)
+def _parsed(content: bytes, folder: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    """The hash of a module in a folder of the package, and the full names of what it imports."""
+    tree = ast.parse(content)
+    text: list[str] = []
+    imports: list[ast.AST] = []
+    _read(tree, text, imports)
+    names = {name for node in imports for name in _imported_names(node, folder)}
+    return hashlib.sha256("".join(text).encode()).hexdigest(), tuple(sorted(names))
+
+
+def _read(node: Any, text: list[str], imports: list[ast.AST]) -> None:
+    """Add a syntax tree to `text` and its imports to `imports`.
+
+    Left out are strings that stand alone, places in the file, and imports for types alone.
+    """
+    if isinstance(node, ast.AST):
+        text.append(type(node).__name__)
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            imports.append(node)
+        for name in node._fields:
+            value = getattr(node, name, None)
+            if value is not None and value != []:  # fields that not every Python has are empty where they are not used
+                text.append(f"({name}=")
+                _read(value, text, imports)
+                text.append(")")
+    elif isinstance(node, list):
+        for one in node:
+            if not (_is_text(one) or _is_for_types(one)):
+                _read(one, text, imports)
+                text.append(",")
+    else:
+        text.append(repr(node))
+
+
+def _is_text(node: Any) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def _is_for_types(node: Any) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def _imported_names(node: ast.AST, folder: tuple[str, ...]) -> Iterator[str]:
+    """The full names of what an import names, of a module in a folder."""
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        start = folder[: len(folder) - node.level + 1] if node.level else ()
+        origin = ".".join([*start, *([node.module] if node.module else [])])
+        yield from (f"{origin}.{alias.name}" for alias in node.names)
+
+
+def _modules_named(package: Path, names: Iterable[str]) -> Iterator[str]:
+    """The modules of the package among some names, each of a module or of something in one."""
+    for name in names:
+        root, _, below = name.partition(".")
+        if root == package.name and below:
+            module = below if _file_of(package, below) else below.rpartition(".")[0]
+            if module and _file_of(package, module):
+                yield module
+
+
+def _data_hash(file: Path) -> str:
+    text = file.read_text(encoding="utf-8")
+    if file.suffix == ".sql":
+        content: Any = _sql_tokens(text)
+    elif file.suffix == ".yaml":
+        content = yaml.safe_load(text)
+    else:
+        raise ValueError(f"a code version is made of modules, SQL and YAML, not of {file}")
+    return hashlib.sha256(repr(content).encode()).hexdigest()
+
+
+def _sql_tokens(text: str) -> list[str]:
+    """The words and signs of SQL, without comments and white space."""
+    content = text.encode()
+    starts = [start for start, _ in duckdb.tokenize(text)]
+    slices = (content[start:end].decode() for start, end in zip(starts, [*starts[1:], len(content)], strict=True))
+    return [found[1] if (found := TOKEN_BEFORE_COMMENTS.fullmatch(one)) else one for one in slices]

@@ -1,0 +1,147 @@
+"""The model of a day: a recipe trained on the trailing window, published as a checkpoint, its epochs as a table.
+
+How a recipe trains is in `train_recipe.py`; here it gets its data, resumes after an interruption, and is recorded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from twotower_assets.core.days import Days, window
+from twotower_assets.experiments.evaluate_model import left_and_masked
+from twotower_assets.experiments.hold_out import HoldOutRule, read_hold_out
+from twotower_assets.experiments.train_recipe import Trained, changed_settings, needs_exposures, train_recipe
+from twotower_assets.experiments.training_request import Training, judged_by_of, logged_epochs
+from twotower_assets.lake.artifacts import Artifact, Provenance, TableInput
+from twotower_assets.lake.staging import stage_rows
+from twotower_assets.lake.writing import Run, WrittenTable, artifact_rows, commit_tables, written_table
+from twotower_assets.recipes.config import TrainingConfig
+from twotower_assets.recipes.recipes import Recipe, load_recipes
+from twotower_assets.workspace import Workspace
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from twotower_assets.two_tower.training.epoch_report import EpochReport
+
+
+@dataclass(frozen=True)
+class TrainedDay:
+    """The published model of a day.
+
+    Attributes:
+        artifact: its checkpoint.
+        trained: the model and what it was trained on.
+        epochs: rows of `training_curves`.
+        curves: what was written of them.
+    """
+
+    artifact: Artifact
+    trained: Trained
+    epochs: pl.DataFrame
+    curves: WrittenTable
+
+    @property
+    def best_epoch(self) -> EpochReport:
+        """The report of the epoch whose weights were kept."""
+        return self.trained.result.reports[self.trained.result.best_epoch - 1]
+
+
+def reads_exposures(workspace: Workspace, recipe: Recipe, changes: Mapping[str, Any]) -> bool:
+    """Whether a training of this recipe reads what was shown and not clicked."""
+    return needs_exposures(recipe.config(**changes), load_recipes(workspace.settings.own_recipes))
+
+
+def train_day(
+    workspace: Workspace, day: date, recipe: Recipe, changes: Mapping[str, Any], window_days: int, run: Run
+) -> TrainedDay:
+    """Train a recipe, with `changes` of its settings, on the window that ends with a day, and publish it.
+
+    A training that was interrupted continues after its last finished epoch. Raises `HoldOutError` or
+    `TrainingDataError` where the data leave nothing to train on.
+    """
+    from twotower_assets.two_tower.checkpoint import save_checkpoint
+
+    settings = workspace.settings
+    recipes = load_recipes(settings.own_recipes)
+    config = recipe.config(**changes)
+    rule = HoldOutRule.of(settings, window_days)
+    exposures = needs_exposures(config, recipes)
+    with workspace.lake.reader() as con:
+        snapshot = workspace.lake.snapshot(con)
+        hold_out = read_hold_out(con, rule, day, snapshot, exposures=exposures)
+    run.log.info(f"recipe {recipe.name} as of {day}, on {window_days} days with {len(hold_out.pairs):,} clicks")
+    judged_by = judged_by_of(rule, settings, hold_out)
+    scratch = scratch_name(day, config, judged_by)
+    training = Training(
+        hold_out,
+        settings.popularity_from,
+        settings.popularity_weight,
+        judged_by=judged_by,
+        threads=settings.training_threads,
+        show_progress=sys.stderr.isatty(),
+        on_epoch=logged_epochs(run.log, config.epochs),
+    )
+    trained = train_recipe(
+        training, config, recipes, changes, lambda part: workspace.artifacts.scratch("tower_checkpoint", scratch) / part
+    )
+    result, training_set = trained.result, trained.training_set
+    made = _provenance(day, snapshot, recipe, config, rule, exposures, run)
+    artifact = workspace.artifacts.publish(
+        "tower_checkpoint",
+        lambda folder: save_checkpoint(folder, result.towers, training_set, config, result.reports, made.details),
+        made,
+    )
+    rows = [
+        {
+            "day": day,
+            "model_version": artifact.version,
+            "epoch": report.epoch,
+            "loss": report.loss,
+            "validation_metric": report.validation_metric,
+            "pairs_per_second": report.pairs_per_second,
+            "seconds": report.seconds,
+            "repeat_share": report.repeat_share,
+            **left_and_masked(report),
+        }
+        for report in result.reports
+    ]
+    with workspace.lake.writer() as con:
+        epochs = stage_rows(con, "training_curves", rows)
+        stage_rows(con, "artifacts", artifact_rows(artifact, settings.home))
+        written = commit_tables(workspace.lake, con, ["training_curves", "artifacts"], Days(day, day), run)
+        curves = written_table(con, "training_curves", written, Days(day, day))
+    workspace.artifacts.discard_scratch("tower_checkpoint", scratch)
+    return TrainedDay(artifact, trained, epochs, curves)
+
+
+def scratch_name(day: date, config: TrainingConfig, judged_by: str) -> str:
+    """The name of what a training resumes from: the same for the same day, configuration and validation."""
+    return f"{day}-{hashlib.sha256((config.model_dump_json() + judged_by).encode()).hexdigest()[:12]}"
+
+
+def _provenance(
+    day: date, snapshot: int, recipe: Recipe, config: TrainingConfig, rule: HoldOutRule, exposures: bool, run: Run
+) -> Provenance:
+    changed = changed_settings(config, recipe)
+    days = tuple(end.isoformat() for end in window(day, rule.window_days))
+    return Provenance(
+        model_day=day,
+        lake_snapshot=snapshot,
+        code_version=run.code_version,
+        run_id=run.run_id,
+        tables=(
+            TableInput("training_pairs", snapshot, *days),
+            *((TableInput(rule.exposures_from, snapshot, *days),) if exposures else ()),
+            TableInput("items", snapshot),
+            TableInput("users", snapshot),
+        ),
+        recipe=f"{recipe.name}, changed: {', '.join(changed)}" if changed else recipe.name,
+        seed=config.seed,
+        details=asdict(rule),
+    )

@@ -1,0 +1,101 @@
+"""One recipe of a comparison: trained once a seed on the same pairs, evaluated, its rows written over its old ones.
+
+How a recipe trains is in `train_recipe.py`, how trainings are evaluated in `evaluate_recipes.py`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from twotower_assets.experiments.evaluate_recipes import RUN_TABLES, Measured, data_fingerprint, judge
+from twotower_assets.experiments.hold_out import HoldOutRule, read_hold_out
+from twotower_assets.experiments.train_day import scratch_name
+from twotower_assets.experiments.train_recipe import train_recipe
+from twotower_assets.experiments.training_request import Training, judged_by_of, logged_epochs
+from twotower_assets.lake.staging import stage_frame
+from twotower_assets.lake.writing import Run, WrittenTable, commit_tables, written_table
+from twotower_assets.recipes.recipes import Recipe, load_recipes
+from twotower_assets.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class SeedsRequest:
+    """What all recipes of a comparison share.
+
+    Attributes:
+        day: trained as of its end.
+        window_days: of pairs.
+        seeds: one training each.
+        training: settings over those of every recipe, as a person gave them.
+    """
+
+    day: date
+    window_days: int
+    seeds: Sequence[int]
+    training: Mapping[str, Any]
+
+
+def train_seeds(
+    workspace: Workspace, recipe: Recipe, changes: Mapping[str, Any], request: SeedsRequest, run: Run
+) -> WrittenTable:
+    """Train a recipe with every seed, evaluate the models, and write the tables of `RUN_TABLES`.
+
+    A recipe that the data cannot give what it asks for is written as not applicable, with the reason. `changes` are
+    those of `request.training` that can be kept. Raises `HoldOutError` where nothing is left to train on or to
+    evaluate with.
+    """
+    from twotower_assets.two_tower.data.encoders import TrainingDataError
+
+    settings = workspace.settings
+    rule = HoldOutRule.of(settings, request.window_days)
+    with workspace.lake.reader() as con:
+        snapshot = workspace.lake.snapshot(con)
+        hold_out = read_hold_out(con, rule, request.day, snapshot, exposures=True)
+    shared = {
+        "recipe": recipe.name,
+        "model_day": request.day,
+        "lake_snapshot": snapshot,
+        "data_fingerprint": data_fingerprint(hold_out, rule),
+        "changes": json.dumps(request.training, sort_keys=True),
+        "popularity_weight": settings.popularity_weight,
+        "popularity_from": settings.popularity_from,
+        "run_id": run.run_id,
+        "code_version": run.code_version,
+    }
+    judged_by = judged_by_of(rule, settings, hold_out)
+    recipes = load_recipes(settings.own_recipes)
+    measured = Measured(shared)
+    scratch: list[str] = []
+    try:
+        for seed in dict.fromkeys(request.seeds):
+            seeded = {**changes, "seed": seed}
+            config = recipe.config(**seeded)
+            scratch.append(scratch_name(request.day, config, judged_by))
+            training = Training(
+                hold_out,
+                settings.popularity_from,
+                settings.popularity_weight,
+                judged_by=judged_by,
+                threads=settings.training_threads,
+                on_epoch=logged_epochs(run.log, config.epochs),
+            )
+            folder = workspace.artifacts.scratch("negative_sampling_runs", scratch[-1])
+            trained = train_recipe(training, config, recipes, seeded, folder.joinpath)
+            measured.add(judge(trained, hold_out, settings.popularity_from, settings.popularity_weight))
+            run.log.info(f"{recipe.name}, seed {seed}: {measured.told(seed)}")
+    except TrainingDataError as error:
+        run.log.warning(f"{recipe.name} is not applicable: {error}")
+        measured = Measured(shared, reason=str(error), settings=recipe.config(**changes).model_dump_json())
+    with workspace.lake.writer() as con:
+        for name, frame in measured.tables().items():
+            stage_frame(con, name, frame)
+        snapshot = commit_tables(workspace.lake, con, RUN_TABLES, None, run, of=("recipe", recipe.name))
+        numbers = measured.headline(settings.popularity_weight)
+        written = written_table(con, "negative_sampling_runs", snapshot, None, **numbers)
+    for name in scratch:
+        workspace.artifacts.discard_scratch("negative_sampling_runs", name)
+    return written

@@ -1,0 +1,130 @@
+"""How rows get into the lake: staged tables are committed in the name of a run; what stands there then is reported.
+
+Which rows, and what they mean, is decided by those who stage them. What Dagster shows of it is in `defs/publish.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from twotower_assets.core.days import Days
+from twotower_assets.lake.artifacts import Artifact
+from twotower_assets.lake.lake import CommitInfo, Lake, Replacement
+from twotower_assets.lake.queries import SQL_FOLDER, read_query, scalar
+from twotower_assets.lake.tables import ARTIFACTS, TABLES
+
+ADDED_TO = (ARTIFACTS.name, "champion_decisions", "version_comparisons")
+"""Tables whose rows stay, but for those of the same grain."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """The run that makes an asset: what commits and manifests record of it, and where it logs.
+
+    Attributes:
+        asset: name of the asset, without group or prefix.
+        run_id: of the Dagster run.
+        code_version: of the asset.
+        log: for people who watch the run.
+    """
+
+    asset: str
+    run_id: str = ""
+    code_version: str = ""
+    log: logging.Logger = field(default_factory=lambda: logging.getLogger("twotower_assets"))
+
+
+@dataclass(frozen=True)
+class WrittenTable:
+    """What a commit wrote to a table.
+
+    Attributes:
+        name: of the table.
+        snapshot: of the lake, after the commit.
+        rows: written, of a table without days; else None.
+        by_day: row count and the numbers worth plotting, for each day that was written.
+        facts: what else there is to report.
+    """
+
+    name: str
+    snapshot: int
+    rows: int | None
+    by_day: Mapping[date, Mapping[str, Any]]
+    facts: Mapping[str, Any]
+
+
+def commit_tables(
+    lake: Lake,
+    con: duckdb.DuckDBPyConnection,
+    names: Sequence[str],
+    days: Days | None,
+    run: Run,
+    views: Sequence[str] = (),
+    of: tuple[str, str] | None = None,
+) -> int:
+    """Replace the tables `names` by `staged_<name>`, those with a `day` within `days`; give the snapshot.
+
+    With `of`, a column and a value, only the rows that have this value are replaced. Rows of the tables
+    `ADDED_TO` are added to those there. `views` are statements that define views, part of the same commit.
+    """
+    replacements = [
+        Replacement(
+            name,
+            f"staged_{name}",
+            days=days if TABLES[name].daily else None,
+            matching=TABLES[name].grain if name in ADDED_TO else (),
+            of=of,
+        )
+        for name in names
+    ]
+    return lake.commit(con, replacements, CommitInfo(run.asset, run.run_id, days), views)
+
+
+def written_table(
+    con: duckdb.DuckDBPyConnection, name: str, snapshot: int, days: Days | None, **facts: Any
+) -> WrittenTable:
+    """What stands in `name` once `staged_<name>` is committed; `con` still has the staged rows."""
+    if days is None:
+        rows = int(scalar(con, f"SELECT count(*) FROM staged_{name}"))
+        return WrittenTable(name, snapshot, rows, {}, facts)
+    return WrittenTable(name, snapshot, None, daily_numbers(con, name, days), facts)
+
+
+def daily_numbers(con: duckdb.DuckDBPyConnection, name: str, days: Days) -> dict[date, dict[str, Any]]:
+    """`row_count` and the numbers worth plotting, for every one of `days`; days without rows have a count of 0."""
+    file = SQL_FOLDER / "daily_numbers" / f"{name}.sql"
+    sql = read_query(file) if file.is_file() else f"SELECT day, count(*) AS row_count FROM staged_{name} GROUP BY day"
+    cursor = con.execute(sql)
+    columns = [column[0] for column in cursor.description or []]
+    found = {row[0]: dict(zip(columns[1:], row[1:], strict=True)) for row in cursor.fetchall()}
+    return {day: found.get(day, {"row_count": 0}) for day in days.every()}
+
+
+def artifact_rows(artifact: Artifact, home: Path) -> list[dict[str, Any]]:
+    """The row of the `artifacts` table for a version published in a home."""
+    manifest = artifact.manifest
+    return [
+        {
+            "asset": artifact.asset,
+            "version": artifact.version,
+            "model_day": date.fromisoformat(manifest["model_day"]),
+            "path": str(artifact.folder.relative_to(home)),
+            "content_hash": manifest["content_hash"],
+            "created_at": datetime.fromisoformat(manifest["created_at"]),
+            "lake_snapshot": manifest["lake_snapshot"],
+            "code_version": manifest["code_version"],
+            "run_id": manifest["run_id"],
+            "recipe": manifest["recipe"],
+            "seed": manifest["seed"],
+            "upstream": json.dumps({"tables": manifest["tables"], "artifacts": manifest["artifacts"]}),
+            "details": json.dumps(manifest["details"]),
+        }
+    ]
