@@ -92,7 +92,7 @@ def test_what_is_no_popularity_weight_is_refused_wherever_lists_are_asked_for(tr
     in_sql = f"'{wrong}'::DOUBLE" if isinstance(wrong, float) else "'half'"
     vector = "(SELECT embedding FROM current_user_embeddings LIMIT 1)"
     for macro, whom in (("recommend", "'u3'"), ("recommend_for_vector", vector)):
-        with pytest.raises(duckdb.Error, match=r"popularity_weight must lie from 0 to 1|Cannot mix values"):
+        with pytest.raises(duckdb.Error, match=r"popularity_weight must be between 0 and 1|Cannot mix values"):
             rows(trained, f"FROM {macro}({whom}, 5, {in_sql})")
 
 

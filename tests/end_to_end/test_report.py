@@ -38,7 +38,7 @@ def test_the_report_shows_settings_lists_and_lineage_of_the_model(changeable: Wo
     ((version, snapshot, run),) = rows(
         changeable, "SELECT version, lake_snapshot, run_id FROM artifacts WHERE asset = 'tower_checkpoint'"
     )
-    lineage = page.split("What this page was made from.")[1]
+    lineage = page.split("Inputs of this page.")[1]
     assert version in lineage
     assert f"training_pairs – {snapshot} 2024-01-01 to 2024-01-06" in lineage
     assert run in lineage
@@ -50,7 +50,7 @@ def test_another_model_is_set_beside_the_one_that_is_served(changeable: Workspac
     page, told = page_and_metadata(changeable)
     assert isinstance(told["recall_at_20_gained"], float)
     assert "data:image/svg+xml" in told["paired_differences"]
-    assert f"Recall@20 beside {served}, the version served before, on the same held-out clicks: " in page
+    assert f"Recall@20 compared with {served}, the version served before, on the same held-out clicks: " in page
     assert "This version and the one served before, on the same users" in page
 
 
