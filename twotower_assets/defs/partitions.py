@@ -5,13 +5,12 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
-from dagster._core.storage.tags import (
-    ASSET_PARTITION_RANGE_END_TAG,
-    ASSET_PARTITION_RANGE_START_TAG,
-    PARTITION_NAME_TAG,
-)
 
 from twotower_assets.core.days import Days
+
+RANGE_START_TAG = "dagster/asset_partition_range_start"
+RANGE_END_TAG = "dagster/asset_partition_range_end"
+"""Tags that make one run of a range of partitions. Dagster documents them, and exports no name for them."""
 
 MOST_LISTED = 100_000
 """Days times days of their windows that are listed for each asset that looks back; the code location loads some seconds
@@ -50,8 +49,8 @@ def trailing_window(partitions: Partitions, window_days: int) -> dg.PartitionMap
 
 
 def range_tags(first: date, last: date) -> dict[str, str]:
-    """Tags of a run over the partitions of a range of days, both included."""
-    return {ASSET_PARTITION_RANGE_START_TAG: first.isoformat(), ASSET_PARTITION_RANGE_END_TAG: last.isoformat()}
+    """The tags of one run over the days from `first` to `last`."""
+    return {RANGE_START_TAG: first.isoformat(), RANGE_END_TAG: last.isoformat()}
 
 
 def day_of(context: dg.AssetExecutionContext) -> date:
@@ -66,9 +65,7 @@ def day_of(context: dg.AssetExecutionContext) -> date:
 
 def days_of(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> Days:
     """The days that a run materializes or checks: one, or a range. Raises `LookupError` for a run of no partition."""
-    tags = context.run.tags
-    first = tags.get(ASSET_PARTITION_RANGE_START_TAG) or tags.get(PARTITION_NAME_TAG)
-    last = tags.get(ASSET_PARTITION_RANGE_END_TAG) or tags.get(PARTITION_NAME_TAG)
-    if not first or not last:
+    if not (context.has_partition_key or context.has_partition_key_range):
         raise LookupError("the run names no daily partition; choose one, or a range")
-    return Days(date.fromisoformat(first), date.fromisoformat(last))
+    keys = context.partition_key_range
+    return Days(date.fromisoformat(keys.start), date.fromisoformat(keys.end))
