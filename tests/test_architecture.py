@@ -49,6 +49,9 @@ KNOWN_TO_THE_MIDDLE = {
 """The rooms of the middle do not know each other, except for these; what joins them is `experiments`."""
 TOWER_ROOMS = ("kernels", "data", "sampling", "towers", "loss", "optim", "training", "checkpoint")
 """The order within `two_tower`."""
+MAY_USE_PRIVATE_PARTS = (("defs", "event_storage"), ("defs", "run_origin"))
+"""Modules that import private parts of Dagster; their docstrings say which, why, and what is lost without."""
+
 MAY_IMPORT_DAGSTER = ("defs", "components", "definitions")
 HEAVY = ("torch", "faiss", "great_expectations")
 LONGEST_FILE = 400
@@ -152,6 +155,19 @@ def test_dagster_is_imported_where_definitions_are_and_nowhere_else() -> None:
         if any(name.split(".")[0] in ("dagster", "dagster_shared") for name in imported(file))
     }
     assert importing <= set(MAY_IMPORT_DAGSTER)
+
+
+def test_private_parts_of_dagster_are_used_in_the_modules_that_say_why_and_nowhere_else() -> None:
+    using = {file for file in FILES if any(private(name) for name in imported(file))}
+    assert {modules_of(file) for file in using} <= set(MAY_USE_PRIVATE_PARTS)
+    for file in using:
+        assert "Without it" in (ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "")
+
+
+def private(module: str) -> bool:
+    """Whether a module is a part of Dagster that its makers may change in any release."""
+    package, *parts = module.split(".")
+    return package == "dagster_shared" or (package == "dagster" and any(part.startswith("_") for part in parts))
 
 
 def test_no_file_imports_a_room_above_its_own() -> None:

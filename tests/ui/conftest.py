@@ -61,7 +61,7 @@ def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     log = home / "webserver.log"
     with only_home(home), log.open("wb") as said:
         process = subprocess.Popen(
-            [sys.executable, "-m", "dagster_webserver", "-p", str(port), "-m", "twotower_assets.definitions"],
+            [sys.executable, "-m", "dagster_webserver", "-p", str(port), "-w", "workspace.yaml"],
             cwd=PROJECT_ROOT,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
             stdout=said,

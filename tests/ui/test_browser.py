@@ -9,7 +9,7 @@ from end_to_end.market import LAST, instance_of, rows
 
 from ui.conftest import Served
 
-LAUNCHPAD = "/locations/twotower_assets.definitions/jobs/training_job/playground"
+LAUNCHPAD = "/locations/twotower_assets/jobs/training_job/playground"
 
 
 def newest_checkpoints(ui: Served) -> int:
@@ -23,11 +23,14 @@ def test_an_asset_is_materialized_from_its_page_and_shows_its_charts(page: Any, 
     page.get_by_role("button", name="Materialize").first.click()
     page.get_by_role("button", name="Confirm").click()  # training_curves is made by the same step
     dialog = page.get_by_role("dialog")
-    dialog.get_by_role("button", name="Latest", exact=True).click()
+    dialog.get_by_text("Select a partition or create one").click()
+    page.keyboard.type(str(LAST))
+    page.get_by_text("Select all (1)").click()
+    page.keyboard.press("Escape")
     dialog.get_by_role("button", name="Launch 1 run").click()
     page.get_by_role("link", name="View", exact=True).first.click()
     page.wait_for_url("**/runs/*")
-    page.get_by_text(re.compile("^(Success|Failure|Canceled)$")).first.wait_for(timeout=60_000)
+    page.get_by_text(re.compile("^(Success|Failure|Canceled)$")).first.wait_for(timeout=300_000)
     assert page.get_by_text("Success", exact=True).count(), page.inner_text("body")
     assert newest_checkpoints(ui) == before + 1
 
@@ -68,3 +71,20 @@ def write(page: Any, setting: str) -> None:
     """Put a setting of the training into the editor."""
     text = f"ops:\n  tower_checkpoint:\n    config:\n      {setting}\n"
     page.locator(".CodeMirror").first.evaluate("(editor, text) => editor.CodeMirror.setValue(text)", text)
+
+
+def test_the_launchpad_starts_with_the_recipe_and_its_settings(page: Any) -> None:
+    page.goto("/locations/twotower_assets/jobs/training_job")
+    page.get_by_role("button", name="Materialize all").locator("xpath=following::button[1]").click()
+    page.get_by_text("Open launchpad").click()
+    page.get_by_text("recipe: best").wait_for()
+    assert page.get_by_text("temperature: 0.2").is_visible()
+
+
+def test_runs_of_the_command_line_are_under_their_jobs_and_on_the_timeline(page: Any) -> None:
+    page.goto("/jobs")
+    row = page.get_by_role("link", name="training_job").locator("xpath=ancestor::*[contains(., 'ago')][1]")
+    row.first.wait_for()
+    page.goto("/overview/activity/timeline")
+    for job in ("features_job", "training_job"):
+        page.get_by_role("link", name=job).first.wait_for()

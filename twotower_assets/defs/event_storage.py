@@ -5,8 +5,8 @@ over 107 days of all features has 1,300. What is written, and where, is the same
 
 It is one of the two modules here that use private parts of Dagster: it extends `SqliteEventLogStorage`, which Dagster
 exports nowhere, and calls its `_store_asset_event` and `_store_asset_event_tags`. Where these take other arguments than
-in Dagster 1.13, events are stored one by one, as Dagster does. Without this module `TWOTOWER_EVENT_LOG=batched` is
-lost, and homes made before release 0.2 do not open until `event_log_storage` is deleted from their `dagster.yaml`.
+in Dagster 1.13, events are stored one by one, as Dagster does. Without it `TWOTOWER_EVENT_LOG=batched` is lost, and
+homes made before release 0.2 do not open until `event_log_storage` is deleted from their `dagster.yaml`.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ import dagster as dg
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteRepositoryOrigin
 
 CODE_LOCATION = "twotower_assets"
-"""The name of the code location in `workspace.yaml` and `pyproject.toml`."""
+"""The name of the code location that `twotower ui` loads."""
 
 
 @contextmanager
