@@ -16,6 +16,7 @@ from twotower_assets.lake.lake import Lake
 from twotower_assets.lake.queries import bound, read_query
 from twotower_assets.lake.tables import TABLES, Table
 
+TESTS = Path(__file__).parent
 KUAIRAND = Path(__file__).resolve().parents[2] / "shared" / "data" / "kuairand_pure_slice"
 
 Row = dict[str, Any]
@@ -23,6 +24,40 @@ Row = dict[str, Any]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full-product", action="store_true", help="run every case of tests marked `every_pair`")
+
+
+SLOW_FOLDERS = ("end_to_end", "distribution", "packaging", "ui")
+"""Tests that train through the whole graph, install, or drive a browser. Elsewhere a test is marked by itself."""
+SLOW_FIXTURES = {"built", "trained", "changeable", "demo"}
+
+
+@pytest.hookimpl(tryfirst=True)  # before the plugin that reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is slow, and what one process runs where there are several; begin with what takes long.
+
+    The first page builds the demo, while other processes have other slow tests to do than to wait for it.
+    """
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if item.path.relative_to(TESTS).parts[0] in SLOW_FOLDERS or fixtures & SLOW_FIXTURES:
+            item.add_marker(pytest.mark.slow)
+        item.add_marker(pytest.mark.xdist_group(group_of(item)))
+    items.sort(key=_place)
+
+
+def _place(item: pytest.Item) -> int:
+    if item.get_closest_marker("slow") is None:
+        return 3
+    if "demo" in getattr(item, "fixturenames", ()):
+        return 0 if group_of(item) == "README.md" else 2
+    return 1
+
+
+def group_of(item: pytest.Item) -> str:
+    """What one process runs, since its tests share what fixtures build: a file, the blocks of a page, or a case."""
+    if "reading" in getattr(item, "fixturenames", ()):
+        return str(item.callspec.params["block"].page.name)  # type: ignore[attr-defined]
+    return item.nodeid if item.get_closest_marker("every_pair") else str(item.path.relative_to(TESTS))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
