@@ -13,6 +13,7 @@ the real one.
 from __future__ import annotations
 
 import array
+import atexit
 import gc
 import importlib
 import json
@@ -26,11 +27,13 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
+import traceback
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, NoReturn, Self
 
 import duckdb
 
@@ -166,6 +169,26 @@ def become(request: Request) -> None:
     duckdb.execute("RESET threads")
 
 
+def run_and_exit(program: str) -> NoReturn:
+    """Run a program, and end with its exit code, without taking a thousand modules apart, which takes half a second."""
+    code: Any = 0
+    try:
+        runpy.run_path(program, run_name="__main__")
+    except SystemExit as error:
+        code = error.code or 0
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    if not isinstance(code, int):
+        print(code, file=sys.stderr)
+        code = 1
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code & 0xFF)
+
+
 def import_everything() -> None:
     """All modules of the platform, and what they import only when they need it."""
     package: Any = importlib.import_module("twotower_assets")
@@ -182,4 +205,4 @@ def import_everything() -> None:
 if __name__ == "__main__":
     import_everything()
     become(serve(sys.argv[1]))
-    runpy.run_path(sys.argv[0], run_name="__main__")
+    run_and_exit(sys.argv[0])

@@ -177,6 +177,7 @@ def person_environment(person: Path, home: Path) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",  # both outputs in the order of a terminal
         "BROWSER": "true",  # what is to be opened is not
         "OMP_NUM_THREADS": "1",  # as many readers as cores may be at work
+        "NUMBA_NUM_THREADS": "1",
     }
 
 

@@ -21,6 +21,11 @@ from end_to_end.market import (
 from twotower_assets.workspace import Workspace
 
 
+@pytest.fixture(scope="package", autouse=True)
+def on_one_thread(one_thread: None) -> None:
+    """Whatever is trained here is tiny."""
+
+
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     """The trained home, not to be changed."""
