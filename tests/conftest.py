@@ -84,11 +84,11 @@ def one_thread() -> Iterator[None]:
     """Tiny batches gain nothing from threads, and lose a hundredfold where other processes want the cores."""
     import torch
 
-    from twotower_assets.two_tower.kernels.compiled import threads_of_loops
+    from twotower_assets.two_tower.kernels.compiled import kernel_threads
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    with threads_of_loops(1):
+    with kernel_threads(1):
         yield
     torch.set_num_threads(threads)
 
