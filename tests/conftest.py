@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
@@ -16,6 +18,7 @@ from twotower_assets.lake.lake import Lake
 from twotower_assets.lake.queries import bound, read_query
 from twotower_assets.lake.tables import TABLES, Table
 
+TESTS = Path(__file__).parent
 KUAIRAND = Path(__file__).resolve().parents[2] / "shared" / "data" / "kuairand_pure_slice"
 
 Row = dict[str, Any]
@@ -25,12 +28,69 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full-product", action="store_true", help="run every case of tests marked `every_pair`")
 
 
+SLOW_FOLDERS = ("end_to_end", "distribution", "packaging", "ui")
+"""Tests that train through the whole graph, install, or drive a browser. Elsewhere a test is marked by itself."""
+SLOW_FIXTURES = {"built", "trained", "changeable", "demo"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is slow, and begin with what takes long, so that no process is left with it at the end.
+
+    The first page builds the demo, while other processes have other slow tests to do than to wait for it.
+    """
+    sizes = Counter(group_of(item.nodeid) for item in items)
+
+    def place(item: pytest.Item) -> tuple[int, int]:
+        group, of_demo = group_of(item.nodeid), "demo" in getattr(item, "fixturenames", ())
+        if item.get_closest_marker("slow") is None:
+            return 3, -sizes[group]
+        return 0 if group == "README.md" else 2 if of_demo else 1, 0
+
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if item.path.relative_to(TESTS).parts[0] in SLOW_FOLDERS or fixtures & SLOW_FIXTURES:
+            item.add_marker(pytest.mark.slow)
+    items.sort(key=place)
+
+
+def group_of(test: str) -> str:
+    """What one process runs, since its tests share what fixtures build: the blocks of a page, or a file."""
+    page = re.search(r"::test_a_block_does_what_the_page_shows\[(?:docs/)?(.+\.md):\d+\]$", test)
+    return page[1] if page else test.partition("::")[0]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give a process whole groups, also with a pytest whose ids the `loadgroup` of xdist does not know."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Groups(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(nodeid)
+
+    return Groups(config, log)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Parametrize what is marked `every_pair(names, cases)` with some of the cases, or with all of them."""
     for mark in metafunc.definition.iter_markers("every_pair"):
         names, cases = mark.args
         kept = cases if metafunc.config.getoption("full_product") else every_pair(cases)
         metafunc.parametrize(names, kept, ids=lambda value: "+".join(value) if isinstance(value, tuple) else None)
+
+
+@pytest.fixture(scope="session")
+def one_thread() -> Iterator[None]:
+    """Tiny batches gain nothing from threads, and lose a hundredfold where other processes want the cores."""
+    import torch
+
+    from twotower_assets.two_tower.kernels.compiled import kernel_threads
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with kernel_threads(1):
+        yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -76,7 +76,8 @@ from twotower_assets.settings import Settings
 from pathlib import Path
 build_definitions(Settings(home=Path(sys.argv[1]), dataset="movielens"))
 end = time.process_time()
-print(json.dumps({"seconds": (end - middle), "modules": sorted({name.split(".")[0] for name in sys.modules})}))
+share = (end - middle) / (middle - start)
+print(json.dumps({"share": share, "modules": sorted({name.split(".")[0] for name in sys.modules})}))
 """
 
 STEPS = """
@@ -189,18 +190,11 @@ def test_no_part_of_the_two_towers_imports_one_above_its_own() -> None:
 
 
 def test_the_code_location_loads_fast_and_without_the_heavy_libraries(tmp_path: Path) -> None:
-    best = float("inf")
-    for _ in range(3):
-        done = subprocess.run(
-            [sys.executable, "-c", LOADING, str(tmp_path)], capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        found = json.loads(done.stdout.splitlines()[-1])
-        assert not set(HEAVY) & set(found["modules"])
-        best = min(best, found["seconds"])
-        if best < 2:
-            break
-    assert best < 2
+    done = subprocess.run([sys.executable, "-c", LOADING, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert not set(HEAVY) & set(found["modules"])
+    assert found["share"] < 2, "of the processor's time that importing Dagster takes"
 
 
 def modules_after(program: str, *arguments: str) -> set[str]:

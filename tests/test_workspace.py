@@ -10,6 +10,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from shared_folder import HANGS_AFTER_SECONDS
 from typer.testing import CliRunner
 
 import twotower_assets
@@ -140,7 +141,7 @@ def in_duckdb(*statements: str) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=HANGS_AFTER_SECONDS,
     )
     return done.stdout + done.stderr
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from end_to_end.market import LAST, build, copy_of, rows, twotower, workspace_in, write_settings
+from end_to_end.market import LAST, copy_of, rows, trained_home, twotower, workspace_in, write_settings
 
 from twotower_assets.cli import app
 
@@ -15,7 +15,7 @@ COMMANDS = [str(command.name or command.callback.__name__) for command in app.re
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(tmp_path_factory.getbasetemp()).home
+    return trained_home(tmp_path_factory).home
 
 
 @pytest.mark.parametrize("command", COMMANDS)

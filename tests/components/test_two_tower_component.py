@@ -13,6 +13,7 @@ from typing import Any
 import duckdb
 import pytest
 import yaml
+from shared_folder import HANGS_AFTER_SECONDS
 
 from twotower_assets.defs.naming import GROUPS
 from twotower_assets.settings import PROJECT_ROOT
@@ -129,7 +130,7 @@ def in_project(project: Path, *command: str) -> str:
         env={**inherited, "PYTHONPATH": os.pathsep.join(path)},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=HANGS_AFTER_SECONDS,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -13,6 +13,7 @@ from typing import Any
 import dagster as dg
 import duckdb
 import pytest
+from shared_folder import HANGS_AFTER_SECONDS
 
 from twotower_assets.defs.build import build_definitions
 from twotower_assets.defs.naming import Naming, key_of
@@ -192,7 +193,7 @@ def test_loading_from_a_terminal_succeeds_without_a_warning_of_ours(tmp_path: Pa
         env={**environment, **state},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=HANGS_AFTER_SECONDS,
     )
     said = result.stdout + result.stderr
     assert result.returncode == 0, said

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from shared_folder import HANGS_AFTER_SECONDS
 from sqlalchemy import NullPool, create_engine, text
 
 from twotower_assets.defs.event_log import HELD_OPEN, speed_up_sqlite_event_log
@@ -43,7 +44,7 @@ def test_another_process_reads_the_events_while_this_one_goes_on(
         run = small_job.execute_in_process(instance=instance)
         here = len(instance.all_logs(run.run_id))
         command = [sys.executable, "-c", READ, str(tmp_path)]
-        said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+        said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=HANGS_AFTER_SECONDS).stdout
     assert said.split() == [str(here), "SUCCESS"]
 
 

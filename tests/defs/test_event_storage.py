@@ -14,6 +14,7 @@ from typing import Any
 import dagster as dg
 import pytest
 from dagster._core.storage.event_log import SqliteEventLogStorage
+from shared_folder import HANGS_AFTER_SECONDS
 
 from twotower_assets.defs.event_log import speed_up_sqlite_event_log
 from twotower_assets.defs.event_storage import OPEN_RUNS, LocalEventLog, stores_batches
@@ -130,7 +131,7 @@ def test_another_process_reads_along(home: Home) -> None:
     with dg.DagsterInstance.get() as instance:
         here = len(instance.all_logs(materialize(instance)))
         command = [sys.executable, "-c", READ]
-        said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+        said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=HANGS_AFTER_SECONDS).stdout
     assert said.split() == [str(here), "10"]
 
 

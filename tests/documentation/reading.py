@@ -35,13 +35,17 @@ class Demo:
 
 @dataclass
 class Reading:
-    """A page being read; `outcomes` says for each block that was run what was wrong with it, or nothing."""
+    """A page being read; `outcomes` says for each block that was run what was wrong with it, or nothing.
+
+    `commands` is the folder of programs that are found first.
+    """
 
     page: Path
     blocks: list[Block]
     demo: Demo
     person: Path
     raw: dict[str, Callable[[Path], str | None]]
+    commands: Path
     outcomes: dict[int, str | None] = field(default_factory=dict)
     skipped: dict[int, str] = field(default_factory=dict)
     _shell: Shell | None = None
@@ -105,7 +109,7 @@ class Reading:
         for place, cell in enumerate(cells):
             files.append(self.person / f".cell-{place}")
             files[-1].write_text(cell, encoding="utf-8")
-        typed = " ".join(f"'{part}'" for part in (sys.executable, PYTHON, language, *files))
+        typed = " ".join(f"'{part}'" for part in ("python", PYTHON, language, *files))
         code, printed = self.shell.run(Command(typed))
         if code:
             return printed
@@ -150,9 +154,9 @@ class Reading:
             (self.person / "checkout" / ".venv").symlink_to(sys.prefix)
             for prepare in self.raw.values():
                 prepare(self.person)
-            self._shell = Shell(
-                person_environment(self.person, Path(home)), self.person / "checkout", self.person / ".session"
-            )
+            environment = person_environment(self.person, Path(home))
+            environment["PATH"] = f"{self.commands}{os.pathsep}{environment['PATH']}"
+            self._shell = Shell(environment, self.person / "checkout", self.person / ".session")
         return self._shell
 
 
@@ -172,6 +176,8 @@ def person_environment(person: Path, home: Path) -> dict[str, str]:
         "TERM": "dumb",
         "PYTHONUNBUFFERED": "1",  # both outputs in the order of a terminal
         "BROWSER": "true",  # what is to be opened is not
+        "OMP_NUM_THREADS": "1",  # as many readers as cores may be at work
+        "NUMBA_NUM_THREADS": "1",
     }
 
 

@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-SECONDS = 300
+from shared_folder import HANGS_AFTER_SECONDS
+
 PROMPT = re.compile(r"^(?:lake> |   …> |D |  · |· |‣ )")
 _FAILURES = ("error:", "WRONG")
 
@@ -74,21 +75,18 @@ class Shell:
         exports, folder = self.state / "exports", self.state / "folder"
         before = f". '{exports}'; cd \"$(cat '{folder}')\"" if self._started else ":"
         script = f"{before}\n{command.typed}\ncode=$?\nexport -p > '{exports}'\npwd > '{folder}'\nexit $code"
-        try:
-            done = subprocess.run(
-                ["bash", "-c", script],
-                input=command.entered,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                encoding="utf-8",
-                env=self.environment,
-                cwd=self.folder,
-                timeout=SECONDS,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            return 124, f"still running after {SECONDS} s"
+        done = subprocess.run(
+            ["bash", "-c", script],
+            input=command.entered,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+            env=self.environment,
+            cwd=self.folder,
+            timeout=HANGS_AFTER_SECONDS,
+            check=False,
+        )
         self._started = exports.is_file()
         return done.returncode, PROMPT_PRINTED.sub("", done.stdout)
 

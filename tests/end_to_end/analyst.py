@@ -56,11 +56,16 @@ def in_one_statement() -> str:
     return f"SELECT {', '.join(columns)}"
 
 
+def read_everything(con: duckdb.DuckDBPyConnection) -> Reading:
+    """A fingerprint of everything, in whatever transaction the connection is."""
+    return {name: [list(row) for row in con.execute(query).fetchall()] for name, query in statements().items()}
+
+
 def read_in_one_transaction(con: duckdb.DuckDBPyConnection) -> Reading:
     """A fingerprint of everything, seen in one transaction of a connection that is in none."""
     con.execute("BEGIN TRANSACTION")
     try:
-        return {name: [list(row) for row in con.execute(query).fetchall()] for name, query in statements().items()}
+        return read_everything(con)
     finally:
         con.execute("COMMIT")
 

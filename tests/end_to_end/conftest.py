@@ -5,15 +5,31 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from shared_folder import built_once
 
-from end_to_end.market import COMPARED, OWN_RECIPES, Built, Compared, build, copy_of, run_recipe, twotower, workspace_in
+from end_to_end.market import (
+    COMPARED,
+    OWN_RECIPES,
+    Built,
+    Compared,
+    copy_of,
+    run_recipe,
+    trained_home,
+    twotower,
+    workspace_in,
+)
 from twotower_assets.workspace import Workspace
+
+
+@pytest.fixture(scope="package", autouse=True)
+def on_one_thread(one_thread: None) -> None:
+    """Whatever is trained here is tiny."""
 
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     """The trained home, not to be changed."""
-    return build(tmp_path_factory.getbasetemp())
+    return trained_home(tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
@@ -25,12 +41,17 @@ def trained(built: Built) -> Workspace:
 @pytest.fixture(scope="session")
 def compared(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Compared:
     """A copy of the trained home with a recipe of the user's own, in which recipes were compared; not to be changed."""
-    home = copy_of(built.home, tmp_path_factory.mktemp("compared"))
-    (home / "recipes.yaml").write_text(OWN_RECIPES, encoding="utf-8")
-    changes = [text for name, value in COMPARED.items() for text in ("--set", f"{name}={value}")]
-    for recipe in ("in_batch", "hard_exposure_1", "hard_category", "deep"):
-        run_recipe(workspace_in(home), recipe)
-    return Compared(home, twotower(home, "compare-recipes", "hard_mined", "--seeds", "2", *changes))
+
+    def compare(folder: Path) -> dict[str, str]:
+        home = copy_of(built.home, folder)
+        (home / "recipes.yaml").write_text(OWN_RECIPES, encoding="utf-8")
+        changes = [text for name, value in COMPARED.items() for text in ("--set", f"{name}={value}")]
+        for recipe in ("in_batch", "hard_exposure_1", "hard_category", "deep"):
+            run_recipe(workspace_in(home), recipe)
+        return {"said": twotower(home, "compare-recipes", "hard_mined", "--seeds", "2", *changes)}
+
+    folder, printed = built_once(tmp_path_factory, "compared", compare)
+    return Compared(folder / "home", **printed)
 
 
 @pytest.fixture

@@ -1,12 +1,11 @@
 """A small market in Parquet files, its platform, and running parts of the graph on it.
 
-60 users with four tastes are shown items on six days, one of them without a row. The trained home is built once per
-process, through the command line; a test that changes something takes a copy.
+60 users with four tastes are shown items on six days, one of them without a row. The trained home is built once,
+through the command line; a test that changes something takes a copy.
 """
 
 from __future__ import annotations
 
-import functools
 import itertools
 import os
 import shutil
@@ -23,6 +22,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from shared_folder import built_once
 from typer.testing import CliRunner
 
 from twotower_assets.cli import app
@@ -155,18 +155,21 @@ class Compared:
     said: str
 
 
-@functools.cache
-def build(folder: Path) -> Built:
+def trained_home(factory: pytest.TempPathFactory) -> Built:
     """All days of features as one range, then a model of the last day, through the command line."""
-    home = folder / "trained" / "home"
-    write_settings(home, source_path=write_raw(home.parent / "raw", log_of_the_market()))
+    folder, printed = built_once(factory, "trained", _train)
+    return Built(folder / "home", **printed)
+
+
+def _train(folder: Path) -> dict[str, str]:
+    home = folder / "home"
+    write_settings(home, source_path=write_raw(folder / "raw", log_of_the_market()))
     changes = [text for name, value in TRAINING.items() for text in ("--set", f"{name}={value}")]
     torch.set_num_threads(1)
-    return Built(
-        home,
-        twotower(home, "materialize", "features_job", "--days", f"{FIRST}..{LAST}"),
-        twotower(home, "materialize", "training_job", "--days", str(LAST), *changes),
-    )
+    return {
+        "features": twotower(home, "materialize", "features_job", "--days", f"{FIRST}..{LAST}"),
+        "training": twotower(home, "materialize", "training_job", "--days", str(LAST), *changes),
+    }
 
 
 def twotower(

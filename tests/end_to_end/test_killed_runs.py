@@ -14,6 +14,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from shared_folder import HANGS_AFTER_SECONDS
 
 from end_to_end.market import LAST, Built, copy_of, instance_of, materialize, only_home, rows, workspace_in
 from twotower_assets.two_tower.training.tensor_file import read_tensors
@@ -21,7 +22,6 @@ from twotower_assets.workspace import Workspace
 
 COMMAND = [sys.executable, "-c", "from twotower_assets.cli import app; app()"]
 LONG = {"epochs": 15, "patience": 15, "batch_size": 16}
-PATIENCE = 60.0
 
 
 @contextmanager
@@ -40,7 +40,7 @@ def running(home: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def wait_for(happened: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + HANGS_AFTER_SECONDS
     while not happened():
         assert process.poll() is None, "the command ended by itself"
         assert time.monotonic() < deadline, "what the test waits for did not happen"

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from end_to_end.market import build, copy_of, only_home, workspace_in
+from end_to_end.market import copy_of, only_home, trained_home, workspace_in
+from shared_folder import HANGS_AFTER_SECONDS
 
 from twotower_assets.settings import PROJECT_ROOT
 from twotower_assets.workspace import DAGSTER_YAML, Workspace
@@ -38,7 +39,6 @@ run_coordinator:
   class: DefaultRunCoordinator
 """
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-STARTS_WITHIN = 60.0
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Served:
 @pytest.fixture(scope="module")
 def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """The webserver on a copy of the trained home, without a queue, so that a run starts at once."""
-    home = copy_of(build(tmp_path_factory.getbasetemp()).home, tmp_path_factory.mktemp("ui"))
+    home = copy_of(trained_home(tmp_path_factory).home, tmp_path_factory.mktemp("ui"))
     assert QUEUE in DAGSTER_YAML
     (home / "dagster" / "dagster.yaml").write_text(DAGSTER_YAML.replace(QUEUE, AT_ONCE), encoding="utf-8")
     with socket.socket() as free:
@@ -81,7 +81,7 @@ def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 def _wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + STARTS_WITHIN
+    deadline = time.monotonic() + HANGS_AFTER_SECONDS
     while True:
         try:
             urllib.request.urlopen(f"{address}/server_info", timeout=5).close()
@@ -113,6 +113,6 @@ def page(ui: Served, browser: Any) -> Iterator[Any]:
     """A page of the UI, in the light theme."""
     context = browser.new_context(viewport={"width": 1440, "height": 1200}, base_url=ui.address)
     page = context.new_page()
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(HANGS_AFTER_SECONDS * 1000 / 3)
     yield page
     context.close()

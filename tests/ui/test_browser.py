@@ -30,7 +30,7 @@ def test_an_asset_is_materialized_from_its_page_and_shows_its_charts(page: Any, 
     dialog.get_by_role("button", name="Launch 1 run").click()
     page.get_by_role("link", name="View", exact=True).first.click()
     page.wait_for_url("**/runs/*")
-    page.get_by_text(re.compile("^(Success|Failure|Canceled)$")).first.wait_for(timeout=300_000)
+    page.get_by_text(re.compile("^(Success|Failure|Canceled)$")).first.wait_for()
     assert page.get_by_text("Success", exact=True).count(), page.inner_text("body")
     assert newest_checkpoints(ui) == before + 1
 

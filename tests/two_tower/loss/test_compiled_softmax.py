@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from two_tower.plain_softmax import DifferentiableSoftmax, gradients_of_inputs, plain_softmax
+from twotower_assets.two_tower.kernels.compiled import kernel_threads
 from twotower_assets.two_tower.loss import compiled_softmax as softmax_module
 from twotower_assets.two_tower.loss.compiled_softmax import SoftmaxResult, sampled_softmax
 
@@ -292,7 +293,8 @@ def test_tiles_give_the_loss_and_the_gradients_of_the_plain_form(
     try:
         inputs, pair_index, weights = inputs_of(rows, candidates, own, dtype)
         options = {"pair_index": pair_index, "weights": weights, "mask_and_correct": every_seventh}
-        loss, gradients = loss_and_gradients(sampled_softmax, inputs, **options, bfloat16=bfloat16)
+        with kernel_threads(threads):
+            loss, gradients = loss_and_gradients(sampled_softmax, inputs, **options, bfloat16=bfloat16)
     finally:
         torch.set_num_threads(1)
     plain, expected = loss_and_gradients(plain_softmax, inputs, **options)

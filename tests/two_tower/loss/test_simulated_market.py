@@ -25,6 +25,7 @@ from twotower_assets.two_tower.sampling.negative_sampler import NegativeSampler
 from twotower_assets.two_tower.sampling.negatives import GroupSource, InBatchSource, WeightedSource
 from twotower_assets.two_tower.sampling.vector_queue import VectorQueue
 
+pytestmark = pytest.mark.slow
 MARKET = SimulatedMarket()
 LOG_P, PMI, LOG_Q = MARKET.log_p, MARKET.pmi, np.log(MARKET.q)
 WITHOUT_POSITIVE = LOG_P - np.log1p(-np.exp(LOG_P))
