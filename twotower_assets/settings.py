@@ -7,7 +7,6 @@ defaults here. What a single training run may vary (batch size, temperature, …
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterable
 from datetime import date
@@ -19,13 +18,16 @@ from dotenv import dotenv_values
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from twotower_assets.core.errors import ExpectedError
+from twotower_assets.core.suggestions import did_you_mean
+
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 """The checkout that this package runs from; `sql/` lies in it."""
 
 ENV_PREFIX = "TWOTOWER_"
 
 
-class SettingsError(ValueError):
+class SettingsError(ExpectedError, ValueError):
     """A setting is out of range, or two settings contradict each other."""
 
 
@@ -155,6 +157,12 @@ class Settings(BaseSettings):
 
     # Machine and schedule
     time_zone: str = Field("UTC", description="Time zone of the daily schedule. Partitions are UTC days.")
+    report_address: str = Field(
+        "http://127.0.0.1:3030",
+        pattern=r"^https?://[^/\s]+(/\S*)?$",
+        description="Where the Dagster UI finds the pages of reports. `twotower ui` serves them there if it is this "
+        "machine; otherwise let a web server serve `artifacts/popularity_bias_report`.",
+    )
     schedule_hour: int = Field(3, ge=0, le=23, description="Hour of the day at which the daily schedule runs.")
     memory_limit: str | None = Field(
         None,
@@ -270,6 +278,5 @@ def _refuse_unknown(names: Iterable[str], env_file: Path) -> None:
     known = [ENV_PREFIX + name.upper() for name in Settings.model_fields]
     for name in names:
         if name.startswith(ENV_PREFIX) and name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise SettingsError(f"{name} is no setting of the platform (in the environment or {env_file}){hint}")
+            where = f"(in the environment or {env_file})"
+            raise SettingsError(f"unknown setting {name} {where}{did_you_mean(name, known)}")

@@ -50,7 +50,7 @@ def test_its_description_says_the_grain_the_use_and_what_it_is_made_from(spec: d
     said = spec.description or ""
     name = spec.key.path[-1]
     assert ("A row is identified by" in said) == bool(name in TABLES and TABLES[name].grain)
-    assert name in TABLES or " a day" in said
+    assert name in TABLES or " per day" in said
     (used, made) = (said.partition(f"**{heading}:**")[2].strip() for heading in ("Used for", "Made from"))
     assert used.split("\n")[0].endswith(".")
     assert made.split("\n")[0].endswith(".")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import socket
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -62,7 +63,23 @@ deep:
       - {source: in_batch}
       - {source: mined, per_positive: 2, recipe: logq, first_rank: 3, last_rank: 12}
 """
-SETTINGS = {"dataset": "parquet", "first_day": FIRST, "last_day": LAST, "window_days": 6, "threads": 1}
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens at."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+SETTINGS = {
+    "dataset": "parquet",
+    "first_day": FIRST,
+    "last_day": LAST,
+    "window_days": 6,
+    "threads": 1,
+    "report_address": f"http://127.0.0.1:{free_port()}",
+}
 
 
 def shown(rows: list[tuple[Any, ...]]) -> pl.DataFrame:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import urllib.request
 from datetime import date, timedelta
-from pathlib import Path
 from typing import Any
 
 from end_to_end.market import LAST, materialize, metadata, rows
 from twotower_assets.core.buckets import BUCKETS
+from twotower_assets.serving.report_server import REPORTS, reports_served
 from twotower_assets.workspace import Workspace
 
 SERVED = "SELECT model_version FROM champion"
@@ -25,7 +26,7 @@ def page_and_metadata(workspace: Workspace, day: date = LAST) -> tuple[str, dict
         "popularity_bias_report"
     )
     told = metadata(event)
-    html = Path(told["path"]).read_text(encoding="utf-8")
+    html = (workspace.settings.home / told["path"]).read_text(encoding="utf-8")
     return " ".join(re.sub(r"<style>.*?</style>|<svg.*?</svg>|<[^>]+>", " ", html, flags=re.DOTALL).split()), told
 
 
@@ -42,6 +43,17 @@ def test_the_report_shows_settings_lists_and_lineage_of_the_model(changeable: Wo
     assert version in lineage
     assert f"training_pairs – {snapshot} 2024-01-01 to 2024-01-06" in lineage
     assert run in lineage
+
+
+def test_its_metadata_links_the_page_that_is_served(changeable: Workspace) -> None:
+    told = page_and_metadata(changeable)[1]
+    address = changeable.settings.report_address
+    assert told["report"] == f"{address}/{told['report_version']}/report.html"
+    with reports_served(changeable.settings.artifacts_folder / REPORTS, address) as served:
+        assert served
+        with urllib.request.urlopen(told["report"], timeout=10) as answer:
+            assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+            assert answer.read() == (changeable.settings.home / told["path"]).read_bytes()
 
 
 def test_another_model_is_set_beside_the_one_that_is_served(changeable: Workspace) -> None:

@@ -155,7 +155,9 @@ def test_a_file_that_is_no_text_is_the_same_error(own: Path) -> None:
 
 
 def test_an_unknown_recipe_is_refused_with_those_there_are() -> None:
-    with pytest.raises(RecipeError, match=r"'logQ' is no recipe; there are in_batch, .*, best$"):
+    with pytest.raises(
+        RecipeError, match=r"unknown recipe 'logQ'; did you mean logq\? The recipes: in_batch, .*, best$"
+    ):
         recipe_named(load_recipes(), "logQ")
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import pytest
 from end_to_end.market import LAST, instance_of, rows
 
+from twotower_assets.defs.runs import RunFailedError, choose_champion
+from twotower_assets.serving.report_server import REPORTS, reports_served
 from ui.conftest import Served
 
 LAUNCHPAD = "/locations/twotower_assets/jobs/training_job/playground"
@@ -47,6 +50,34 @@ def drawn(page: Any, words: str) -> bool:
     picture = page.get_by_role("img", name=words)
     picture.wait_for()
     return bool(picture.evaluate("picture => picture.decode().then(() => picture.naturalWidth > 50)"))
+
+
+def test_the_report_opens_with_a_click_and_the_summary_is_whole(page: Any, ui: Served) -> None:
+    (version,) = rows(ui.workspace, "SELECT report_version FROM champion")[0]
+    settings = ui.workspace.settings
+    with reports_served(settings.artifacts_folder / REPORTS, settings.report_address):
+        page.goto(f"/assets/reports/popularity_bias_report?view=overview&partition={LAST}")
+        summary = page.get_by_text("Of the items a person clicked in the hold-out").first
+        summary.wait_for()
+        table = page.locator("table", has=page.get_by_text("recall_at_20", exact=True)).first
+        assert table.evaluate("table => table.offsetWidth <= table.parentElement.clientWidth")
+        with page.context.expect_page() as opened:
+            page.get_by_role("link", name=f"{settings.report_address}/{version}/report.html").first.click()
+        report = opened.value
+        report.get_by_role("heading", level=1).wait_for()
+        assert report.url == f"{settings.report_address}/{version}/report.html"
+        assert "How well the model recommends" in report.inner_text("body")
+
+
+def test_a_run_that_fails_says_why_before_anything_else(page: Any, ui: Served) -> None:
+    with instance_of(ui.workspace) as instance, pytest.raises(RunFailedError):
+        choose_champion(ui.workspace, instance, {"version": "nothing"}, "CRITICAL")
+    with instance_of(ui.workspace) as instance:
+        run = instance.get_runs(limit=1)[0].run_id
+    page.goto(f"/runs/{run}")
+    told = page.get_by_text("Failure: there is no version 'nothing' of the model; name a version")
+    told.first.wait_for()
+    assert page.get_by_text("Error occurred while executing op").count() == 0
 
 
 def test_a_mistake_in_the_launchpad_is_told_and_no_run_starts(page: Any, ui: Served) -> None:

@@ -13,6 +13,8 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+from twotower_assets.core.errors import ExpectedError
+
 WHEEL = "recbole==1.2.1"
 WHEEL_SHA256 = "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407"
 INSIDE = "recbole/dataset_example/ml-100k"
@@ -24,7 +26,7 @@ LICENCE = (
 )
 
 
-class FetchError(RuntimeError):
+class FetchError(ExpectedError, RuntimeError):
     """The data set could not be fetched, or is not the one that was expected."""
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import duckdb
 
+from twotower_assets.core.errors import ExpectedError
 from twotower_assets.lake.queries import SQL_FOLDER, QueryError, bound, read_query, scalar, stage
 
 REQUIRED_COLUMNS = {
@@ -24,7 +25,7 @@ KNOWN_COLUMNS = {"impressions": (*REQUIRED_COLUMNS["impressions"], "request_id",
 CONTRACT = "The data contract is in docs/data-contract.md"
 
 
-class SourceError(RuntimeError):
+class SourceError(ExpectedError, RuntimeError):
     """The raw data set cannot be read, or is not what the data contract says."""
 
 

@@ -17,8 +17,9 @@ from twotower_assets.checks.expectations import Expectation, suite, validate
 from twotower_assets.checks.gates import GATES, judge
 from twotower_assets.checks.outcome import Outcome
 from twotower_assets.core.days import Days
+from twotower_assets.defs.failures import expected_errors_as_failures
 from twotower_assets.defs.naming import GROUPS, WRITTEN_WITH, Naming
-from twotower_assets.defs.partitions import days_of
+from twotower_assets.defs.partitions import PartitionError, days_of
 from twotower_assets.defs.plan import Plan
 from twotower_assets.lake.tables import TABLES, Table
 from twotower_assets.workspace import Workspace
@@ -69,18 +70,19 @@ def _checks_of(plan: Plan, asset: str, tables: list[Table]) -> dg.AssetChecksDef
         required_resource_keys=plan.resource_keys,
     )
     def checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
-        workspace = plan.workspace(context)
-        chosen = {one.name for one in context.selected_asset_check_keys}
-        with workspace.lake.reader() as con:
-            for table, of_table in suites.items():
-                days = _checked_days(context, workspace) if table.daily else None
-                wanted = {name: one for name, one in of_table.items() if name in chosen}
-                for name, outcome in _outcomes(con, table, wanted, days):
-                    yield _result(key, name, outcome, days, error=named[name].error)
-            for name in [name for name in gates if name in chosen]:
-                days = _checked_days(context, workspace)
-                outcome = judge(con, gates[name], days, workspace.settings)
-                yield _result(key, name, outcome, days, error=gates[name].blocking)
+        with expected_errors_as_failures():
+            workspace = plan.workspace(context)
+            chosen = {one.name for one in context.selected_asset_check_keys}
+            with workspace.lake.reader() as con:
+                for table, of_table in suites.items():
+                    days = _checked_days(context, workspace) if table.daily else None
+                    wanted = {name: one for name, one in of_table.items() if name in chosen}
+                    for name, outcome in _outcomes(con, table, wanted, days):
+                        yield _result(key, name, outcome, days, error=named[name].error)
+                for name in [name for name in gates if name in chosen]:
+                    days = _checked_days(context, workspace)
+                    outcome = judge(con, gates[name], days, workspace.settings)
+                    yield _result(key, name, outcome, days, error=gates[name].blocking)
 
     return checks
 
@@ -102,7 +104,7 @@ def _checked_days(context: dg.AssetCheckExecutionContext, workspace: Workspace) 
     """The days of the run; every day where checks are run by themselves, without a partition."""
     try:
         return days_of(context)
-    except LookupError:
+    except PartitionError:
         first, last = workspace.days()
         return Days(first, last or datetime.now(UTC).date())
 

@@ -3,6 +3,7 @@
 How they are made is in `experiments` and `serving`, how they are drawn and worded in `reporting`.
 """
 
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -15,6 +16,8 @@ from twotower_assets.serving import promotion
 from twotower_assets.serving.promotion import Decision
 from twotower_assets.serving.publish_champion import PublishedChampion
 from twotower_assets.serving.publish_index import PublishedIndex
+from twotower_assets.serving.report_server import report_url
+from twotower_assets.settings import Settings
 
 CHARTS = {
     "recall_by_bucket": "recall@20 by popularity bucket",
@@ -53,7 +56,7 @@ def of_training(made: TrainedDay) -> dict[str, Any]:
     }
 
 
-def of_index(made: PublishedIndex) -> dict[str, Any]:
+def of_index(made: PublishedIndex, settings: Settings) -> dict[str, Any]:
     """Metadata of `ann_index`: the numbers of the chosen depth, its chart, and the whole curve."""
     from twotower_assets.reporting.charts import index_quality
 
@@ -67,7 +70,7 @@ def of_index(made: PublishedIndex) -> dict[str, Any]:
     return {
         "index_version": made.artifact.version,
         "model_version": made.model_version,
-        "path": dg.MetadataValue.path(str(made.artifact.folder)),
+        "path": _path(made.artifact.folder, settings),
         "factory": made.index.factory,
         "vectors": len(made.index),
         "lake_snapshot": made.snapshot,
@@ -103,17 +106,22 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
-def of_report(made: WrittenReport) -> dict[str, Any]:
-    """Metadata of `popularity_bias_report`: its charts, headline numbers, and where the page lies."""
+def of_report(made: WrittenReport, settings: Settings) -> dict[str, Any]:
+    """Metadata of `popularity_bias_report`: a link to the page, headline numbers, charts, and where the page lies."""
     return {
-        **{name: _image(made.charts[name], alt) for name, alt in CHARTS.items() if made.charts[name]},
+        "report": dg.MetadataValue.url(report_url(settings.report_address, made.artifact.version)),
         **_headline(made.data),
-        "report": dg.MetadataValue.url(made.page.as_uri()),
-        "path": dg.MetadataValue.path(str(made.page)),
+        **{name: _image(made.charts[name], alt) for name, alt in CHARTS.items() if made.charts[name]},
+        "path": _path(made.page, settings),
         "report_version": made.artifact.version,
         "model_version": made.checkpoint.version,
         "lake_snapshot": made.snapshot,
     }
+
+
+def _path(path: Path, settings: Settings) -> dg.PathMetadataValue:
+    """A path below the home folder. The Dagster UI cannot wrap a long one, and would cut off the table it is in."""
+    return dg.MetadataValue.path(str(path.relative_to(settings.home)))
 
 
 def _headline(data: Any) -> dict[str, Any]:

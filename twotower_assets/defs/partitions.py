@@ -7,12 +7,19 @@ from datetime import UTC, date, datetime, timedelta
 import dagster as dg
 
 from twotower_assets.core.days import Days
+from twotower_assets.core.errors import ExpectedError
 from twotower_assets.recipes.recipes import load_recipes
 from twotower_assets.settings import Settings
 
 RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"
 """Tags that make one run of a range of partitions. Dagster documents them, and exports no name for them."""
+
+
+class PartitionError(ExpectedError, LookupError):
+    """A run names no day, or several where one is wanted."""
+
+
 MOST_LISTED = 100_000
 """Days times days of their windows that are listed for each asset that looks back; the code location loads some seconds
 longer with as many."""
@@ -60,18 +67,18 @@ def range_tags(first: date, last: date) -> dict[str, str]:
 
 
 def day_of(context: dg.AssetExecutionContext) -> date:
-    """The day of a run of one partition. Raises `LookupError` for a range: a model is trained as of one day."""
+    """The day of a run of one partition. Raises `PartitionError` for a range: a model is trained as of one day."""
     days = days_of(context)
     if days.first != days.last:
-        raise LookupError(
+        raise PartitionError(
             f"a model is trained as of one day, and the run names {days.first} to {days.last}; run each day by itself"
         )
     return days.first
 
 
 def days_of(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> Days:
-    """The days that a run materializes or checks: one, or a range. Raises `LookupError` for a run of no partition."""
+    """The days that a run materializes or checks: one, or a range. Raises `PartitionError` for a run of none."""
     if not (context.has_partition_key or context.has_partition_key_range):
-        raise LookupError("the run names no daily partition; choose one, or a range")
+        raise PartitionError("the run names no daily partition; choose one, or a range")
     keys = context.partition_key_range
     return Days(date.fromisoformat(keys.start), date.fromisoformat(keys.end))

@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 
 from twotower_assets.core.days import Days, window
+from twotower_assets.core.errors import ExpectedError
 from twotower_assets.defs.asset_checks import blocking_check_keys
 from twotower_assets.defs.plan import Plan
 from twotower_assets.workspace import Workspace
@@ -28,7 +29,7 @@ REMEMBERED = 1000
 """Results looked through per check, newest first."""
 
 
-class IncompleteWindowError(RuntimeError):
+class IncompleteWindowError(ExpectedError, RuntimeError):
     """Days of the trailing window were never materialized."""
 
 
@@ -81,7 +82,7 @@ def _others_unfinished(context: dg.AssetExecutionContext) -> bool:
     return any(run.run_id != context.run.run_id for run in unfinished)
 
 
-class RefusedInputError(RuntimeError):
+class RefusedInputError(ExpectedError, RuntimeError):
     """An input failed a blocking check."""
 
 

@@ -43,7 +43,7 @@ class RecipeComparison:
 def compare_recipes(workspace: Workspace, baseline: str, run: Run) -> RecipeComparison:
     """Compare every trained recipe with the baseline, and write `negative_sampling_comparison`.
 
-    Raises `RecipeError` for an unknown baseline, `LookupError` where it was not trained, or is served otherwise.
+    Raises `RecipeError` for an unknown baseline, `BaselineError` where it was not trained, or is served otherwise.
     """
     import polars as pl
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
+from twotower_assets.core.errors import ExpectedError
 from twotower_assets.core.metric_rows import KS, WIDE_K, K
 from twotower_assets.core.popularity import log_q
 from twotower_assets.experiments.hold_out import HoldOut, HoldOutRule, read_hold_out
@@ -31,7 +32,7 @@ PAIRED = (("recall", K), ("ndcg", K), ("recall", WIDE_K))
 SEED = 0
 
 
-class ComparisonError(RuntimeError):
+class ComparisonError(ExpectedError, RuntimeError):
     """Two versions cannot be compared; the message says why, and what can be."""
 
 

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from twotower_assets.core.buckets import ALL, BEYOND_HEAD
+from twotower_assets.core.errors import ExpectedError
 from twotower_assets.core.metric_rows import KS, WIDE_K, K
 from twotower_assets.core.popularity import REPORTED_WEIGHTS, check_popularity_weight
 from twotower_assets.experiments.evaluate_model import diagnostic_rows, judge_checkpoint, left_and_masked
@@ -31,6 +32,10 @@ Place = tuple[str, int, str]
 RUN_TABLES = [name for name in names(RECIPES) if name != "negative_sampling_comparison"]
 """What a recipe writes of its own trainings."""
 RECALL, RECALL_BEYOND_HEAD = ("recall", K, ALL), ("recall", K, BEYOND_HEAD)
+
+
+class BaselineError(ExpectedError, LookupError):
+    """The baseline of a comparison was not trained, or not evaluated as is served."""
 
 
 @dataclass(frozen=True)
@@ -230,13 +235,13 @@ def data_fingerprint(hold_out: HoldOut, rule: HoldOutRule) -> str:
 def comparable_runs(runs: pl.DataFrame, baseline: str) -> tuple[pl.DataFrame, dict[str, str]]:
     """The runs that can be compared with the baseline's, the not applicable ones among them; why others cannot.
 
-    Raises `LookupError` where the baseline was not trained.
+    Raises `BaselineError` where the baseline was not trained.
     """
     import polars as pl
 
     of_baseline = runs.filter((pl.col("recipe") == baseline) & (pl.col("status") == "trained"))
     if not len(of_baseline):
-        raise LookupError(
+        raise BaselineError(
             f"the baseline recipe '{baseline}' was not trained; materialize recipes/negative_sampling_runs for it first"
         )
     wanted = of_baseline.row(0, named=True)
@@ -258,12 +263,12 @@ def comparable_runs(runs: pl.DataFrame, baseline: str) -> tuple[pl.DataFrame, di
 
 
 def require_served(runs: pl.DataFrame, baseline: str, popularity_weight: float, popularity_from: str) -> None:
-    """Raises `LookupError` where the baseline was judged at another γ than is served; `ValueError` for what is no γ."""
+    """Raises `BaselineError` where the baseline was judged at another γ than is served; `ValueError` for no γ."""
     check_popularity_weight(popularity_weight)
     judged = runs.filter((runs["recipe"] == baseline) & (runs["status"] == "trained")).row(0, named=True)
     served = {"popularity_weight": popularity_weight, "popularity_from": popularity_from}
     if _served(judged) != _served(served):
-        raise LookupError(
+        raise BaselineError(
             f"the baseline recipe '{baseline}' was judged at {_served(judged)}, but {_served(served)} is served; "
             "materialize recipes/negative_sampling_runs again"
         )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from twotower_assets.core.errors import ExpectedError
 from twotower_assets.lake.queries import bound, read_query, stage
 from twotower_assets.settings import Settings
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from twotower_assets.core.ragged import Ragged
 
 
-class HoldOutError(RuntimeError):
+class HoldOutError(ExpectedError, RuntimeError):
     """The days at hand leave nothing to train on or to evaluate with."""
 
 

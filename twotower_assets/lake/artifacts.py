@@ -16,11 +16,13 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+from twotower_assets.core.errors import ExpectedError
+
 MANIFEST = "manifest.json"
 VERSION_DIGITS = 12
 
 
-class ArtifactError(RuntimeError):
+class ArtifactError(ExpectedError, RuntimeError):
     """An artifact is missing, damaged or cannot be written; the message says what to do."""
 
 

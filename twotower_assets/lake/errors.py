@@ -1,5 +1,7 @@
 """What goes wrong with a lake, for those who open it and those who catch it."""
 
+from twotower_assets.core.errors import ExpectedError
 
-class LakeError(RuntimeError):
+
+class LakeError(ExpectedError, RuntimeError):
     """The lake cannot be opened, read or written; the message says what to do."""

@@ -14,6 +14,7 @@ from typing import Any
 import duckdb
 
 from twotower_assets.core.days import Days, window
+from twotower_assets.core.errors import ExpectedError
 from twotower_assets.lake.artifacts import Artifact, ArtifactStore
 from twotower_assets.lake.lake import Lake, writes_of
 from twotower_assets.lake.queries import read_query
@@ -22,7 +23,7 @@ from twotower_assets.lake.tables import TABLES
 RAW = {"impressions", "items", "users"}
 
 
-class UnknownArtifactError(LookupError):
+class UnknownArtifactError(ExpectedError, LookupError):
     """No artifact of that name."""
 
 

@@ -11,10 +11,12 @@ from typing import Any
 
 import duckdb
 
+from twotower_assets.core.errors import ExpectedError
+
 SQL_FOLDER = Path(__file__).resolve().parents[2] / "sql"
 
 
-class QueryError(RuntimeError):
+class QueryError(ExpectedError, RuntimeError):
     """A SQL file is missing, or DuckDB refuses it."""
 
 

@@ -13,6 +13,8 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from twotower_assets.core.errors import ExpectedError
+from twotower_assets.core.suggestions import did_you_mean
 from twotower_assets.recipes.config import TrainingConfig
 from twotower_assets.recipes.negative_settings import MinedNegatives
 
@@ -20,7 +22,7 @@ SHIPPED = Path(__file__).with_name("recipes.yaml")
 NAME = r"^[a-z][a-z0-9_]*$"
 
 
-class RecipeError(ValueError):
+class RecipeError(ExpectedError, ValueError):
     """A recipe is unknown, or its file is invalid; the message says where and why."""
 
 
@@ -76,7 +78,7 @@ def load_recipes(user_file: Path | None = None) -> dict[str, Recipe]:
 def recipe_named(recipes: Mapping[str, Recipe], name: str) -> Recipe:
     """The recipe of that name. Raises `RecipeError` naming those there are."""
     if name not in recipes:
-        raise RecipeError(f"'{name}' is no recipe; there are {', '.join(recipes)}")
+        raise RecipeError(f"unknown recipe '{name}'{did_you_mean(name, recipes)} The recipes: {', '.join(recipes)}")
     return recipes[name]
 
 

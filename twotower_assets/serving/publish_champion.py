@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 import duckdb
 
+from twotower_assets.core.errors import ExpectedError
 from twotower_assets.lake.queries import scalar
 from twotower_assets.lake.staging import stage_frame, stage_rows
 from twotower_assets.lake.tables import TABLES
@@ -21,7 +22,7 @@ from twotower_assets.serving.versions import VECTOR_FILES, Version, champion_of,
 from twotower_assets.workspace import Workspace
 
 
-class NothingServedError(RuntimeError):
+class NothingServedError(ExpectedError, RuntimeError):
     """No version passes the gates, and none was served before; the message says what each failed."""
 
 

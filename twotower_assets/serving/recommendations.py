@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from twotower_assets.core.errors import ExpectedError
 from twotower_assets.core.popularity import KEY_WEIGHTS
 from twotower_assets.lake.queries import quoted, read_query
 from twotower_assets.serving.versions import Version, VersionError, champion_of, find_version, vector_file
@@ -25,7 +26,7 @@ ASKED = {"served_item_embeddings": "asked_items", "served_user_embeddings": "ask
 """The temporary views that the SQL of this module reads vectors from."""
 
 
-class NothingServedError(LookupError):
+class NothingServedError(ExpectedError, LookupError):
     """There is no champion, or the version that is asked does not know the user or item."""
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import date
 from pathlib import Path
 
+from twotower_assets.core.errors import ExpectedError
 from twotower_assets.lake.queries import read_query
 from twotower_assets.workspace import Workspace
 
 
-class NoReportError(LookupError):
+class NoReportError(ExpectedError, LookupError):
     """There is no such report."""
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import duckdb
 
+from twotower_assets.core.errors import ExpectedError
 from twotower_assets.lake.artifacts import Artifact, ArtifactError
 from twotower_assets.lake.queries import read_query
 
@@ -23,7 +24,7 @@ VECTOR_FILES = {
 """The vectors that an index was built with, which are kept beside it: what was served can be served again."""
 
 
-class VersionError(LookupError):
+class VersionError(ExpectedError, LookupError):
     """No version is named so, or more than one."""
 
 

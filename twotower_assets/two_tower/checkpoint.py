@@ -26,6 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
+from twotower_assets.core.errors import ExpectedError
 from twotower_assets.core.popularity import log_q
 from twotower_assets.recipes.config import TrainingConfig
 from twotower_assets.two_tower.data.encoders import Encoder, SideEncoder
@@ -43,7 +44,7 @@ FILES = (*MODEL_FILES, "training.json")
 MANIFEST = "checkpoint.json"
 
 
-class CheckpointError(RuntimeError):
+class CheckpointError(ExpectedError, RuntimeError):
     """The folder is not an intact checkpoint; the message names the file and says what to do."""
 
     def __init__(self, path: Path, problem: str) -> None:

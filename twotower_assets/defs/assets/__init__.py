@@ -1,1 +1,1 @@
-"""The assets, a file a group: what Dagster shows of them, and one call into the room that does the work."""
+"""The assets, a file per group: what Dagster shows of them, and one call into the room that does the work."""

@@ -8,11 +8,12 @@ from pydantic import Field
 
 from twotower_assets.defs import metadata
 from twotower_assets.defs.code_version import code_version, sql_files
+from twotower_assets.defs.failures import expected_errors_as_failures
 from twotower_assets.defs.launch_checks import checked_at_launch
 from twotower_assets.defs.plan import Plan
 from twotower_assets.defs.publish import run_of, table_result
 from twotower_assets.defs.specs import table_spec
-from twotower_assets.serving.publish_champion import NothingServedError, publish_champion
+from twotower_assets.serving.publish_champion import publish_champion
 
 MADE_FROM = ("item_embeddings", "user_embeddings", "ann_index", "embedding_drift", "popularity_bias_report")
 NOTE = (
@@ -61,12 +62,10 @@ def champion_asset(plan: Plan) -> dg.AssetsDefinition:
         ),
     )
     def champion(context: dg.AssetExecutionContext, config: ChampionConfig) -> dg.MaterializeResult:
-        workspace, run = plan.workspace(context), run_of(context, "champion")
-        try:
+        with expected_errors_as_failures():
+            workspace, run = plan.workspace(context), run_of(context, "champion")
             made = publish_champion(workspace, run, config.version, roll_back=config.roll_back, reason=config.reason)
-        except NothingServedError as error:
-            raise dg.Failure(str(error), allow_retries=False) from error
-        return table_result(context, made.written, **metadata.of_champion(made))
+            return table_result(context, made.written, **metadata.of_champion(made))
 
     return checked_at_launch(champion, ChampionConfig, _about_something)
 

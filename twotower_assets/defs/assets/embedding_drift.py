@@ -3,6 +3,7 @@
 import dagster as dg
 
 from twotower_assets.defs.code_version import code_version, sql_files
+from twotower_assets.defs.failures import expected_errors_as_failures
 from twotower_assets.defs.partitions import day_of
 from twotower_assets.defs.plan import Plan
 from twotower_assets.defs.publish import run_of, table_result
@@ -30,7 +31,8 @@ def embedding_drift_asset(plan: Plan) -> dg.AssetsDefinition:
         partitions_def=plan.partitions,
     )
     def embedding_drift(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        run = run_of(context, "embedding_drift")
-        return table_result(context, measure_drift(plan.workspace(context), day_of(context), run))
+        with expected_errors_as_failures():
+            run = run_of(context, "embedding_drift")
+            return table_result(context, measure_drift(plan.workspace(context), day_of(context), run))
 
     return embedding_drift

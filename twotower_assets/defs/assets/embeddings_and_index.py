@@ -4,6 +4,7 @@ import dagster as dg
 
 from twotower_assets.defs import metadata
 from twotower_assets.defs.code_version import code_version, sql_files
+from twotower_assets.defs.failures import expected_errors_as_failures
 from twotower_assets.defs.partitions import day_of
 from twotower_assets.defs.plan import Plan
 from twotower_assets.defs.publish import artifact_result, run_of, table_result
@@ -36,8 +37,9 @@ def embedding_and_index_assets(plan: Plan) -> list[dg.AssetsDefinition]:
         partitions_def=plan.partitions,
     )
     def item_embeddings(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        run = run_of(context, "item_embeddings")
-        return table_result(context, embed_items(plan.workspace(context), day_of(context), run))
+        with expected_errors_as_failures():
+            run = run_of(context, "item_embeddings")
+            return table_result(context, embed_items(plan.workspace(context), day_of(context), run))
 
     @plan.step(
         "user_embeddings",
@@ -60,8 +62,9 @@ def embedding_and_index_assets(plan: Plan) -> list[dg.AssetsDefinition]:
         partitions_def=plan.partitions,
     )
     def user_embeddings(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        run = run_of(context, "user_embeddings")
-        return table_result(context, embed_users(plan.workspace(context), day_of(context), run))
+        with expected_errors_as_failures():
+            run = run_of(context, "user_embeddings")
+            return table_result(context, embed_users(plan.workspace(context), day_of(context), run))
 
     @plan.step(
         "ann_index",
@@ -77,7 +80,9 @@ def embedding_and_index_assets(plan: Plan) -> list[dg.AssetsDefinition]:
         partitions_def=plan.partitions,
     )
     def ann_index(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        made = publish_index(plan.workspace(context), day_of(context), run_of(context, "ann_index"))
-        return artifact_result(context, made.artifact, metadata.of_index(made))
+        with expected_errors_as_failures():
+            workspace = plan.workspace(context)
+            made = publish_index(workspace, day_of(context), run_of(context, "ann_index"))
+            return artifact_result(context, made.artifact, metadata.of_index(made, workspace.settings))
 
     return [item_embeddings, user_embeddings, ann_index]

@@ -3,6 +3,7 @@
 import dagster as dg
 
 from twotower_assets.defs.code_version import code_version, sql_files
+from twotower_assets.defs.failures import expected_errors_as_failures
 from twotower_assets.defs.partitions import days_of
 from twotower_assets.defs.plan import Plan
 from twotower_assets.defs.preconditions import require_whole_window
@@ -66,9 +67,12 @@ def _feature(plan: Plan, name: str, upstream: str, *, used_for: str, looks_back:
         backfill_policy=dg.BackfillPolicy.single_run() if daily else None,
     )
     def feature(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        workspace, days = plan.workspace(context), days_of(context) if daily else None
-        if days and looks_back:
-            require_whole_window(context, workspace, plan.naming.key_of(upstream), days, workspace.settings.window_days)
-        return table_result(context, write_feature(workspace, name, days, run_of(context, name)))
+        with expected_errors_as_failures():
+            workspace, days = plan.workspace(context), days_of(context) if daily else None
+            if days and looks_back:
+                require_whole_window(
+                    context, workspace, plan.naming.key_of(upstream), days, workspace.settings.window_days
+                )
+            return table_result(context, write_feature(workspace, name, days, run_of(context, name)))
 
     return feature

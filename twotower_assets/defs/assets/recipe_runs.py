@@ -13,6 +13,7 @@ from pydantic import Field
 
 from twotower_assets.defs import metadata
 from twotower_assets.defs.code_version import code_version, sql_files
+from twotower_assets.defs.failures import expected_errors_as_failures
 from twotower_assets.defs.launch_checks import checked_at_launch
 from twotower_assets.defs.partitions import Partitions, recipe_partitions
 from twotower_assets.defs.plan import Plan
@@ -78,14 +79,15 @@ def recipe_assets(plan: Plan) -> list[dg.AssetsDefinition]:
     def negative_sampling_runs(
         context: dg.AssetExecutionContext, config: NegativeSamplingConfig
     ) -> dg.MaterializeResult:
-        workspace, settings = plan.workspace(context), plan.workspace(context).settings
-        recipe = recipe_named(load_recipes(settings.own_recipes), context.partition_key)
-        changes = changes_for(config.training, recipe, settings, context.log)
-        day, window_days = _model_day(config.model_day, plan.partitions), window_for(config.window_days, settings)
-        require_training_inputs(context, plan, workspace, day, window_days, exposures=True)
-        request = SeedsRequest(day, window_days, config.seeds, config.training)
-        run = run_of(context, "negative_sampling_runs")
-        return table_result(context, train_seeds(workspace, recipe, changes, request, run))
+        with expected_errors_as_failures():
+            workspace, settings = plan.workspace(context), plan.workspace(context).settings
+            recipe = recipe_named(load_recipes(settings.own_recipes), context.partition_key)
+            changes = changes_for(config.training, recipe, settings, context.log)
+            day, window_days = _model_day(config.model_day, plan.partitions), window_for(config.window_days, settings)
+            require_training_inputs(context, plan, workspace, day, window_days, exposures=True)
+            request = SeedsRequest(day, window_days, config.seeds, config.training)
+            run = run_of(context, "negative_sampling_runs")
+            return table_result(context, train_seeds(workspace, recipe, changes, request, run))
 
     @plan.step(
         "negative_sampling_comparison",
@@ -104,10 +106,11 @@ def recipe_assets(plan: Plan) -> list[dg.AssetsDefinition]:
     def negative_sampling_comparison(
         context: dg.AssetExecutionContext, config: ComparisonConfig
     ) -> dg.MaterializeResult:
-        workspace = plan.workspace(context)
-        made = compare_recipes(workspace, config.baseline, run_of(context, "negative_sampling_comparison"))
-        shown = metadata.of_comparison(made, workspace.settings.popularity_weight)
-        return table_result(context, made.written, **shown)
+        with expected_errors_as_failures():
+            workspace = plan.workspace(context)
+            made = compare_recipes(workspace, config.baseline, run_of(context, "negative_sampling_comparison"))
+            shown = metadata.of_comparison(made, workspace.settings.popularity_weight)
+            return table_result(context, made.written, **shown)
 
     recipes = load_recipes(plan.settings.own_recipes)
     comparable = partial(_require_comparable, plan.settings, recipes, plan.partitions)

@@ -4,6 +4,7 @@ import dagster as dg
 
 from twotower_assets.defs import metadata
 from twotower_assets.defs.code_version import code_version, sql_files
+from twotower_assets.defs.failures import expected_errors_as_failures
 from twotower_assets.defs.partitions import day_of
 from twotower_assets.defs.plan import Plan
 from twotower_assets.defs.publish import artifact_result, run_of
@@ -37,7 +38,9 @@ def report_assets(plan: Plan) -> list[dg.AssetsDefinition]:
         partitions_def=plan.partitions,
     )
     def popularity_bias_report(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        made = write_report(plan.workspace(context), day_of(context), run_of(context, "popularity_bias_report"))
-        return artifact_result(context, made.artifact, metadata.of_report(made))
+        with expected_errors_as_failures():
+            workspace = plan.workspace(context)
+            made = write_report(workspace, day_of(context), run_of(context, "popularity_bias_report"))
+            return artifact_result(context, made.artifact, metadata.of_report(made, workspace.settings))
 
     return [popularity_bias_report]

@@ -7,6 +7,7 @@ import dagster as dg
 
 from twotower_assets.datasets.ingest import ingest_catalogue, ingest_impressions
 from twotower_assets.defs.code_version import code_version, sql_files
+from twotower_assets.defs.failures import expected_errors_as_failures
 from twotower_assets.defs.partitions import days_of
 from twotower_assets.defs.plan import Plan
 from twotower_assets.defs.publish import run_of, table_result
@@ -51,21 +52,24 @@ def source_assets(plan: Plan) -> list[dg.AssetsDefinition]:
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
     def impressions(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
-        workspace, days = plan.workspace(context), days_of(context)
-        first_day, _ = workspace.days()
-        share, run = workspace.settings.maximum_rejected_share, run_of(context, "impressions")
-        for written in ingest_impressions(workspace.lake, workspace.source, days, first_day, share, run):
-            yield table_result(context, written)
+        with expected_errors_as_failures():
+            workspace, days = plan.workspace(context), days_of(context)
+            first_day, _ = workspace.days()
+            share, run = workspace.settings.maximum_rejected_share, run_of(context, "impressions")
+            for written in ingest_impressions(workspace.lake, workspace.source, days, first_day, share, run):
+                yield table_result(context, written)
 
     @plan.step("items", spec("items", "the category map, the item tower, titles in lists and reports."))
     def items(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        return _catalogue(plan, context, "items")
+        with expected_errors_as_failures():
+            return _catalogue(plan, context, "items")
 
     @plan.step(
         "users", spec("users", "feature columns of the user tower, and vectors for users without a click.", USERS_NOTE)
     )
     def users(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        return _catalogue(plan, context, "users")
+        with expected_errors_as_failures():
+            return _catalogue(plan, context, "users")
 
     return [impressions, items, users]
 

@@ -10,6 +10,7 @@ import dagster as dg
 
 from twotower_assets.defs import metadata
 from twotower_assets.defs.code_version import code_version, sql_files
+from twotower_assets.defs.failures import expected_errors_as_failures
 from twotower_assets.defs.launch_checks import checked_at_launch
 from twotower_assets.defs.partitions import day_of
 from twotower_assets.defs.plan import Plan
@@ -66,15 +67,16 @@ def training_assets(plan: Plan) -> list[dg.AssetsDefinition]:
         context: dg.AssetExecutionContext,
         config: TowerTrainingConfig,  # type: ignore[valid-type]
     ) -> Iterator[dg.MaterializeResult]:
-        workspace, day = plan.workspace(context), day_of(context)
-        settings = workspace.settings
-        recipe = recipe_named(load_recipes(settings.own_recipes), config.recipe or settings.recipe)  # type: ignore[attr-defined]
-        changes, window_days = split_config(config, recipe, settings, context.log)
-        exposures = reads_exposures(workspace, recipe, changes)
-        require_training_inputs(context, plan, workspace, day, window_days, exposures=exposures)
-        made = train_day(workspace, day, recipe, changes, window_days, run_of(context, "tower_checkpoint"))
-        yield artifact_result(context, made.artifact, metadata.of_training(made))
-        yield table_result(context, made.curves)
+        with expected_errors_as_failures():
+            workspace, day = plan.workspace(context), day_of(context)
+            settings = workspace.settings
+            recipe = recipe_named(load_recipes(settings.own_recipes), config.recipe or settings.recipe)  # type: ignore[attr-defined]
+            changes, window_days = split_config(config, recipe, settings, context.log)
+            exposures = reads_exposures(workspace, recipe, changes)
+            require_training_inputs(context, plan, workspace, day, window_days, exposures=exposures)
+            made = train_day(workspace, day, recipe, changes, window_days, run_of(context, "tower_checkpoint"))
+            yield artifact_result(context, made.artifact, metadata.of_training(made))
+            yield table_result(context, made.curves)
 
     recipes = load_recipes(plan.settings.own_recipes)
     trainable = partial(require_trainable, plan.settings, recipes)

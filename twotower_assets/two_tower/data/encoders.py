@@ -14,13 +14,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from twotower_assets.core.errors import ExpectedError
 from twotower_assets.core.ragged import Ragged
 from twotower_assets.two_tower.data.vocabulary import UNKNOWN, Vocabulary, as_strings
 
 UNKNOWN_CATEGORY = "unknown"
 
 
-class TrainingDataError(ValueError):
+class TrainingDataError(ExpectedError, ValueError):
     """The tables cannot be used for training or encoding; the message says what was expected and what was found."""
 
 

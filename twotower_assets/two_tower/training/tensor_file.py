@@ -17,8 +17,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from twotower_assets.core.errors import ExpectedError
 
-class BrokenFileError(ValueError):
+
+class BrokenFileError(ExpectedError, ValueError):
     """The file is not what was written; the message says why."""
 
 
