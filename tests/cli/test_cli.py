@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from end_to_end.market import LAST, copy_of, rows, trained_home, twotower, workspace_in, write_settings
+from end_to_end.market import LAST, copy_of, instance_of, rows, trained_home, twotower, workspace_in, write_settings
 
 from twotower_assets.cli import app
 
@@ -174,12 +174,111 @@ def twotower_stdout(home: Path, *arguments: str) -> str:
         (["features_job", "--days", "2024-01-03..2024-01-01"], "--days takes a day or first..last"),
         (["features_job", "--days", "2023-12-31"], "2023-12-31 is no daily partition"),
         (["features_job", "--days", "2023-12-31..2024-01-02"], "2023-12-31 is no daily partition"),
-        (["no_job", "--days", str(LAST)], "Could not find job 'no_job'"),
+        (["no_job", "--days", str(LAST)], "unknown job 'no_job'. The jobs: features_job, training_job, "),
+        (["traning_job"], "unknown job 'traning_job'; did you mean training_job?"),
+        (["recipes_job"], "recipes_job trains one recipe a run; `twotower compare-recipes`"),
+        (["champion_job", "--days", str(LAST)], "champion_job has no days; leave out --days"),
+        (["features_job", "--set", "epochs=1"], "features_job trains nothing"),
         (["training_job", "--days", str(LAST), "--set", "epochs"], "--set takes NAME=VALUE, not 'epochs'"),
-        (["training_job", "--days", str(LAST), "--set", "nothing=1"], 'unexpected config entry "nothing"'),
+        (
+            ["training_job", "--set", "nothing=1"],
+            "unknown training setting 'nothing'. The settings: recipe, dimensions",
+        ),
+        (["training_job", "--set", "recipe=bset"], "unknown recipe 'bset'; did you mean best? The recipes: in_batch, "),
+        (["training_job", "--set", "correction=logp"], "correction cannot be 'logp'; did you mean logq?"),
+        (["training_job", "--set", "masks=[same_reqest]"], "masks cannot be 'same_reqest'; did you mean same_request?"),
+        (["training_job", "--set", "temperature=hot"], "temperature: Input should be a valid number"),
+        (
+            ["training_job", "--set", "temperature=50"],
+            "temperature: Input should be less than or equal to 10 (found: 50)",
+        ),
+        (["training_job", "--set", "window_days=7"], "window_days is 7, but the platform's features look back 6 days"),
     ],
 )
-def test_materialize_says_what_it_cannot_do(home: Path, arguments: list[str], message: str) -> None:
+def test_materialize_says_what_it_cannot_do_and_starts_no_run(home: Path, arguments: list[str], message: str) -> None:
+    before = runs_of(home)
     said = twotower(home, "materialize", *arguments, exit_code=1)
     assert said.startswith("error: ")
     assert message in said
+    assert runs_of(home) == before
+
+
+def runs_of(home: Path) -> int:
+    with instance_of(workspace_in(home)) as instance:
+        return instance.get_runs_count()
+
+
+def test_a_misspelt_training_setting_is_answered_with_the_one_that_was_meant(home: Path) -> None:
+    said = twotower(home, "materialize", "training_job", "--set", "temprature=0.5", exit_code=1)
+    assert said == "error: unknown training setting 'temprature'; did you mean temperature?\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["promote", "nothing"], "error: there is no version 'nothing' of the model"),
+        (["promote", "champion"], "is served already"),
+        (["roll-back"], "no decision says what was served before"),
+        (["roll-back", "--to", "champion"], "is served already"),
+    ],
+)
+def test_an_impossible_promotion_or_roll_back_starts_no_run(home: Path, arguments: list[str], message: str) -> None:
+    before = runs_of(home)
+    assert message in twotower(home, *arguments, exit_code=1)
+    assert runs_of(home) == before
+
+
+def test_materialize_says_what_was_read_how_good_the_model_is_and_what_is_served(
+    home: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    built, workspace = trained_home(tmp_path_factory), workspace_in(home)
+    kept, rejected, recall, popular, version = rows(
+        workspace,
+        "SELECT (SELECT count(*) FROM impressions), (SELECT count(*) FROM rejected_impressions), "
+        "recall_at_20, popular_recall_at_20, model_version FROM model_history",
+    )[0]
+    assert rejected > 0
+    assert f"log:      {kept + rejected:,} rows read, {rejected} rejected (" in built.features
+    assert f"recall:   {recall:.3f} at 20 items; most popular {popular:.3f}" in built.training
+    assert f"served:   {version}, from now on (before: nothing)" in built.training
+    assert f"report:   {workspace.settings.artifacts_folder}" in built.training
+
+
+def test_materialize_tells_the_same_as_json(home: Path, tmp_path: Path) -> None:
+    copy = copy_of(home, tmp_path)
+    days = f"{LAST}..{LAST}"
+    (told,) = json.loads(twotower(copy, "materialize", "features_job", "--days", days, "--json"))
+    (kept,) = rows(workspace_in(copy), f"SELECT count(*) FROM impressions WHERE day = '{LAST}'")[0]
+    assert (told["first_day"], told["last_day"], told["rows"]["read"]) == (str(LAST), str(LAST), kept)
+    assert told["rows"]["rows"]["items"] == 40
+    with instance_of(workspace_in(copy)) as instance:
+        assert instance.get_run_by_id(told["run_id"]) is not None
+
+
+def test_versions_lists_every_model_and_says_which_is_served(home: Path) -> None:
+    (found,) = json.loads(twotower(home, "versions", "--json"))
+    (version,) = rows(workspace_in(home), "SELECT model_version FROM champion")[0]
+    assert (found["model_version"], found["model_day"], found["served"]) == (version, str(LAST), True)
+    assert found["recall_at_20"] > 0
+    assert found["decision"] == "promoted"
+    said = twotower(home, "versions")
+    assert version in said
+    assert "yes" in said
+
+
+def test_an_unpartitioned_job_is_run_without_days(home: Path, tmp_path: Path) -> None:
+    copy = copy_of(home, tmp_path)
+    (version,) = rows(workspace_in(copy), "SELECT model_version FROM champion")[0]
+    (told,) = json.loads(twotower(copy, "materialize", "champion_job", "--json"))
+    assert (told["job"], told["served"], told["served_before"]) == ("champion_job", version, version)
+    assert f"served:   {version}, as before" in twotower(copy, "materialize", "champion_job")
+    said = twotower(copy, "materialize", "comparison_job", exit_code=1)
+    assert said.startswith("error: comparison_job")
+    assert "the baseline recipe 'logq' was not trained" in said
+
+
+def test_doctor_says_how_a_home_of_ones_own_gets_its_lake(tmp_path: Path) -> None:
+    write_settings(tmp_path, source_path=tmp_path)
+    lake = next(one for one in json.loads(twotower(tmp_path, "doctor", "--json")) if one["name"] == "lake")
+    assert "demo" not in lake["text"]
+    assert "`twotower materialize features_job`" in lake["text"]

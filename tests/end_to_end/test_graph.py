@@ -134,4 +134,4 @@ def test_a_model_says_what_it_was_trained_on_and_how_well(instance: dg.DagsterIn
 
 def test_a_job_says_for_which_days_it_succeeded(built: Built) -> None:
     assert "features_job succeeded for 2024-01-01 to 2024-01-06" in built.features
-    assert "training_job succeeded for 2024-01-06 to 2024-01-06" in built.training
+    assert "training_job succeeded for 2024-01-06: run " in built.training

@@ -256,7 +256,7 @@ def test_an_unknown_recipe_is_refused_before_anything_is_trained_with_those_ther
     compared: Compared, arguments: list[str]
 ) -> None:
     said = twotower(compared.home, "compare-recipes", *arguments, exit_code=1)
-    assert said.startswith("error: 'nothing_like_it' is no recipe; there are in_batch, ")
+    assert said.startswith("error: unknown recipe 'nothing_like_it'. The recipes: in_batch, ")
     assert said.rstrip().endswith("best, deep")
 
 

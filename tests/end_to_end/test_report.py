@@ -7,7 +7,7 @@ import urllib.request
 from datetime import date, timedelta
 from typing import Any
 
-from end_to_end.market import LAST, materialize, metadata, rows
+from end_to_end.market import LAST, free_port, materialize, metadata, rows, workspace_in
 from twotower_assets.core.buckets import BUCKETS
 from twotower_assets.serving.report_server import REPORTS, reports_served
 from twotower_assets.workspace import Workspace
@@ -46,8 +46,8 @@ def test_the_report_shows_settings_lists_and_lineage_of_the_model(changeable: Wo
 
 
 def test_its_metadata_links_the_page_that_is_served(changeable: Workspace) -> None:
-    told = page_and_metadata(changeable)[1]
-    address = changeable.settings.report_address
+    address = f"http://127.0.0.1:{free_port()}"
+    told = page_and_metadata(workspace_in(changeable.settings.home, report_address=address))[1]
     assert told["report"] == f"{address}/{told['report_version']}/report.html"
     with reports_served(changeable.settings.artifacts_folder / REPORTS, address) as served:
         assert served

@@ -96,7 +96,8 @@ def _source(workspace: Workspace) -> list[Finding]:
 
 def _lake(workspace: Workspace) -> list[Finding]:
     if not workspace.lake.exists:
-        return [Finding("lake", True, f"none yet in {workspace.lake.folder}; `make demo` or a run in the UI makes it")]
+        makes = "demo" if workspace.source.dataset == "movielens" else "materialize features_job"
+        return [Finding("lake", True, f"none yet in {workspace.lake.folder}; `twotower {makes}` makes it")]
     try:
         with workspace.lake.reader() as con:
             snapshot = workspace.lake.snapshot(con)

@@ -43,6 +43,26 @@ def recipes(as_json: AsJson = False) -> None:
 
 @app.command()
 @told_in_one_line
+def versions(as_json: AsJson = False) -> None:
+    """Every version of the model: how good it is beside most popular, and which one is served. Newest day first.
+
+    Example: `twotower versions --json`
+    """
+    from twotower_assets.cli.summary import versions_table
+    from twotower_assets.serving.summaries import every_version
+
+    found = every_version(open_home())
+    if as_json:
+        lines = [{name: json_value(value) for name, value in vars(one).items()} for one in found]
+        print(json.dumps(lines, default=str, allow_nan=False))
+    elif found:
+        _wide().print(versions_table(found))
+    else:
+        print("There is no version yet; `twotower materialize training_job` trains one.")
+
+
+@app.command()
+@told_in_one_line
 def compare(
     version: Annotated[
         str, typer.Argument(help="A version, the start of one, a day (its newest model) or 'champion'.")
@@ -125,8 +145,9 @@ def compare_recipes(
 
     workspace = open_home()
     names = [name.strip() for name in chosen.split(",") if name.strip()]
+    training = training_changes(changes or [])
     with dagster_instance(workspace) as instance:
-        compared = run_comparison(workspace, instance, names, baseline, seeds, training_changes(changes or []))
+        compared = run_comparison(workspace, instance, names, baseline, seeds, training)
     wide = _wide()
     wide.print(Markdown(compared.table))
     wide.print(Markdown(compared.popularity))
@@ -141,11 +162,16 @@ def _wide() -> Console:
 def _choose(config: dict[str, Any], reason: str | None) -> None:
     """Materialize the champion with a person's decision, and say what is served then."""
     from twotower_assets.defs.runs import choose_champion, dagster_instance
+    from twotower_assets.serving import promotion
     from twotower_assets.serving.versions import champion_of
 
     workspace = open_home()
     with workspace.lake.reader() as con:
         before = champion_of(con)
+        if config.get("roll_back"):  # what is impossible is refused here, before there is a run
+            promotion.roll_back(con, workspace, config.get("version"), reason or "")
+        else:
+            promotion.choose_by_hand(con, workspace, config["version"], reason or "")
     with dagster_instance(workspace) as instance:
         choose_champion(workspace, instance, {**config, **({"reason": reason} if reason else {})})
     with workspace.lake.reader() as con:

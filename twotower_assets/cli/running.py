@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import os
+import json
 import sys
+from contextlib import ExitStack
 from datetime import date, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
-from twotower_assets.cli.app import app, open_home, out, told_in_one_line, training_changes
+from twotower_assets.cli.app import AsJson, app, err, open_home, out, told_in_one_line, training_changes
+from twotower_assets.core.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from twotower_assets.workspace import Workspace
@@ -34,6 +37,7 @@ def demo() -> None:
     )
     print(f"Report:  {demo_run.report_path(workspace)}")
     print("Dagster: make ui, then http://127.0.0.1:3000")
+    print("Models:  .venv/bin/twotower versions")
     print(f'Query:   .venv/bin/twotower sql "{demo_run.QUERY}"')
 
 
@@ -51,7 +55,9 @@ def fetch() -> None:
 @app.command()
 @told_in_one_line
 def materialize(
-    job: Annotated[str, typer.Argument(help="features_job, training_job or everything_job.")],
+    job: Annotated[
+        str, typer.Argument(help="features_job, training_job or everything_job; champion_job or comparison_job.")
+    ],
     days: Annotated[
         str,
         typer.Option(
@@ -62,45 +68,90 @@ def materialize(
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="A training setting, as in the launchpad; may be repeated."),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Run a job here and now: features for a range of days in one run, training for each day in a run of its own.
+
+    Ends with what came of it: rows read and rejected, recall, what is served, where the report lies. With `--json`,
+    that is a list with an object for each run.
 
     Examples: `twotower materialize features_job --days 2022-04-24..2022-04-30`,
     `twotower materialize training_job --days 2022-04-30 --set temperature=0.5 --set correction=none`
     """
-    from twotower_assets.defs.runs import dagster_instance, run_job
+    from twotower_assets.cli.summary import as_json as plain
+    from twotower_assets.cli.summary import in_lines, summarized
+    from twotower_assets.defs.jobs import UNPARTITIONED
+    from twotower_assets.defs.runs import dagster_instance, run_job, run_unpartitioned_job
+    from twotower_assets.serving.summaries import served_version
 
     workspace = open_home()
-    first, last = _day_range(workspace, days)
-    if not days and job != "features_job":
-        first = last
     training = training_changes(changes or [])
+    _require_job(workspace, job, days, training)
+    summaries = []
     with dagster_instance(workspace) as instance:
-        for begin, end in [(first, last)] if job == "features_job" else _each_day(first, last):
-            result = run_job(workspace, instance, job, begin, end, training=training)
-            print(f"{job} succeeded for {begin} to {end}: run {result.run_id}")
-            for check in result.get_asset_check_evaluations():
-                if check.check_name == "challenger_is_not_worse" and not check.passed:
-                    print(
-                        "note: the new version is not served, as it did not pass the gates; "
-                        '`twotower sql "SELECT reasons FROM champion_decisions"` says why'
-                    )
+        for of_run in [None] if job in UNPARTITIONED else _days_of_runs(workspace, job, days):
+            before = served_version(workspace)
+            if of_run is None:
+                result = run_unpartitioned_job(workspace, instance, job)
+            else:
+                result = run_job(workspace, instance, job, *of_run, training=training)
+            summaries.append(summarized(workspace, job, result.run_id, of_run, before))
+            if not as_json:
+                print("\n".join(in_lines(summaries[-1])))
+    if as_json:
+        print(json.dumps([plain(one) for one in summaries], default=str, allow_nan=False, ensure_ascii=False))
+
+
+def _require_job(workspace: Workspace, job: str, days: str, training: dict[str, Any]) -> None:
+    """Refuse what cannot be run, before there is a run. Raises `ValueError`, and as `require_changes` does."""
+    from twotower_assets.cli.summary import TRAINS
+    from twotower_assets.defs.jobs import BY_RECIPE, UNPARTITIONED, jobs
+    from twotower_assets.defs.naming import Naming
+    from twotower_assets.defs.training_config import require_changes
+
+    known = [one.name for one in jobs(Naming())]
+    if job not in known:
+        raise ValueError(f"unknown job '{job}'{did_you_mean(job, known)} The jobs: {', '.join(known)}")
+    if job in BY_RECIPE:
+        raise ValueError(f"{job} trains one recipe a run; `twotower compare-recipes` runs it for several")
+    if days and job in UNPARTITIONED:
+        raise ValueError(f"{job} has no days; leave out --days")
+    if training and job not in TRAINS:
+        raise ValueError(f"{job} trains nothing; --set is for {' and '.join(TRAINS)}")
+    if training:
+        require_changes(workspace.settings, training)
+
+
+def _days_of_runs(workspace: Workspace, job: str, days: str) -> list[tuple[date, date]]:
+    """The first and last day of every run: features in one, anything else a day at a time, by default the last."""
+    first, last = _day_range(workspace, days)
+    if job == "features_job":
+        return [(first, last)]
+    return _each_day(first if days else last, last)
 
 
 @app.command()
 @told_in_one_line
 def ui(port: Annotated[int, typer.Option(min=1, max=65535)] = 3000) -> None:
-    """Open the Dagster UI on this machine, with the daemon that runs schedules and backfills.
+    """Open the Dagster UI on this machine, with the daemon that runs schedules and backfills, and the reports it links.
 
     Example: `twotower ui --port 3001`
     """
+    from twotower_assets.cli.ui import run_ui
+    from twotower_assets.serving.report_server import REPORTS, ReportServerError, reports_served
     from twotower_assets.settings import PROJECT_ROOT
     from twotower_assets.workspace import prepare_dagster_home
 
-    prepare_dagster_home(open_home().settings)
+    settings = open_home().settings
+    prepare_dagster_home(settings)
     dg_command = str(Path(sys.executable).with_name("dg"))  # beside the interpreter, as pip puts it
-    os.chdir(PROJECT_ROOT)
-    os.execv(dg_command, [dg_command, "dev", "--host", "127.0.0.1", "--port", str(port)])
+    command = [dg_command, "dev", "--host", "127.0.0.1", "--port", str(port)]
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(reports_served(settings.artifacts_folder / REPORTS, settings.report_address))
+        except ReportServerError as error:  # such as the UI of another home
+            err.print(f"[yellow]note:[/] {escape(str(error))}", highlight=False)
+        raise typer.Exit(run_ui(command, PROJECT_ROOT))
 
 
 def _each_day(first: date, last: date) -> list[tuple[date, date]]:

@@ -12,6 +12,8 @@ import dagster as dg
 from twotower_assets.defs.naming import GROUPS, Naming
 
 EVERYTHING = "everything_job"
+BY_RECIPE, UNPARTITIONED = ("recipes_job",), ("champion_job", "comparison_job")
+"""Jobs that have no days."""
 FEATURES = [*GROUPS["sources"], *GROUPS["features"]]
 TRAINING = [*GROUPS["training"], *GROUPS["serving"], *GROUPS["reports"]]
 

@@ -81,6 +81,13 @@ def run_job(
     return _execute(workspace, instance, job, f"{first} to {last}", partition_key, config, tags, log_level)
 
 
+def run_unpartitioned_job(
+    workspace: Workspace, instance: dg.DagsterInstance, job: str, log_level: str = "INFO"
+) -> dg.ExecuteInProcessResult:
+    """Run a job that is not of days, with its defaults. Raises `RunFailedError`."""
+    return _execute(workspace, instance, job, "this home", None, {}, {}, log_level)
+
+
 def choose_champion(
     workspace: Workspace, instance: dg.DagsterInstance, config: Mapping[str, Any], log_level: str = "WARNING"
 ) -> None:

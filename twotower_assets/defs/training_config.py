@@ -8,14 +8,22 @@ from collections.abc import Mapping
 from typing import Any, Literal, Optional, get_args, get_origin
 
 import dagster as dg
-from pydantic import Field, create_model
+from pydantic import Field, ValidationError, create_model
 
+from twotower_assets.core.errors import ExpectedError
+from twotower_assets.core.suggestions import did_you_mean
 from twotower_assets.defs.launch_checks import CHOICES
 from twotower_assets.recipes.config import TrainingConfig
-from twotower_assets.recipes.recipes import Recipe, recipe_named
+from twotower_assets.recipes.recipes import Recipe, load_recipes, recipe_named
 from twotower_assets.settings import Settings
 
 log = logging.getLogger(__name__)
+
+
+class TrainingSettingError(ExpectedError, ValueError):
+    """A training setting is unknown or out of range; the message says which, and what there is."""
+
+
 NOT_IN_LAUNCHPAD = ("negatives",)
 """Fields of `TrainingConfig` that only a recipe can set."""
 
@@ -94,6 +102,40 @@ def require_trainable(settings: Settings, recipes: Mapping[str, Recipe], asked: 
         )
     changes, _ = split_config(TowerTrainingConfig(**asked), recipe, settings, log)
     recipe.config(**changes)
+
+
+def require_changes(settings: Settings, changes: Mapping[str, Any]) -> None:
+    """Check changes of a training before there is a run.
+
+    Raises:
+        TrainingSettingError: a setting is unknown, or has a value that it cannot have.
+        RecipeError: there is no such recipe.
+    """
+    fields, recipes = TowerTrainingConfig.model_fields, load_recipes(settings.own_recipes)
+    for name, value in changes.items():
+        if name not in fields:
+            suggestion = did_you_mean(name, fields)
+            known = "" if suggestion.endswith("?") else f" The settings: {', '.join(fields)}"
+            raise TrainingSettingError(f"unknown training setting '{name}'{suggestion}{known}")
+        extra: Any = fields[name].json_schema_extra
+        choices = (extra or {}).get(CHOICES)
+        for one in value if isinstance(value, list) else [value]:
+            if choices and one not in choices:
+                raise TrainingSettingError(
+                    f"{name} cannot be '{one}'{did_you_mean(one, choices)} It may be: {', '.join(choices)}"
+                )
+    if "recipe" in changes:
+        recipe_named(recipes, changes["recipe"])
+    try:
+        require_trainable(settings, recipes, TowerTrainingConfig(**changes).model_dump())
+    except ValidationError as error:
+        raise TrainingSettingError("; ".join(map(_in_words, error.errors()))) from error
+
+
+def _in_words(problem: Any) -> str:
+    where = ".".join(map(str, problem["loc"]))
+    said = problem["msg"].removeprefix("Value error, ")
+    return f"{where}: {said} (found: {problem['input']!r})" if where else said
 
 
 def split_config(
