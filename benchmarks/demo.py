@@ -1,4 +1,4 @@
-"""Where the demo's time goes: every step of its three runs, what lies between, and how long commands take to start.
+"""Where the demo's time goes: every step of its runs, what lies between, and how long commands take to start.
 
     python benchmarks/demo.py [--repeats N] [--json PATH]
     python benchmarks/demo.py --short
@@ -29,11 +29,17 @@ from pathlib import Path
 import dagster as dg
 from timing import Spread, alternate, machine, machine_line, print_table
 
+from twotower_assets.cli.demo import EARLIER_MODELS
 from twotower_assets.datasets.movielens import fetch_movielens
 from twotower_assets.settings import load_settings
 
 TWOTOWER = [sys.executable, "-c", "from twotower_assets.cli import app; app()"]
-PHASES = ("features, first half", "features, second half", "training and report")
+PHASES = (
+    "features, first half",
+    "features, second half",
+    *(f"model as of {day}" for day in EARLIER_MODELS),
+    "model as of the last day",
+)
 CHECKS = "_checks"
 PROCESS = "process"
 DEFINITIONS = "import dagster; from twotower_assets.defs.build import build_definitions; build_definitions()"

@@ -19,7 +19,7 @@ Protocol:
   hidden ids (0.05, 0.5), and the number of epochs of each, by recall@20 on the validation part after training on the
   training part, seed 0.
   What was chosen is in recipes_tuned.json. Nothing is chosen by the test part.
-- The table trains on training and validation part together, with what was chosen, one training a seed, and judges on
+- The table trains on training and validation part together, with what was chosen, one training per seed, and judges on
   the test part. Gains are paired by user: the bootstrap draws users, and means over seeds are compared. Seconds are of
   training on one thread; a mined model's training counts.
 

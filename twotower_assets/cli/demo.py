@@ -1,10 +1,14 @@
-"""The demo: MovieLens-100K through the whole graph, and a summary of what came out and where to look."""
+"""The demo: MovieLens-100K through the whole graph, and a summary of what came out and where to look.
+
+Models are trained as of several days of the log, so that there is a history to look at: plots over days, drift from one
+model to the next, challengers and champions.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 from rich.table import Table as RichTable
@@ -12,6 +16,7 @@ from rich.table import Table as RichTable
 from twotower_assets.datasets.movielens import LICENCE, fetch_movielens
 from twotower_assets.defs.runs import dagster_instance, run_job
 from twotower_assets.lake.queries import read_query
+from twotower_assets.serving.summaries import served_version, trained_model
 from twotower_assets.settings import Settings, SettingsError, load_settings
 from twotower_assets.workspace import Workspace, open_workspace
 
@@ -25,6 +30,8 @@ TWOTOWER_WINDOW_DAYS=215
 # Its runs span months and report every day of every table.
 TWOTOWER_EVENT_LOG=batched
 """
+EARLIER_MODELS = (date(1997, 12, 31), date(1998, 2, 28))
+"""Days that models are trained as of before the last one, on the whole log until then."""
 HEADLINE = (
     ("recall@20", "recall", 20, "all"),
     ("NDCG@20", "ndcg", 20, "all"),
@@ -50,7 +57,7 @@ def demo_settings() -> Settings:
 
 
 def run_demo(say: Callable[[str], None]) -> Workspace:
-    """Fetch, materialize all days of features as a few ranges, train as of the last day. Raises as its parts do."""
+    """Fetch, materialize all days of features as a few ranges, train as of three of them. Raises as its parts do."""
     started = time.monotonic()
     workspace = open_workspace(demo_settings())
     if workspace.source.dataset != "movielens":
@@ -68,8 +75,13 @@ def run_demo(say: Callable[[str], None]) -> Workspace:
         for begin, end in ((first, middle), (middle + timedelta(days=1), last)):
             say(f"Sources and features, {begin} to {end} in one run …")
             run_job(workspace, instance, "features_job", begin, end, "WARNING")
-        say(f"Training, embeddings, index and report as of {last} …")
-        run_job(workspace, instance, "training_job", last, last)
+        for day in (*EARLIER_MODELS, last):
+            say(f"Training, embeddings, index and report as of {day} …")
+            run_job(workspace, instance, "training_job", day, day, "WARNING")
+            model, served = trained_model(workspace, day), served_version(workspace)
+            if model and model.recall_at_20 is not None:
+                then = "served" if served == model.model_version else f"{model.decision}; {served} is served"
+                say(f"  {model.model_version}: recall@20 {model.recall_at_20:.3f}; {then}.")
     say(f"Done in {time.monotonic() - started:.0f} s.")
     return workspace
 
