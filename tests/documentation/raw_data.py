@@ -39,7 +39,7 @@ def parquet_shop(person: Path) -> None:
 
 
 def csv_shop(person: Path) -> None:
-    """`~/export`: products, and events from 2024-02-29 to 2024-03-05, a file a day; in each a row has no visitor."""
+    """`~/export`: products, and events from 2024-02-29 to 2024-03-05, a file per day; in each a row has no visitor."""
     folder = person / "export"
     folder.mkdir()
     generator = np.random.default_rng(8)

@@ -47,7 +47,7 @@ GATES = (
     Gate(
         "challenger_is_not_worse",
         "champion",
-        "No newer version was refused; what is served stays where one was.",
+        "No newer version was refused. A refused version is not served; the champion stays.",
         blocking=False,
     ),
 )

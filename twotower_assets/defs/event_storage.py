@@ -72,7 +72,7 @@ class LocalEventLog(SqliteEventLogStorage):
         return self._transaction(INDEX_SHARD_NAME)
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
-        """Store events: those of assets in one transaction a run, which happens or does not, the others one by one."""
+        """Store events: those of assets in one transaction per run, all or none of them, the others one by one."""
         of_runs: dict[str, list[EventLogEntry]] = {}
         for one in events:
             if self._stores_batches and one.dagster_event_type in ASSET_EVENTS:

@@ -6,7 +6,7 @@ from twotower_assets.lake.tables.declaration import Column, Table
 
 ARTIFACTS = Table(
     "artifacts",
-    "Checkpoints, indexes and reports: one row an artifact version.",
+    "Checkpoints, indexes and reports: one row per artifact version.",
     (
         Column("asset", "VARCHAR", "The asset that made it."),
         Column("version", "VARCHAR", "Its version: the start of its content hash."),
@@ -48,7 +48,7 @@ ANALYSTS = (
     ),
     Table(
         "column_lineage",
-        "Which columns the columns of tables are made from, as declared: one row a column and source.",
+        "Which columns the columns of tables are made from, as declared: one row per column and source.",
         (
             Column("table_name", "VARCHAR", "The table."),
             Column("column_name", "VARCHAR", "Its column."),

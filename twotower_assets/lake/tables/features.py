@@ -8,7 +8,7 @@ from twotower_assets.lake.tables.declaration import Column, Table, count, day, i
 FEATURES = (
     Table(
         "item_frequency_daily",
-        "How often each item was shown and clicked on a day: one row an item and day with at least one impression.",
+        "How often each item was shown and clicked on a day: one row per item and day with at least one impression.",
         (
             day(source="impressions.day"),
             item("impressions.item_id"),
@@ -26,7 +26,7 @@ FEATURES = (
     ),
     Table(
         "item_frequency",
-        "Popularity as of the end of a day, over the trailing window: one row an item shown in the window.",
+        "Popularity as of the end of a day, over the trailing window: one row per item shown in the window.",
         (
             day("The day as of whose end the window is taken.", "item_frequency_daily.day"),
             item("item_frequency_daily.item_id"),
@@ -75,7 +75,7 @@ FEATURES = (
     ),
     Table(
         "exposure_log",
-        "Shown and not clicked: one row a user, item, context and day. Items that the user clicked on that day or in "
+        "Shown and not clicked: one row per user, item, context and day. Items that the user clicked on that day or in "
         "the trailing window are left out; a later click never decides.",
         (
             day(source="impressions.day"),
@@ -119,7 +119,7 @@ FEATURES = (
     ),
     Table(
         "category_map",
-        "Item to category: one row an item.",
+        "Item to category: one row per item.",
         (
             item("items.item_id"),
             Column("category", "VARCHAR", "Leaf category.", derived_from=("items.category",)),
@@ -149,7 +149,7 @@ FEATURES = (
     ),
     Table(
         "training_pairs",
-        "The day's positives: one row a click, with what the user had clicked strictly before it.",
+        "The day's positives: one row per click, with what the user had clicked strictly before it.",
         (
             day(source="impressions.day"),
             user("impressions.user_id"),

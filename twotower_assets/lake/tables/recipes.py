@@ -22,7 +22,7 @@ _COMPARED_GAMMA = replace(metric("popularity_weight", "γ of the score."), nulla
 RECIPES = (
     Table(
         "negative_sampling_runs",
-        "Trainings that compare recipes: one row a recipe and seed; one row with a reason where a recipe cannot be "
+        "Trainings that compare recipes: one row per recipe and seed; one row with a reason where a recipe cannot be "
         "trained on this data set.",
         (
             _RECIPE,
@@ -64,8 +64,8 @@ RECIPES = (
     ),
     Table(
         "negative_sampling_metrics",
-        "Ranking and popularity metrics of the compared trainings on the test part: one row a recipe, seed, γ, metric, "
-        "k and bucket.",
+        "Ranking and popularity metrics of the compared trainings on the test part: one row per recipe, seed, γ, "
+        "metric, k and bucket.",
         (
             _RECIPE,
             _SEED,
@@ -89,7 +89,7 @@ RECIPES = (
     ),
     Table(
         "negative_sampling_diagnostics",
-        "How much popularity the scores of the compared trainings miss: one row a recipe, seed and γ.",
+        "How much popularity the scores of the compared trainings miss: one row per recipe, seed and γ.",
         (
             _RECIPE,
             _SEED,
@@ -100,7 +100,7 @@ RECIPES = (
     ),
     Table(
         "negative_sampling_comparison",
-        "Every recipe beside the baseline recipe, at the served γ: one row a recipe, metric, k and bucket.",
+        "Every recipe beside the baseline recipe, at the served γ: one row per recipe, metric, k and bucket.",
         (
             _RECIPE,
             *METRIC,

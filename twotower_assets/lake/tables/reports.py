@@ -22,7 +22,7 @@ _REPORT_DAY = day("The day as of which the reported model was trained.")
 REPORTS = (
     Table(
         "model_metrics",
-        "Ranking and popularity metrics on the hold-out: one row a model, γ, metric, k and bucket.",
+        "Ranking and popularity metrics on the hold-out: one row per model, γ, metric, k and bucket.",
         (
             _REPORT_DAY,
             MODEL_VERSION,
@@ -35,7 +35,7 @@ REPORTS = (
     ),
     Table(
         "exposure_by_bucket",
-        "Who gets the exposure: one row a model, γ and popularity bucket.",
+        "Who gets the exposure: one row per model, γ and popularity bucket.",
         (
             _REPORT_DAY,
             MODEL_VERSION,
@@ -50,7 +50,7 @@ REPORTS = (
     ),
     Table(
         "category_coverage",
-        "Which categories the top-20 lists reach, at the served γ: one row a category.",
+        "Which categories the top-20 lists reach, at the served γ: one row per category.",
         (
             _REPORT_DAY,
             MODEL_VERSION,
@@ -64,7 +64,7 @@ REPORTS = (
     ),
     Table(
         "popularity_diagnostics",
-        "How much popularity the score misses: one row a γ.",
+        "How much popularity the score misses: one row per γ.",
         (
             _REPORT_DAY,
             MODEL_VERSION,

@@ -62,20 +62,20 @@ _USER_VECTORS = (
 SERVING = (
     Table(
         "item_embeddings",
-        "Item vectors of that day's model: one row an item of the catalogue. "
+        "Item vectors of that day's model: one row per item of the catalogue. "
         "score = inverse_temperature·⟨user, item⟩ + bias + (γ − trained_popularity_weight)·log_q.",
         (day("The day as of which the model was trained."), *_ITEM_VECTORS),
         ("day", "item_id"),
     ),
     Table(
         "user_embeddings",
-        "User vectors of that day's model, from the history up to the end of the day: one row a user.",
+        "User vectors of that day's model, from the history up to the end of the day: one row per user.",
         (day("The day as of which the model was trained."), *_USER_VECTORS),
         ("day", "user_id"),
     ),
     Table(
         "ann_index_quality",
-        "Measured recall and speed of each index: one row an index and popularity weight.",
+        "Measured recall and speed of each index: one row per index and popularity weight.",
         (
             day("The day of the model."),
             Column("index_version", "VARCHAR", "Version (content hash) of the index."),
@@ -117,7 +117,7 @@ SERVING = (
     Table(
         "embedding_drift",
         "How far item vectors moved between two versions, whose spaces were first turned onto each other (orthogonal "
-        "Procrustes on the items that both know): one row a pair of versions and item of both.",
+        "Procrustes on the items that both know): one row per pair of versions and item of both.",
         (
             day("The day of the later model."),
             MODEL_VERSION,
@@ -156,8 +156,8 @@ SERVING = (
     ),
     Table(
         "champion_decisions",
-        "Every decision on what is served: one row a version that was judged, or promoted or rolled back by hand, at a "
-        "time. A verdict that is the same as the last one on the same two versions is not written again.",
+        "Every decision on what is served: one row per version that was judged, or promoted or rolled back by hand, "
+        "and time. A verdict that is the same as the last one on the same two versions is not written again.",
         (
             Column("decided_at", "TIMESTAMP", "When, UTC."),
             MODEL_VERSION,
@@ -184,7 +184,7 @@ SERVING = (
     Table(
         "version_comparisons",
         "A challenger beside the champion that it was judged against, on the same users, those of the challenger's "
-        "hold-out, at the served γ: one row a metric.",
+        "hold-out, at the served γ: one row per metric.",
         (
             MODEL_VERSION,
             Column("other_version", "VARCHAR", "The version that it is compared with."),

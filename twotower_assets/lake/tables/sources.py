@@ -58,7 +58,7 @@ SOURCES = (
     ),
     Table(
         "items",
-        "The catalogue: one row an item.",
+        "The catalogue: one row per item.",
         (
             item(),
             Column("category", "VARCHAR", "Leaf category; `unknown` where the source has none."),
@@ -69,5 +69,5 @@ SOURCES = (
         ),
         ("item_id",),
     ),
-    Table("users", "One row a user; may be empty.", (user(), _FEATURES), ("user_id",)),
+    Table("users", "One row per user; may be empty.", (user(), _FEATURES), ("user_id",)),
 )

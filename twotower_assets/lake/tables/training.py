@@ -7,7 +7,7 @@ from twotower_assets.lake.tables.declaration import LEFT_AND_MASKED, MODEL_VERSI
 TRAINING = (
     Table(
         "training_curves",
-        "How a training went: one row an epoch.",
+        "How a training went: one row per epoch.",
         (
             day("The day as of which the model was trained."),
             MODEL_VERSION,
