@@ -10,8 +10,9 @@ import pytest
 
 from documentation.blocks import PROJECT
 from twotower_assets.checks.gates import CHALLENGER_GATES, CHAMPION_GATES
-from twotower_assets.defs.automation import jobs
 from twotower_assets.defs.build import build_definitions
+from twotower_assets.defs.jobs import jobs
+from twotower_assets.defs.naming import Naming
 from twotower_assets.recipes.recipes import load_recipes
 from twotower_assets.settings import Settings
 
@@ -50,7 +51,7 @@ def test_the_page_of_the_assets_counts_and_lists_them_all(assets: dict[str, str]
 
 def test_the_page_of_the_assets_lists_every_job() -> None:
     listed = re.findall(r"^\| `(\w+_job)` \|", text("docs/assets.md"), re.MULTILINE)
-    assert sorted(listed) == sorted(job.name for job in jobs())
+    assert sorted(listed) == sorted(job.name for job in jobs(Naming()))
 
 
 def test_recipes_are_counted_as_they_are_shipped() -> None:

@@ -48,7 +48,7 @@ def versions(as_json: AsJson = False) -> None:
 
     Example: `twotower versions --json`
     """
-    from twotower_assets.cli.summary import versions_table
+    from twotower_assets.cli.run_summary import versions_table
     from twotower_assets.serving.summaries import every_version
 
     found = every_version(open_home())

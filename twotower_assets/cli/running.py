@@ -78,8 +78,8 @@ def materialize(
     Examples: `twotower materialize features_job --days 2022-04-24..2022-04-30`,
     `twotower materialize training_job --days 2022-04-30 --set temperature=0.5 --set correction=none`
     """
-    from twotower_assets.cli.summary import as_json as plain
-    from twotower_assets.cli.summary import in_lines, summarized
+    from twotower_assets.cli.run_summary import as_json as plain
+    from twotower_assets.cli.run_summary import in_lines, summarized
     from twotower_assets.defs.jobs import UNPARTITIONED
     from twotower_assets.defs.runs import dagster_instance, run_job, run_unpartitioned_job
     from twotower_assets.serving.summaries import served_version
@@ -104,7 +104,7 @@ def materialize(
 
 def _require_job(workspace: Workspace, job: str, days: str, training: dict[str, Any]) -> None:
     """Refuse what cannot be run, before there is a run. Raises `ValueError`, and as `require_changes` does."""
-    from twotower_assets.cli.summary import TRAINS
+    from twotower_assets.cli.run_summary import TRAINS
     from twotower_assets.defs.jobs import BY_RECIPE, UNPARTITIONED, jobs
     from twotower_assets.defs.naming import Naming
     from twotower_assets.defs.training_config import require_changes
