@@ -176,7 +176,7 @@ def twotower_stdout(home: Path, *arguments: str) -> str:
         (["features_job", "--days", "2023-12-31..2024-01-02"], "2023-12-31 is no daily partition"),
         (["no_job", "--days", str(LAST)], "unknown job 'no_job'. The jobs: features_job, training_job, "),
         (["traning_job"], "unknown job 'traning_job'; did you mean training_job?"),
-        (["recipes_job"], "recipes_job trains one recipe a run; `twotower compare-recipes`"),
+        (["recipes_job"], "recipes_job trains one recipe per run; `twotower compare-recipes`"),
         (["champion_job", "--days", str(LAST)], "champion_job has no days; leave out --days"),
         (["features_job", "--set", "epochs=1"], "features_job trains nothing"),
         (["training_job", "--days", str(LAST), "--set", "epochs"], "--set takes NAME=VALUE, not 'epochs'"),

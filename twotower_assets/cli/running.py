@@ -113,7 +113,7 @@ def _require_job(workspace: Workspace, job: str, days: str, training: dict[str, 
     if job not in known:
         raise ValueError(f"unknown job '{job}'{did_you_mean(job, known)} The jobs: {', '.join(known)}")
     if job in BY_RECIPE:
-        raise ValueError(f"{job} trains one recipe a run; `twotower compare-recipes` runs it for several")
+        raise ValueError(f"{job} trains one recipe per run; `twotower compare-recipes` runs it for several")
     if days and job in UNPARTITIONED:
         raise ValueError(f"{job} has no days; leave out --days")
     if training and job not in TRAINS:
