@@ -28,7 +28,7 @@ Partitions = dg.DailyPartitionsDefinition | dg.StaticPartitionsDefinition
 
 
 def daily_partitions(first_day: date, last_day: date | None, window_days: int) -> Partitions:
-    """One partition a UTC day, from `first_day` to `last_day`, or growing with the calendar where that is None.
+    """One partition per UTC day, from `first_day` to `last_day`, or growing with the calendar where that is None.
 
     The days of a log that has ended are listed one by one: of partitions in time the UI of Dagster 1.13 plots the last
     days before today, whatever their end is. Then each day also lists those of its trailing window, and where that is
@@ -45,7 +45,7 @@ def daily_partitions(first_day: date, last_day: date | None, window_days: int) -
 
 
 def recipe_partitions(settings: Settings) -> dg.StaticPartitionsDefinition:
-    """One partition a recipe: the shipped ones, then those of the user's file. Raises `RecipeError`."""
+    """One partition per recipe: the shipped ones, then those of the user's file. Raises `RecipeError`."""
     return dg.StaticPartitionsDefinition(list(load_recipes(settings.own_recipes)))
 
 

@@ -57,8 +57,8 @@ def require_whole_window(
 ) -> None:
     """Check that `upstream` was materialized for every day that windows ending in `days` look back to.
 
-    In a backfill of one run a day, a run may come to its window before the run of an earlier day has written its part;
-    while other runs are unfinished it is tried again later. Raises `IncompleteWindowError` otherwise.
+    In a backfill of one run per day, a run may come to its window before the run of an earlier day has written its
+    part; while other runs are unfinished it is tried again later. Raises `IncompleteWindowError` otherwise.
     """
     first_partition, _ = workspace.days()
     begin = max(first_partition, window(days.first, window_days).first)

@@ -19,7 +19,7 @@ def embedding_drift_asset(plan: Plan) -> dg.AssetsDefinition:
         table_spec(
             "embedding_drift",
             plan,
-            used_for="seeing what a new model thinks otherwise, before it is served, with the macro "
+            used_for="seeing which items a new model moved, before it is served, with the macro "
             "`embedding_drift(version_a, version_b)`.",
             deps=[plan.dep("item_embeddings")],
             kinds={"duckdb", "scipy"},

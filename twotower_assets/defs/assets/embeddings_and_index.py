@@ -13,7 +13,7 @@ from twotower_assets.serving.embed_day import embed_items, embed_users
 from twotower_assets.serving.publish_index import publish_index
 
 INDEX = (
-    "The FAISS index of a day's item vectors: one index a day, with the popularity weight γ as a dimension of the "
+    "The FAISS index of a day's item vectors: one index per day, with the popularity weight γ as a dimension of the "
     "query, and an id map that is checked against it. Its recall against exact search and its speed are measured at "
     "γ = 0, ½ and 1, on a sample of the users; where it is approximate, at several search depths, of which the "
     "smallest with enough recall is taken.\n\n**Used for:** recommendations."

@@ -27,7 +27,7 @@ from twotower_assets.experiments.train_day import reads_exposures, train_day
 from twotower_assets.recipes.recipes import SHIPPED, load_recipes, recipe_named
 
 CHECKPOINT = (
-    "The trained user and item tower as of a day: one checkpoint a day, an immutable folder of safetensors, JSON and "
+    "The trained user and item tower as of a day: one checkpoint per day, an immutable folder of safetensors, JSON and "
     "vocabularies, named by its content hash.\n\n**Used for:** embeddings. The hold-out is never trained on. Which "
     "negatives and which correction it is trained with is a recipe."
 )
