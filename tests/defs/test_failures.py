@@ -13,7 +13,7 @@ import pytest
 from twotower_assets.core.errors import ExpectedError
 from twotower_assets.defs.build import build_definitions
 from twotower_assets.defs.failures import expected_errors_as_failures
-from twotower_assets.defs.specs import key_of
+from twotower_assets.defs.naming import key_of
 from twotower_assets.settings import Settings
 from twotower_assets.workspace import open_workspace
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from end_to_end.market import LAST, instance_of, rows
 
+from twotower_assets.defs.naming import key_of
 from twotower_assets.defs.runs import RunFailedError, choose_champion
-from twotower_assets.defs.specs import key_of
 from twotower_assets.serving.report_server import REPORTS, reports_served
 from ui.conftest import Served
 

@@ -40,9 +40,7 @@ class NegativeSamplingConfig(dg.Config):
     window_days: int | None = Field(
         None, description="Days of pairs to train on; by default TWOTOWER_WINDOW_DAYS.", ge=1
     )
-    seeds: list[int] = Field(
-        [0, 1, 2], min_length=1, description="One training per seed, each as long as another."
-    )
+    seeds: list[int] = Field([0, 1, 2], min_length=1, description="One training per seed, each as long as another.")
     training: dict[str, Any] = Field(
         {},
         description='Training settings for every recipe, over its own, such as {"temperature": 0.5, "epochs": 10}; see '

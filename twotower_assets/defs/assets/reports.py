@@ -16,7 +16,7 @@ MADE_FROM = ("tower_checkpoint", "training_curves", "ann_index", "items", "users
 REPORT = (
     "How well a day's model finds held-out clicks, for popular and for long-tail items, beside most-popular, EASE and "
     "the version that is served, at several popularity weights γ; how much popularity its scores miss (δ). One HTML "
-    f"page a day, and the tables {', '.join(f'`{name}`' for name in names(REPORTS))}.\n\n"
+    f"page per day, and the tables {', '.join(f'`{name}`' for name in names(REPORTS))}.\n\n"
     "**Used for:** deciding whether a model may be served, and at which γ."
 )
 
