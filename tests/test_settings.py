@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from twotower_assets.settings import ENV_PREFIX, PROJECT_ROOT, SettingsError, load_settings
+from twotower_assets.core.folders import CHECKOUT, DEFAULT_HOME, SQL_FOLDER, checkout_of
+from twotower_assets.settings import ENV_PREFIX, SettingsError, load_settings
 
 
 @pytest.fixture
@@ -119,7 +120,7 @@ def test_all_state_lies_in_the_home_folder(home: Path) -> None:
 
 
 def test_own_files_and_own_sql_take_the_place_of_the_data_sets(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert load_settings().source_sql_folder == PROJECT_ROOT / "sql" / "sources" / "movielens"
+    assert load_settings().source_sql_folder == SQL_FOLDER / "sources" / "movielens"
     monkeypatch.chdir(home)
     monkeypatch.setenv("TWOTOWER_SOURCE_PATH", "raw")
     monkeypatch.setenv("TWOTOWER_SQL_SOURCES", "my_sql")
@@ -147,3 +148,16 @@ def test_a_name_that_is_no_setting_is_refused(where: str, home: Path, monkeypatc
         (home / "twotower.env").write_text("TWOTOWER_WINOW_DAYS=7\n")
     with pytest.raises(SettingsError, match="TWOTOWER_WINDOW_DAYS"):
         load_settings()
+
+
+def test_the_default_home_lies_in_a_checkout_of_this_project_and_else_in_the_users_own_folder(tmp_path: Path) -> None:
+    package = tmp_path / "twotower_assets"
+    package.mkdir()
+    assert checkout_of(package) is None
+    for name, checkout in (("another-project", None), ("twotower-assets", tmp_path)):
+        (tmp_path / "pyproject.toml").write_text(f'[project]\nname = "{name}"\n', encoding="utf-8")
+        assert checkout_of(package) == checkout
+    (tmp_path / "pyproject.toml").write_text("no toml", encoding="utf-8")
+    assert checkout_of(package) is None
+    assert CHECKOUT is not None
+    assert CHECKOUT / ".twotower" == DEFAULT_HOME

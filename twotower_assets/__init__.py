@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from twotower_assets.workspace import connect
 
 __all__ = ["connect"]
+__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:

@@ -94,13 +94,17 @@ def ui(port: Annotated[int, typer.Option(min=1, max=65535)] = 3000) -> None:
 
     Example: `twotower ui --port 3001`
     """
-    from twotower_assets.settings import PROJECT_ROOT
-    from twotower_assets.workspace import prepare_dagster_home
+    from twotower_assets.core.folders import CHECKOUT
+    from twotower_assets.workspace import prepare_dagster_home, write_workspace_file
 
-    prepare_dagster_home(open_home().settings)
+    settings = open_home().settings
+    prepare_dagster_home(settings)
     dg_command = str(Path(sys.executable).with_name("dg"))  # beside the interpreter, as pip puts it
-    os.chdir(PROJECT_ROOT)
-    os.execv(dg_command, [dg_command, "dev", "--host", "127.0.0.1", "--port", str(port)])
+    arguments = [dg_command, "dev", "--host", "127.0.0.1", "--port", str(port)]
+    if CHECKOUT is None:
+        arguments += ["--workspace", str(write_workspace_file(settings.dagster_home))]
+    os.chdir(CHECKOUT or settings.dagster_home)
+    os.execv(dg_command, arguments)
 
 
 def _each_day(first: date, last: date) -> list[tuple[date, date]]:

@@ -13,7 +13,8 @@ from typing import Any
 
 import duckdb
 
-from twotower_assets.lake.queries import SQL_FOLDER, QueryError, bound, read_query, scalar, stage
+from twotower_assets.core.folders import SQL_FOLDER
+from twotower_assets.lake.queries import QueryError, bound, read_query, scalar, stage
 
 REQUIRED_COLUMNS = {
     "impressions": ("user_id", "item_id", "shown_at", "clicked"),

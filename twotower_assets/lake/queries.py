@@ -11,7 +11,7 @@ from typing import Any
 
 import duckdb
 
-SQL_FOLDER = Path(__file__).resolve().parents[2] / "sql"
+from twotower_assets.core.folders import SQL_FOLDER
 
 
 class QueryError(RuntimeError):
