@@ -107,12 +107,8 @@ def test_the_installed_package_finds_its_files_and_keeps_state_in_the_users_own_
 def test_the_installed_package_takes_raw_data_to_recommendations(installed: Path, tmp_path: Path) -> None:
     raw, home = tmp_path / "raw", tmp_path / "home"
     raw.mkdir()
-    home.mkdir()
     duckdb.sql(f"COPY ({EXAMPLE}) TO '{raw / 'impressions.parquet'}'")
     duckdb.sql(f"COPY (SELECT DISTINCT item_id, 'c' AS category FROM ({EXAMPLE})) TO '{raw / 'items.parquet'}'")
-    (home / "twotower.env").write_text(
-        f"TWOTOWER_DATASET=parquet\nTWOTOWER_SOURCE_PATH={raw}\nTWOTOWER_LAST_DAY=2024-03-10\n", encoding="utf-8"
-    )
 
     def twotower(*arguments: str) -> str:
         return run(
@@ -124,6 +120,7 @@ def test_the_installed_package_takes_raw_data_to_recommendations(installed: Path
             OMP_NUM_THREADS="1",
         )
 
+    twotower("init", "--home", str(home), "--source", str(raw), "--last-day", "2024-03-10", "--yes")
     twotower("materialize", "features_job")
     twotower("materialize", "training_job", "--set", "epochs=1", "--set", "dimensions=8")
     assert twotower("sql", "--json", "SELECT count(*) AS versions FROM artifacts WHERE asset = 'ann_index'") == (
