@@ -28,7 +28,7 @@ bench: $(VENV)/installed ## every benchmark in its short form, five to ten minut
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/recipes.py --short
 
 bench-peers: $(VENV)/installed ## install what benchmarks compare with: TensorFlow Recommenders, implicit, hnswlib (2 GB)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	$(PYTHON) tools/install.py $(VENV) bench
 
 bench-guard: $(VENV)/installed ## fail where a gain in speed is lost; ratios only
 	$(BIN)/python benchmarks/guard.py
@@ -48,10 +48,8 @@ types: $(VENV)/installed
 
 install: $(VENV)/installed ## only set up
 
-$(VENV)/installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+$(VENV)/installed: pyproject.toml constraints.txt tools/install.py
+	$(PYTHON) tools/install.py $(VENV) dev
 	touch $@
 
 clean: ## remove the environment; state in TWOTOWER_HOME stays
