@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import os
+import re
 from datetime import date
 from pathlib import Path
 
 import pytest
 
 from twotower_assets.core.folders import CHECKOUT, DEFAULT_HOME, SQL_FOLDER, checkout_of
-from twotower_assets.settings import ENV_PREFIX, SettingsError, load_settings
+from twotower_assets.settings import ENV_PREFIX, Settings, SettingsError, load_settings
 
 
 @pytest.fixture
@@ -161,3 +162,16 @@ def test_the_default_home_lies_in_a_checkout_of_this_project_and_else_in_the_use
     assert checkout_of(package) is None
     assert CHECKOUT is not None
     assert CHECKOUT / ".twotower" == DEFAULT_HOME
+
+
+def test_the_page_of_settings_has_a_row_for_every_setting_with_its_default() -> None:
+    assert CHECKOUT is not None
+    page = (CHECKOUT / "docs" / "settings.md").read_text(encoding="utf-8")
+    found = dict(re.findall(r"^\| `TWOTOWER_([A-Z_]+)` \| [^|]+ \| ([^|]+) \|", page, re.MULTILINE))
+    assert set(found) == {name.upper() for name in Settings.model_fields}
+    for name, field in Settings.model_fields.items():
+        default = found[name.upper()].strip("` ")
+        if isinstance(field.default, int | float):
+            assert float(default) == float(field.default), name
+        elif isinstance(field.default, str):
+            assert default == field.default

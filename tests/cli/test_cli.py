@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from end_to_end.market import LAST, copy_of, rows, trained_home, twotower, workspace_in, write_settings
 
+import twotower_assets
 from twotower_assets.cli import app
 
 COMMANDS = [str(command.name or command.callback.__name__) for command in app.registered_commands if command.callback]
@@ -183,3 +187,17 @@ def test_materialize_says_what_it_cannot_do(home: Path, arguments: list[str], me
     said = twotower(home, "materialize", *arguments, exit_code=1)
     assert said.startswith("error: ")
     assert message in said
+
+
+def test_the_version_is_that_of_the_package(home: Path) -> None:
+    assert twotower(home, "--version") == f"twotower-assets {twotower_assets.__version__}\n"
+
+
+@pytest.mark.parametrize(("typed", "completed"), [("twotower rec", "recommend"), ("twotower doctor --j", "--json")])
+def test_a_shell_completes_commands_and_options(typed: str, completed: str) -> None:
+    words = {"COMP_WORDS": typed, "COMP_CWORD": str(len(typed.split()) - 1), "_TWOTOWER_COMPLETE": "complete_bash"}
+    program = "import sys; from twotower_assets.cli import app; app(prog_name='twotower')"
+    done = subprocess.run(
+        [sys.executable, "-c", program], env={**os.environ, **words}, capture_output=True, text=True, check=False
+    )
+    assert completed in done.stdout.split(), done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from datetime import date, timedelta
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from twotower_assets.cli.app import app, open_home, out, told_in_one_line, training_changes
+from twotower_assets.cli.app import AsJson, app, open_home, out, told_in_one_line, training_changes
 
 if TYPE_CHECKING:
     from twotower_assets.workspace import Workspace
@@ -39,12 +40,16 @@ def demo() -> None:
 
 @app.command()
 @told_in_one_line
-def fetch() -> None:
+def fetch(as_json: AsJson = False) -> None:
     """Fetch MovieLens-100K into the cache (2 MB). Example: `twotower fetch`"""
     from twotower_assets.datasets.movielens import LICENCE, fetch_movielens
 
     workspace = open_home()
-    print(fetch_movielens(workspace.settings.cache_folder / "movielens"))
+    folder = fetch_movielens(workspace.settings.cache_folder / "movielens")
+    if as_json:
+        print(json.dumps({"folder": str(folder), "licence": LICENCE}, ensure_ascii=False))
+        return
+    print(folder)
     print(LICENCE)
 
 
