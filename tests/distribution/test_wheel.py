@@ -58,9 +58,7 @@ def run(*command: str, cwd: Path | None = None, **environment: str) -> str:
     """The standard output of a command that has to succeed, run outside the checkout's influence."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("TWOTOWER_", "DAGSTER_"))}
     kept.pop("PYTHONPATH", None)
-    done = subprocess.run(
-        command, cwd=cwd, env={**kept, **environment}, capture_output=True, text=True, check=False, timeout=300
-    )
+    done = subprocess.run(command, cwd=cwd, env={**kept, **environment}, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
