@@ -21,8 +21,8 @@ from twotower_assets.experiments.evaluate_model import (
     recommendation_lists,
     scored_for,
 )
-from twotower_assets.experiments.frames import hold_out_of_frames
 from twotower_assets.experiments.hold_out import HoldOut, HoldOutError, HoldOutRule, read_hold_out
+from twotower_assets.experiments.hold_out_of_frames import hold_out_of_frames
 from twotower_assets.experiments.train_recipe import Trained, needs_exposures, train_recipe
 from twotower_assets.experiments.training_request import Training
 from twotower_assets.lake.queries import scalar

@@ -11,7 +11,7 @@ from typing import Any
 
 import duckdb
 
-from twotower_assets.datasets.frames import FrameSource
+from twotower_assets.datasets.frame_source import FrameSource
 from twotower_assets.datasets.raw_source import stage_catalogue, stage_impressions
 from twotower_assets.experiments.hold_out import HoldOut, HoldOutError, HoldOutRule, read_hold_out
 from twotower_assets.lake.queries import bound, read_query, stage
