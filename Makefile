@@ -48,7 +48,7 @@ types: $(VENV)/installed
 	$(BIN)/mypy
 
 docs: $(VENV)/installed ## the documentation as a site in build/site; fails on a broken link
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 reference: $(VENV)/installed ## write the pages that follow from declarations
 	$(BIN)/python -m twotower_assets.lake.documentation > docs/tables.md
