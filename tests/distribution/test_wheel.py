@@ -16,7 +16,7 @@ import pytest
 import twotower_assets
 from twotower_assets.core.folders import CHECKOUT, PACKAGE, SQL_FOLDER
 
-pytestmark = pytest.mark.distribution
+pytestmark = pytest.mark.slow
 EXAMPLE = """
 SELECT
     'u' || (i % 40) AS user_id,
