@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # A process runs whole groups of tests, which share what they build (tests/conftest.py); the long ones come first.
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadscope --no-loadscope-reorder
 
-.PHONY: demo test test-fast test-full bench bench-peers bench-guard bench-recipes ui lint types install clean
+.PHONY: demo test test-fast test-full bench bench-peers bench-guard bench-recipes ui lint types docs reference dist install clean
 
 demo: $(VENV)/installed ## set up, run MovieLens-100K through the whole graph, print what came out
 	$(BIN)/twotower demo
@@ -28,7 +28,7 @@ bench: $(VENV)/installed ## every benchmark in its short form, five to ten minut
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/recipes.py --short
 
 bench-peers: $(VENV)/installed ## install what benchmarks compare with: TensorFlow Recommenders, implicit, hnswlib (2 GB)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	$(PYTHON) tools/install.py $(VENV) bench
 
 bench-guard: $(VENV)/installed ## fail where a gain in speed is lost; ratios only
 	$(BIN)/python benchmarks/guard.py
@@ -42,16 +42,25 @@ ui: $(VENV)/installed ## the Dagster UI on http://127.0.0.1:3000
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/sqlfluff lint --disable-progress-bar sql
 
 types: $(VENV)/installed
 	$(BIN)/mypy
 
+docs: $(VENV)/installed ## the documentation as a site in build/site; fails on a broken link
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+reference: $(VENV)/installed ## write the pages that follow from declarations
+	$(BIN)/python -m twotower_assets.lake.documentation > docs/tables.md
+	$(BIN)/python -m twotower_assets.recipes.documentation > docs/recipes.md
+
+dist: $(VENV)/installed ## sdist and wheel in dist/
+	$(BIN)/python -m build --no-isolation
+
 install: $(VENV)/installed ## only set up
 
-$(VENV)/installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+$(VENV)/installed: pyproject.toml constraints.txt tools/install.py
+	$(PYTHON) tools/install.py $(VENV) dev
 	touch $@
 
 clean: ## remove the environment; state in TWOTOWER_HOME stays

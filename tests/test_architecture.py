@@ -32,6 +32,7 @@ ROOMS = (
     "workspace",
     "experiments",
     "serving",
+    "api",
     "defs",
     "components",
     "definitions",

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import os
+import re
 from datetime import date
 from pathlib import Path
 
 import pytest
 
-from twotower_assets.settings import ENV_PREFIX, PROJECT_ROOT, SettingsError, load_settings
+from twotower_assets.core.folders import CHECKOUT, DEFAULT_HOME, SQL_FOLDER, checkout_of
+from twotower_assets.settings import ENV_PREFIX, Settings, SettingsError, load_settings
 
 
 @pytest.fixture
@@ -119,7 +121,7 @@ def test_all_state_lies_in_the_home_folder(home: Path) -> None:
 
 
 def test_own_files_and_own_sql_take_the_place_of_the_data_sets(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert load_settings().source_sql_folder == PROJECT_ROOT / "sql" / "sources" / "movielens"
+    assert load_settings().source_sql_folder == SQL_FOLDER / "sources" / "movielens"
     monkeypatch.chdir(home)
     monkeypatch.setenv("TWOTOWER_SOURCE_PATH", "raw")
     monkeypatch.setenv("TWOTOWER_SQL_SOURCES", "my_sql")
@@ -147,3 +149,29 @@ def test_a_name_that_is_no_setting_is_refused(where: str, home: Path, monkeypatc
         (home / "twotower.env").write_text("TWOTOWER_WINOW_DAYS=7\n")
     with pytest.raises(SettingsError, match="TWOTOWER_WINDOW_DAYS"):
         load_settings()
+
+
+def test_the_default_home_lies_in_a_checkout_of_this_project_and_else_in_the_users_own_folder(tmp_path: Path) -> None:
+    package = tmp_path / "twotower_assets"
+    package.mkdir()
+    assert checkout_of(package) is None
+    for name, checkout in (("another-project", None), ("twotower-assets", tmp_path)):
+        (tmp_path / "pyproject.toml").write_text(f'[project]\nname = "{name}"\n', encoding="utf-8")
+        assert checkout_of(package) == checkout
+    (tmp_path / "pyproject.toml").write_text("no toml", encoding="utf-8")
+    assert checkout_of(package) is None
+    assert CHECKOUT is not None
+    assert CHECKOUT / ".twotower" == DEFAULT_HOME
+
+
+def test_the_page_of_settings_has_a_row_for_every_setting_with_its_default() -> None:
+    assert CHECKOUT is not None
+    page = (CHECKOUT / "docs" / "settings.md").read_text(encoding="utf-8")
+    found = dict(re.findall(r"^\| `TWOTOWER_([A-Z_]+)` \| [^|]+ \| ([^|]+) \|", page, re.MULTILINE))
+    assert set(found) == {name.upper() for name in Settings.model_fields}
+    for name, field in Settings.model_fields.items():
+        default = found[name.upper()].strip("` ")
+        if isinstance(field.default, int | float):
+            assert float(default) == float(field.default), name
+        elif isinstance(field.default, str):
+            assert default == field.default

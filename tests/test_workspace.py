@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -212,7 +213,9 @@ def reported(home: Path) -> Path:
 )
 def test_the_report_asked_for_is_found(reported: Path, asked: list[str], version: str) -> None:
     result = CliRunner().invoke(app, ["report", *asked])
-    assert result.stdout.strip() == str(reported / "artifacts" / "popularity_bias_report" / version / "report.html")
+    page = str(reported / "artifacts" / "popularity_bias_report" / version / "report.html")
+    assert result.stdout.strip() == page
+    assert json.loads(CliRunner().invoke(app, ["report", *asked, "--json"]).stdout) == {"page": page}
 
 
 @pytest.mark.parametrize(

@@ -1,20 +1,23 @@
 """Two-tower retrieval as Dagster assets: from exposure logs to towers, embeddings, an index and a popularity report.
 
-`twotower_assets.connect()` opens the lake for reading.
+The public API, usable without Dagster: `connect` opens the lake for reading; `train`, `evaluate`, `recommend` and
+`load_checkpoint` are described in `docs/python.md`.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from twotower_assets.api import Model, evaluate, load_checkpoint, recommend, train
     from twotower_assets.workspace import connect
 
-__all__ = ["connect"]
+__all__ = ["Model", "connect", "evaluate", "load_checkpoint", "recommend", "train"]
+__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    """`connect`, imported when it is asked for: the command line and Dagster load without it."""
-    if name != "connect":
+    """A name of the API, imported when it is asked for: the command line and Dagster load without it."""
+    if name not in __all__:
         raise AttributeError(f"module 'twotower_assets' has no attribute {name!r}")
-    from twotower_assets.workspace import connect
-
-    return connect
+    module = import_module(f"twotower_assets.{'workspace' if name == 'connect' else 'api'}")
+    return getattr(module, name)

@@ -19,10 +19,8 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from twotower_assets.core.errors import ExpectedError
+from twotower_assets.core.folders import DEFAULT_HOME, SQL_FOLDER
 from twotower_assets.core.suggestions import did_you_mean
-
-PROJECT_ROOT = Path(__file__).resolve().parents[1]
-"""The checkout that this package runs from; `sql/` lies in it."""
 
 ENV_PREFIX = "TWOTOWER_"
 
@@ -37,7 +35,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="ignore", frozen=True, env_ignore_empty=True)
 
     home: Path = Field(
-        PROJECT_ROOT / ".twotower",
+        DEFAULT_HOME,
         description="Folder of all state: Dagster instance, lake, artifacts, caches.",
     )
 
@@ -249,7 +247,7 @@ class Settings(BaseSettings):
     @property
     def source_sql_folder(self) -> Path:
         """Where `impressions.sql`, `items.sql`, `users.sql` and `days.sql` of the data set lie."""
-        return self.sql_sources or PROJECT_ROOT / "sql" / "sources" / self.dataset
+        return self.sql_sources or SQL_FOLDER / "sources" / self.dataset
 
 
 def load_settings(**overrides: object) -> Settings:

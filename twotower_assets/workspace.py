@@ -45,6 +45,14 @@ event_log_storage:
       env: DAGSTER_HOME
 """
 
+WORKSPACE_YAML = """\
+load_from:
+  - python_module:
+      module_name: twotower_assets.definitions
+      location_name: twotower_assets
+"""
+"""The code location, for a Dagster that does not start in a checkout of this project."""
+
 
 @dataclass(frozen=True)
 class Workspace:
@@ -124,6 +132,13 @@ def prepare_dagster_home(settings: Settings) -> None:
     os.environ["DAGSTER_HOME"] = str(folder)
 
 
+def write_workspace_file(folder: Path) -> Path:
+    """Write the `workspace.yaml` that Dagster loads the installed package with; give its path."""
+    file = folder / "workspace.yaml"
+    file.write_text(WORKSPACE_YAML, encoding="utf-8")
+    return file
+
+
 def connect(home: str | Path | None = None, *, snapshot: int | None = None) -> duckdb.DuckDBPyConnection:
     """A DuckDB connection with the lake attached read-only as `lake`, and chosen with USE.
 
@@ -132,7 +147,7 @@ def connect(home: str | Path | None = None, *, snapshot: int | None = None) -> d
     use it in a `with`.
 
     Args:
-        home: the home folder. Default: `TWOTOWER_HOME`, else `.twotower`.
+        home: the home folder. Default: `TWOTOWER_HOME`, else `.twotower` in a checkout, else `~/.twotower`.
         snapshot: a snapshot of the lake, such as the `lake_snapshot` of an artifact. Views and macros are there as far
             as they were then.
 

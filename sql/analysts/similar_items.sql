@@ -23,7 +23,8 @@ validated AS (
         CASE
             WHEN arguments._k >= 1 AND arguments._k = arguments._k::BIGINT THEN arguments._k::BIGINT
             ELSE error(
-                'similar_items: k must be a whole number of at least 1, found ' || coalesce(arguments._k::VARCHAR, 'null')
+                'similar_items: k must be a whole number of at least 1, found '
+                || coalesce(arguments._k::VARCHAR, 'null')
             )
         END AS list_length
     FROM arguments

@@ -29,6 +29,10 @@ SELECT
     coalesce('coverage@20 of ' || round(value, 4), 'nothing measured at the served γ')
     || coalesce(' against the champion''s ' || round(champion_value, 4), '') AS observed,
     'at least ' || round(minimum, 4)
-    || if(minimum = $minimum_coverage, ', the floor', printf(', %g %% of the champion''s', 100 * $minimum_kept_of_champion)) AS wanted,
+    || if(
+        minimum = $minimum_coverage,
+        ', the floor',
+        printf(', %g %% of the champion''s', 100 * $minimum_kept_of_champion)
+    ) AS wanted,
     [] AS sample
 FROM evaluated

@@ -10,7 +10,9 @@ windowed AS (
         daily.item_id,
         sum(daily.impressions)::BIGINT AS impressions,
         sum(daily.clicks)::BIGINT AS clicks,
-        sum((daily.impressions * 0.5 ** ((days.day - daily.day) / $half_life_days))::DECIMAL(24, 9)) AS decayed_impressions,
+        sum(
+            (daily.impressions * 0.5 ** ((days.day - daily.day) / $half_life_days))::DECIMAL(24, 9)
+        ) AS decayed_impressions,
         sum((daily.clicks * 0.5 ** ((days.day - daily.day) / $half_life_days))::DECIMAL(24, 9)) AS decayed_clicks
     FROM days
     JOIN item_frequency_daily AS daily

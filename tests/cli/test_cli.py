@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from end_to_end.market import LAST, copy_of, instance_of, rows, trained_home, twotower, workspace_in, write_settings
 
+import twotower_assets
 from twotower_assets.cli import app
 
 COMMANDS = [str(command.name or command.callback.__name__) for command in app.registered_commands if command.callback]
@@ -282,3 +286,17 @@ def test_doctor_says_how_a_home_of_ones_own_gets_its_lake(tmp_path: Path) -> Non
     lake = next(one for one in json.loads(twotower(tmp_path, "doctor", "--json")) if one["name"] == "lake")
     assert "demo" not in lake["text"]
     assert "`twotower materialize features_job`" in lake["text"]
+
+
+def test_the_version_is_that_of_the_package(home: Path) -> None:
+    assert twotower(home, "--version") == f"twotower-assets {twotower_assets.__version__}\n"
+
+
+@pytest.mark.parametrize(("typed", "completed"), [("twotower rec", "recommend"), ("twotower doctor --j", "--json")])
+def test_a_shell_completes_commands_and_options(typed: str, completed: str) -> None:
+    words = {"COMP_WORDS": typed, "COMP_CWORD": str(len(typed.split()) - 1), "_TWOTOWER_COMPLETE": "complete_bash"}
+    program = "import sys; from twotower_assets.cli import app; app(prog_name='twotower')"
+    done = subprocess.run(
+        [sys.executable, "-c", program], env={**os.environ, **words}, capture_output=True, text=True, check=False
+    )
+    assert completed in done.stdout.split(), done.stderr

@@ -15,8 +15,8 @@ import pytest
 import yaml
 from shared_folder import HANGS_AFTER_SECONDS
 
+from twotower_assets.core.folders import CHECKOUT
 from twotower_assets.defs.naming import GROUPS
-from twotower_assets.settings import PROJECT_ROOT
 
 COMPONENT = "twotower_assets.components.TwoTowerComponent"
 PROJECT = """
@@ -70,7 +70,7 @@ FEATURES = sorted(f"{group}/{name}" for group in ("sources", "features") for nam
 
 def entry_points(folder: Path) -> Path:
     """What installing the package leaves of its entry points, for Pythons that run with `folder` on their path."""
-    declared = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text())["project"]["entry-points"]
+    declared = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]["entry-points"]
     installed = folder / "twotower_assets_entry_points-0.dist-info"
     installed.mkdir(parents=True)
     (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: twotower-assets-entry-points\nVersion: 0\n")
@@ -122,7 +122,7 @@ def in_project(project: Path, *command: str) -> str:
     installed = project.parent / f"{project.name}-installed"
     if not installed.exists():
         entry_points(installed)
-    path = [str(project / "src"), str(installed), str(PROJECT_ROOT), os.environ.get("PYTHONPATH", "")]
+    path = [str(project / "src"), str(installed), str(CHECKOUT), os.environ.get("PYTHONPATH", "")]
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("TWOTOWER_", "DAGSTER_"))}
     done = subprocess.run(
         [sys.executable, *command],

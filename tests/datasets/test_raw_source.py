@@ -9,6 +9,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from twotower_assets.core.folders import SQL_FOLDER
 from twotower_assets.datasets.raw_source import (
     Source,
     SourceError,
@@ -16,7 +17,6 @@ from twotower_assets.datasets.raw_source import (
     stage_catalogue,
     stage_impressions,
 )
-from twotower_assets.lake.queries import SQL_FOLDER
 
 BOUNDS = partition_bounds(date(2024, 1, 2), date(2024, 1, 2), date(2024, 1, 1))
 GOOD_LOG = "SELECT 1 AS user_id, 2 AS item_id, TIMESTAMP '2024-01-02 10:00' AS shown_at, true AS clicked"

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from twotower_assets.defs.code_version import PACKAGE, closure, code_version
+from twotower_assets.core.folders import PACKAGE
+from twotower_assets.defs.code_version import closure, code_version
 
 ENTRIES = {
     "impressions": "datasets.ingest",

@@ -15,10 +15,11 @@ import duckdb
 import pytest
 from shared_folder import HANGS_AFTER_SECONDS
 
+from twotower_assets.core.folders import CHECKOUT
 from twotower_assets.defs.build import build_definitions
 from twotower_assets.defs.naming import Naming, key_of
 from twotower_assets.defs.resources import WorkspaceResource
-from twotower_assets.settings import PROJECT_ROOT, Settings
+from twotower_assets.settings import Settings
 
 KEYS = """
 features/category_map features/exposure_log features/item_frequency features/item_frequency_daily
@@ -189,7 +190,7 @@ def test_loading_from_a_terminal_succeeds_without_a_warning_of_ours(tmp_path: Pa
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TWOTOWER_")}
     result = subprocess.run(
         [sys.executable, *command],
-        cwd=PROJECT_ROOT,
+        cwd=CHECKOUT,
         env={**environment, **state},
         capture_output=True,
         text=True,

@@ -10,11 +10,12 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from twotower_assets.core.folders import CHECKOUT
 from twotower_assets.defs.build import build_definitions
 from twotower_assets.defs.naming import GROUPS, WRITTEN_WITH, group_of
 from twotower_assets.defs.specs import OWNERS
 from twotower_assets.lake.tables import TABLES
-from twotower_assets.settings import PROJECT_ROOT, Settings
+from twotower_assets.settings import Settings
 
 HOME = Path("/nonexistent")
 STORED_IN_FOLDERS = {"tower_checkpoint", "ann_index", "popularity_bias_report"}
@@ -89,7 +90,7 @@ def test_it_links_its_code_and_its_sql_in_the_checkout(spec: dg.AssetSpec) -> No
     links = spec.metadata["dagster/code_references"].code_references
     files = [Path(link.file_path) for link in links]
     assert all(
-        file.is_file() and file.is_relative_to(PROJECT_ROOT) and link.line_number
+        file.is_file() and file.is_relative_to(CHECKOUT) and link.line_number
         for file, link in zip(files, links, strict=True)
     )
     assert [file.suffix for file in files].count(".py") == 1

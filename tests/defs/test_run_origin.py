@@ -7,8 +7,8 @@ import dagster as dg
 import pytest
 import yaml
 
+from twotower_assets.core.folders import CHECKOUT
 from twotower_assets.defs.run_origin import CODE_LOCATION, under_its_job
-from twotower_assets.settings import PROJECT_ROOT
 
 
 @dg.asset
@@ -49,7 +49,7 @@ def test_runs_from_then_on_are_as_dagster_makes_them() -> None:
 
 
 def test_the_code_location_is_the_one_that_the_ui_loads() -> None:
-    (loaded,) = yaml.safe_load((PROJECT_ROOT / "workspace.yaml").read_text())["load_from"]
-    project = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text())["tool"]["dg"]["project"]
+    (loaded,) = yaml.safe_load((CHECKOUT / "workspace.yaml").read_text())["load_from"]
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["tool"]["dg"]["project"]
     assert loaded["python_module"]["location_name"] == CODE_LOCATION
     assert project["code_location_name"] == CODE_LOCATION

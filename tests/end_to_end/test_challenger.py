@@ -118,8 +118,10 @@ def test_a_roll_back_restores_what_was_served_byte_for_byte(changeable_two: Work
 
 def test_what_was_rolled_back_is_not_promoted_again_by_itself(changeable_two: Workspace) -> None:
     champion, worse = champion_and_worse(changeable_two)
-    twotower(changeable_two.settings.home, "promote", worse)
-    twotower(changeable_two.settings.home, "roll-back")
+    told = json.loads(twotower(changeable_two.settings.home, "promote", worse, "--json"))
+    assert told["served"] == worse
+    again = json.loads(twotower(changeable_two.settings.home, "roll-back", "--json"))
+    assert again == {"served": told["before"], "before": worse}
     materialize(
         workspace_in(changeable_two.settings.home, maximum_recall_loss=1, minimum_kept_of_champion=0), "champion"
     )

@@ -23,6 +23,7 @@ from end_to_end.market import (
 )
 from twotower_assets.defs.build import build_definitions
 from twotower_assets.defs.naming import GROUPS, key_of
+from twotower_assets.defs.runs import ComparedRecipes
 from twotower_assets.lake.tables import RECIPES
 from twotower_assets.recipes.config import TrainingConfig
 from twotower_assets.recipes.recipes import load_recipes
@@ -282,3 +283,13 @@ def test_a_wrong_file_of_recipes_is_one_error_that_names_it(tmp_path: Path) -> N
     write_settings(tmp_path / "home", recipes=wrong)
     said = twotower(tmp_path / "home", "recipes", exit_code=1)
     assert said.startswith(f"error: {wrong}: recipe 'mine': epochs: ")
+
+
+def test_a_comparison_is_printed_as_json(compared: Compared, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "twotower_assets.defs.runs.compare_recipes", lambda *_: ComparedRecipes("a table", "a table", "Take logq.")
+    )
+    printed = json.loads(twotower(compared.home, "compare-recipes", "--json"))
+    assert printed["recommendation"] == "Take logq."
+    assert {row["recipe"] for row in printed["metrics"]} >= {"in_batch", "logq"}
+    assert all(isinstance(row["value"], float | None) for row in printed["metrics"])

@@ -8,7 +8,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from twotower_assets.lake.queries import SQL_FOLDER, QueryError, bound, read_query, scalar, stage
+from twotower_assets.core.folders import SQL_FOLDER
+from twotower_assets.lake.queries import QueryError, bound, read_query, scalar, stage
 
 PARAMETERS = {"first_day": "2024-01-01", "last_day": "2024-01-02"}
 

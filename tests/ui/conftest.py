@@ -22,7 +22,7 @@ import pytest
 from end_to_end.market import copy_of, only_home, trained_home, workspace_in
 from shared_folder import HANGS_AFTER_SECONDS
 
-from twotower_assets.settings import PROJECT_ROOT
+from twotower_assets.core.folders import CHECKOUT
 from twotower_assets.workspace import DAGSTER_YAML, Workspace
 
 QUEUE = """\
@@ -62,7 +62,7 @@ def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with only_home(home), log.open("wb") as said:
         process = subprocess.Popen(
             [sys.executable, "-m", "dagster_webserver", "-p", str(port), "-w", "workspace.yaml"],
-            cwd=PROJECT_ROOT,
+            cwd=CHECKOUT,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
             stdout=said,
             stderr=said,

@@ -4,7 +4,7 @@ and what comes out is printed.
 Importing a module of this package adds its commands to `app`, in the order in which the help lists them.
 """
 
-from twotower_assets.cli import running, models, lake, serving  # noqa: F401, I001  (the order of the help)
+from twotower_assets.cli import init, running, models, lake, serving  # noqa: F401, I001  (the order of the help)
 from twotower_assets.cli.app import app
 
 __all__ = ["app"]

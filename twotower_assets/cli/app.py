@@ -14,13 +14,14 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+import twotower_assets
+
 if TYPE_CHECKING:
     from twotower_assets.workspace import Workspace
 
 app = typer.Typer(
     help="Two-tower retrieval on Dagster: look into the lake, ask for recommendations, follow lineage.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
@@ -29,6 +30,21 @@ WIDE = 140
 """Columns of a terminal in which no name of a recipe is cut off."""
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 Count = Annotated[int, typer.Option("-k", min=1, max=1000, help="How many items.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"twotower-assets {twotower_assets.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _of_every_command(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
 
 
 def told_in_one_line(command: Callable[..., Any]) -> Callable[..., Any]:

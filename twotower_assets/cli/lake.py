@@ -61,6 +61,7 @@ def report(
     version: Annotated[str | None, typer.Option("--version", help="Of a report's or a model's version.")] = None,
     day: Annotated[datetime | None, typer.Option("--day", formats=["%Y-%m-%d"], help="Of a model's day.")] = None,
     open_it: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Where the newest report is: the path of its page.
 
@@ -71,7 +72,7 @@ def report(
     from twotower_assets.serving.report_pages import report_page
 
     page = report_page(open_home(), version, day.date() if day else None)
-    print(page)
+    print(json.dumps({"page": str(page)}, ensure_ascii=False) if as_json else page)
     if open_it and not webbrowser.open(page.as_uri()):
         fail("no browser was found; open the page above in one (the variable BROWSER names it)")
 

@@ -100,12 +100,13 @@ def compare(
 def promote(
     version: Annotated[str, typer.Argument(help="A version, the start of one, or a day (its newest model).")],
     reason: Reason = None,
+    as_json: AsJson = False,
 ) -> None:
     """Serve a version from now on, whatever the gates say of it.
 
     Example: `twotower promote 1998-04-22-2dee61a49b89 --reason "asked for by the editors"`
     """
-    _choose({"version": version}, reason)
+    _choose({"version": version}, reason, as_json)
 
 
 @app.command("roll-back")
@@ -115,12 +116,13 @@ def roll_back(
         str | None, typer.Option("--to", help="A version that was served once; default: the last one.")
     ] = None,
     reason: Reason = None,
+    as_json: AsJson = False,
 ) -> None:
     """Serve again what was served before. What is served until then is not promoted again by itself.
 
     Examples: `twotower roll-back --reason "lists of new users are odd"`, `twotower roll-back --to 1998-04-21`
     """
-    _choose({"roll_back": True, **({"version": to} if to else {})}, reason)
+    _choose({"roll_back": True, **({"version": to} if to else {})}, reason, as_json)
 
 
 @app.command("compare-recipes")
@@ -133,6 +135,7 @@ def compare_recipes(
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="A training setting for all recipes; may be repeated."),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Train recipes on the same pairs, as of the last day, and compare them. In the UI: a backfill over recipes.
 
@@ -148,6 +151,13 @@ def compare_recipes(
     training = training_changes(changes or [])
     with dagster_instance(workspace) as instance:
         compared = run_comparison(workspace, instance, names, baseline, seeds, training)
+    if as_json:
+        with workspace.lake.reader() as con:
+            rows = con.execute("FROM negative_sampling_comparison ORDER BY ALL").pl().to_dicts()
+        metrics = [{name: json_value(value) for name, value in row.items()} for row in rows]
+        found = {"recommendation": compared.recommendation, "metrics": metrics}
+        print(json.dumps(found, default=str, allow_nan=False, ensure_ascii=False))
+        return
     wide = _wide()
     wide.print(Markdown(compared.table))
     wide.print(Markdown(compared.popularity))
@@ -159,7 +169,7 @@ def _wide() -> Console:
     return Console(soft_wrap=True, width=max(out.width, WIDE))
 
 
-def _choose(config: dict[str, Any], reason: str | None) -> None:
+def _choose(config: dict[str, Any], reason: str | None, as_json: bool) -> None:
     """Materialize the champion with a person's decision, and say what is served then."""
     from twotower_assets.defs.runs import choose_champion, dagster_instance
     from twotower_assets.serving import promotion
@@ -176,8 +186,12 @@ def _choose(config: dict[str, Any], reason: str | None) -> None:
         choose_champion(workspace, instance, {**config, **({"reason": reason} if reason else {})})
     with workspace.lake.reader() as con:
         now = champion_of(con)
-    print(f"Served: {now.model_version if now else 'nothing'}")
-    print(f"Before: {before.model_version if before else 'nothing'}")
+    versions = {"served": now and now.model_version, "before": before and before.model_version}
+    if as_json:
+        print(json.dumps(versions))
+        return
+    for name, version in versions.items():
+        print(f"{name.capitalize()}: {version or 'nothing'}")
 
 
 def _as_json(found: Compared) -> dict[str, Any]:

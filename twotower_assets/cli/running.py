@@ -43,12 +43,16 @@ def demo() -> None:
 
 @app.command()
 @told_in_one_line
-def fetch() -> None:
+def fetch(as_json: AsJson = False) -> None:
     """Fetch MovieLens-100K into the cache (2 MB). Example: `twotower fetch`"""
     from twotower_assets.datasets.movielens import LICENCE, fetch_movielens
 
     workspace = open_home()
-    print(fetch_movielens(workspace.settings.cache_folder / "movielens"))
+    folder = fetch_movielens(workspace.settings.cache_folder / "movielens")
+    if as_json:
+        print(json.dumps({"folder": str(folder), "licence": LICENCE}, ensure_ascii=False))
+        return
+    print(folder)
     print(LICENCE)
 
 
@@ -138,20 +142,22 @@ def ui(port: Annotated[int, typer.Option(min=1, max=65535)] = 3000) -> None:
     Example: `twotower ui --port 3001`
     """
     from twotower_assets.cli.ui import run_ui
+    from twotower_assets.core.folders import CHECKOUT
     from twotower_assets.serving.report_server import REPORTS, ReportServerError, reports_served
-    from twotower_assets.settings import PROJECT_ROOT
-    from twotower_assets.workspace import prepare_dagster_home
+    from twotower_assets.workspace import prepare_dagster_home, write_workspace_file
 
     settings = open_home().settings
     prepare_dagster_home(settings)
     dg_command = str(Path(sys.executable).with_name("dg"))  # beside the interpreter, as pip puts it
     command = [dg_command, "dev", "--host", "127.0.0.1", "--port", str(port)]
+    if CHECKOUT is None:
+        command += ["--workspace", str(write_workspace_file(settings.dagster_home))]
     with ExitStack() as stack:
         try:
             stack.enter_context(reports_served(settings.artifacts_folder / REPORTS, settings.report_address))
         except ReportServerError as error:  # such as the UI of another home
             err.print(f"[yellow]note:[/] {escape(str(error))}", highlight=False)
-        raise typer.Exit(run_ui(command, PROJECT_ROOT))
+        raise typer.Exit(run_ui(command, CHECKOUT or settings.dagster_home))
 
 
 def _each_day(first: date, last: date) -> list[tuple[date, date]]:

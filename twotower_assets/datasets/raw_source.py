@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import duckdb
 
 from twotower_assets.core.errors import ExpectedError
-from twotower_assets.lake.queries import SQL_FOLDER, QueryError, bound, read_query, scalar, stage
+from twotower_assets.core.folders import SQL_FOLDER
+from twotower_assets.lake.queries import QueryError, bound, read_query, scalar, stage
 
 REQUIRED_COLUMNS = {
     "impressions": ("user_id", "item_id", "shown_at", "clicked"),
@@ -31,6 +32,14 @@ class SourceError(ExpectedError, RuntimeError):
 
 class NoFilesError(SourceError):
     """The SQL names files by a pattern, and there is none."""
+
+
+class Readable(Protocol):
+    """What `stage_impressions` and `stage_catalogue` read: the files of a `Source`, or frames in memory."""
+
+    def stage(self, con: duckdb.DuckDBPyConnection, table: str, parameters: dict[str, Any] | None = None) -> list[str]:
+        """Put the raw rows of `table` into the temporary table `source_rows`; give its columns."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -68,11 +77,7 @@ class Source:
             by_pattern = "No files found" in str(error) and "*" in str(error)
             kind = NoFilesError if by_pattern else SourceError
             raise kind(f"{table}.sql of the data set '{self.dataset}' cannot read {self.path}: {error}") from error
-        columns = [column[0] for column in con.execute("FROM source_rows LIMIT 0").description or []]
-        for column in REQUIRED_COLUMNS[table]:
-            if column not in columns:
-                raise SourceError(f"{table}.sql gave no column '{column}' (it has: {', '.join(columns)}). {CONTRACT}")
-        return columns
+        return staged_columns(con, table, f"{table}.sql")
 
     def days(self, con: duckdb.DuckDBPyConnection) -> tuple[date | None, date | None]:
         """First and last day as `days.sql` gives them; None where it says nothing. Raises `SourceError`."""
@@ -122,6 +127,15 @@ class Source:
         return found[0]
 
 
+def staged_columns(con: duckdb.DuckDBPyConnection, table: str, read_from: str) -> list[str]:
+    """The columns of `source_rows`. Raises `SourceError`, naming `read_from`, where `table` lacks one that it needs."""
+    columns = [column[0] for column in con.execute("FROM source_rows LIMIT 0").description or []]
+    for column in REQUIRED_COLUMNS[table]:
+        if column not in columns:
+            raise SourceError(f"{read_from} gave no column '{column}' (it has: {', '.join(columns)}). {CONTRACT}")
+    return columns
+
+
 @dataclass(frozen=True)
 class Rejects:
     """How many rows were read and rejected, the reasons, and the first few rejected rows as text."""
@@ -150,7 +164,7 @@ def partition_bounds(first: date, last: date, first_partition: date) -> dict[str
 
 
 def stage_impressions(
-    con: duckdb.DuckDBPyConnection, source: Source, bounds: dict[str, datetime]
+    con: duckdb.DuckDBPyConnection, source: Readable, bounds: dict[str, datetime]
 ) -> tuple[Rejects, list[str]]:
     """Read and clean the log of some days into `staged_impressions` and `staged_rejected_impressions`.
 
@@ -165,7 +179,7 @@ def stage_impressions(
     return _rejects(con, "checked_impressions", ("user_id_found", "item_id_found", "shown_at_found")), unknown
 
 
-def stage_catalogue(con: duckdb.DuckDBPyConnection, source: Source, table: str) -> Rejects:
+def stage_catalogue(con: duckdb.DuckDBPyConnection, source: Readable, table: str) -> Rejects:
     """Read and clean `items` or `users` into `staged_items` or `staged_users`. Raises `SourceError`."""
     source.stage(con, table)
     _clean(con, f"checked_{table}", {})

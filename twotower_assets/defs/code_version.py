@@ -16,9 +16,8 @@ from typing import Any
 import duckdb
 import yaml
 
-from twotower_assets.lake.queries import SQL_FOLDER
+from twotower_assets.core.folders import PACKAGE, SQL_FOLDER
 
-PACKAGE = Path(__file__).resolve().parents[1]
 TOKEN_BEFORE_COMMENTS = re.compile(
     r"""([a-z]?'(?:[^']|'')*'|"(?:[^"]|"")*"|\$(\w*)\$.*?\$\2\$|.+?)(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/)*""",
     re.DOTALL | re.IGNORECASE,

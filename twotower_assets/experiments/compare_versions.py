@@ -78,7 +78,7 @@ def compared(workspace: Workspace, version: str, other_version: str) -> Compared
         raise ComparisonError(f"{version} cannot be compared with itself; name two versions")
     artifacts = [workspace.artifacts.open("tower_checkpoint", name) for name in (version, other_version)]
     checkpoints = [load_checkpoint(artifact.folder) for artifact in artifacts]
-    hold_out, others = (_hold_out_of(workspace, artifact) for artifact in artifacts)
+    hold_out, others = (hold_out_of(workspace, artifact) for artifact in artifacts)
     _refuse_what_was_trained_on(hold_out, others, version, other_version)
     counted, gamma = workspace.settings.popularity_from, workspace.settings.popularity_weight
     own, other = (judge_checkpoint(checkpoint, hold_out, counted) for checkpoint in checkpoints)
@@ -102,8 +102,8 @@ def _rule_of(artifact: Artifact) -> HoldOutRule:
     return HoldOutRule(**artifact.manifest["details"])
 
 
-def _hold_out_of(workspace: Workspace, artifact: Artifact) -> HoldOut:
-    """The clicks of a version, split as they were when it was trained."""
+def hold_out_of(workspace: Workspace, artifact: Artifact) -> HoldOut:
+    """The clicks of a version of `tower_checkpoint`, split as they were when it was trained."""
     day, snapshot = date.fromisoformat(artifact.manifest["model_day"]), artifact.manifest["lake_snapshot"]
     with workspace.lake.reader(snapshot) as con:
         return read_hold_out(con, _rule_of(artifact), day, snapshot)

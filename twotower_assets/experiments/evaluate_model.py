@@ -63,14 +63,25 @@ def judge_checkpoint(
     test part; `known` parts are in histories, and not recommended again.
 
     Raises `HoldOutError` where nobody has a test click that could be found."""
-    from twotower_assets.evaluation.scores import inner_products
-
     view = hold_out.view(known, "test", checkpoint.config.history_length)
     if not len(view.relevant.values):
         raise HoldOutError(
             "no test click is left to evaluate with: the last days have no click on an item that is new to its user. "
             "Materialize the features of those days, or choose another partition"
         )
+    return scored_for(checkpoint, hold_out, view, popularity_from, trained_on)
+
+
+def scored_for(
+    checkpoint: Checkpoint,
+    hold_out: HoldOut,
+    view: UsersView,
+    popularity_from: str = "clicks",
+    trained_on: tuple[str, ...] = ("train",),
+) -> Judged:
+    """A model of the parts `trained_on` with its scores of the catalogue for the users of `view`."""
+    from twotower_assets.evaluation.scores import inner_products
+
     users = checkpoint.embed_users(view.user_ids, view.histories, hold_out.users)
     item_vectors = checkpoint.embed_items(hold_out.items)
     return Judged(

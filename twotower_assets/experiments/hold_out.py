@@ -173,6 +173,25 @@ class HoldOut:
             clicked_at=relevant.earliest(rows, items, after["clicked_at"].dt.epoch("us").to_numpy()),
         )
 
+    def present(self, history_length: int) -> UsersView:
+        """Every user with all clicks known, as when recommendations are asked for; nothing is relevant."""
+        import numpy as np
+        import polars as pl
+
+        from twotower_assets.core.ragged import Ragged
+
+        users = self.pairs.select("user_id").unique().sort("user_id").with_row_index("row")
+        clicks = self.pairs.join(users, on="user_id").sort("row", "clicked_at", "item_id")
+        histories = clicks.group_by("row", maintain_order=True).agg(pl.col("item_id").tail(history_length))
+        none = np.empty(0, np.int64)
+        return UsersView(
+            user_ids=users["user_id"].to_arrow().cast("string"),
+            histories=histories["item_id"].to_arrow(),
+            seen=Ragged.from_pairs(clicks["row"].to_numpy(), self.positions(clicks["item_id"]), len(users)),
+            relevant=Ragged.from_pairs(none, none, len(users)),
+            clicked_at=none,
+        )
+
 
 def read_hold_out(
     con: duckdb.DuckDBPyConnection, rule: HoldOutRule, as_of: date, snapshot: int, *, exposures: bool = False

@@ -12,8 +12,7 @@ from typing import Any
 import duckdb
 
 from twotower_assets.core.errors import ExpectedError
-
-SQL_FOLDER = Path(__file__).resolve().parents[2] / "sql"
+from twotower_assets.core.folders import SQL_FOLDER
 
 
 class QueryError(ExpectedError, RuntimeError):

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import duckdb
 
-from twotower_assets.lake.queries import SQL_FOLDER, QueryError, quoted, read_query, scalar
+from twotower_assets.core.folders import SQL_FOLDER
+from twotower_assets.lake.queries import QueryError, quoted, read_query, scalar
 from twotower_assets.lake.tables import TABLES
 
 FOLDER = SQL_FOLDER / "analysts"

@@ -16,9 +16,10 @@ from typing import Any
 import duckdb
 
 from twotower_assets.core.days import Days
+from twotower_assets.core.folders import SQL_FOLDER
 from twotower_assets.lake.artifacts import Artifact
 from twotower_assets.lake.lake import CommitInfo, Lake, Replacement
-from twotower_assets.lake.queries import SQL_FOLDER, read_query, scalar
+from twotower_assets.lake.queries import read_query, scalar
 from twotower_assets.lake.tables import ARTIFACTS, TABLES
 
 ADDED_TO = (ARTIFACTS.name, "champion_decisions", "version_comparisons")

@@ -1,0 +1,268 @@
+"""The public Python API beside `connect`: train, evaluate, recommend and load a checkpoint, without Dagster.
+
+Each function is a few calls into the rooms below and gives polars frames. What the assets do with the same rooms
+(publish versions, decide what is served) is not here. Use it through the package: `twotower_assets.train(...)`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from twotower_assets.core.popularity import REPORTED_WEIGHTS
+from twotower_assets.experiments.compare_versions import hold_out_of
+from twotower_assets.experiments.evaluate_model import (
+    Judged,
+    judge_checkpoint,
+    metric_rows,
+    recommendation_lists,
+    scored_for,
+)
+from twotower_assets.experiments.hold_out import HoldOut, HoldOutError, HoldOutRule, read_hold_out
+from twotower_assets.experiments.hold_out_of_frames import hold_out_of_frames
+from twotower_assets.experiments.train_recipe import Trained, needs_exposures, train_recipe
+from twotower_assets.experiments.training_request import Training
+from twotower_assets.lake.queries import scalar
+from twotower_assets.recipes.recipes import load_recipes, recipe_named
+from twotower_assets.serving.recommendations import NothingServedError, serving
+from twotower_assets.serving.versions import CHAMPION, find_version
+from twotower_assets.settings import Settings, load_settings
+from twotower_assets.workspace import Workspace, open_workspace
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    import pandas as pd
+    import polars as pl
+    import pyarrow as pa
+
+    from twotower_assets.two_tower.checkpoint import Checkpoint
+
+    Frame: TypeAlias = pa.Table | pl.DataFrame | pd.DataFrame
+
+PARTS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained model with the clicks that it was trained and is evaluated on. Made by `train`.
+
+    Attributes:
+        trained: the configuration, the training set, and a report per epoch in `trained.result.reports`.
+        hold_out: the clicks, each with its `part`: train, validation or test.
+        popularity_from: what log q is the share of, `clicks` or `impressions`.
+        popularity_weight: γ where none is asked for.
+    """
+
+    trained: Trained
+    hold_out: HoldOut
+    popularity_from: str
+    popularity_weight: float
+
+    @cached_property
+    def checkpoint(self) -> Checkpoint:
+        """Towers and vocabularies: `embed_items`, `embed_users`, `log_q`, `trained_popularity_weight` (γ₀)."""
+        return self.trained.checkpoint
+
+    def recommend(self, user: str | int, k: int = 10, popularity_weight: float | None = None) -> pl.DataFrame:
+        """The k best items that the user has not clicked, best first: rank, item_id, title, category, score.
+
+        Args:
+            user: id of a user with a click in the data.
+            k: length of the list; shorter where the user has fewer items left.
+            popularity_weight: γ between 0 (affinity alone) and 1 (click probability).
+
+        Raises:
+            NothingServedError: the data have no click of the user.
+            ValueError: γ outside 0 to 1.
+        """
+        import numpy as np
+        import polars as pl
+
+        from twotower_assets.evaluation.ranking import top_k
+
+        view = self._present.view
+        row = view.user_ids.index(str(user)).as_py()
+        if row < 0:
+            raise NothingServedError(f"the model does not know the user '{user}': there is no click of theirs")
+        scores = self._present.served(self.popularity_weight if popularity_weight is None else popularity_weight)
+        found = top_k(lambda rows: scores(rows + row), 1, view.seen.take(np.asarray([row])), k)[0]
+        found = found[found >= 0]
+        items = pl.DataFrame(pl.from_arrow(self.hold_out.items.select(["item_id", "title", "category"]).take(found)))
+        numbers = np.asarray(scores(np.asarray([row])))[0, found]
+        return items.with_columns(score=numbers).with_row_index("rank", offset=1)
+
+    def save(self, folder: str | Path) -> str:
+        """Write the model into `folder` for `load_checkpoint`; give its content hash, SHA-256."""
+        from twotower_assets.two_tower.checkpoint import save_checkpoint
+
+        trained, result = self.trained, self.trained.result
+        return save_checkpoint(
+            Path(folder), result.towers, trained.training_set, trained.config, result.reports, {"made_by": "train"}
+        )
+
+    @cached_property
+    def _present(self) -> Judged:
+        """The scores for every user, with all clicks known."""
+        view = self.hold_out.present(self.trained.config.history_length)
+        return scored_for(self.checkpoint, self.hold_out, view, self.popularity_from)
+
+
+def train(
+    impressions: Frame | None = None,
+    items: Frame | None = None,
+    users: Frame | None = None,
+    *,
+    recipe: str | None = None,
+    hold_out: Literal["by_day", "per_user_last"] | None = None,
+    home: str | Path | None = None,
+    as_of: date | None = None,
+    **changes: Any,
+) -> Model:
+    """Train a recipe on frames, or on the tables of a home. Nothing is written; `Model.save` does that.
+
+    Args:
+        impressions: A log with `user_id`, `item_id`, `shown_at`, optionally `clicked` (without it every row is a
+            click) and the other columns of the data contract; an Arrow table, a polars or a pandas frame. Without it
+            the tables of the home are read.
+        items: The catalogue: `item_id`, optionally `category`, `title`, features. Default: what was clicked.
+        users: `user_id` and features. Default: none.
+        recipe: A shipped recipe or one of the home's own. Default: the setting of the home, else `best`.
+        hold_out: Which clicks are held out. Default: the setting of the home; of frames `per_user_last`, each
+            user's last fifth.
+        home: The home folder, where no frames are given. Default as for `connect`.
+        as_of: The day whose trailing window is trained on, in a home. Default: its newest day of clicks.
+        changes: Training settings over those of the recipe, such as `epochs=5`.
+
+    Raises:
+        SourceError: a frame lacks a column, or too many of its rows are rejected.
+        HoldOutError: no click is left to train on.
+        RecipeError, pydantic.ValidationError: an unknown recipe, or a wrong training setting.
+        TrainingDataError: the data cannot give what the recipe asks for.
+        LakeError: there is no lake in the home.
+    """
+    if impressions is None:
+        if items is not None or users is not None:
+            raise ValueError("items and users are given with impressions, or not at all")
+        settings = load_settings() if home is None else load_settings(home=Path(home))
+        settings = settings.model_copy(update={"hold_out": hold_out} if hold_out else {})
+    else:
+        if home is not None or as_of is not None:
+            raise ValueError("home and as_of choose tables of a home; leave them out where frames are given")
+        settings = Settings.model_construct(hold_out=hold_out or "per_user_last")
+    recipes = load_recipes(settings.own_recipes if impressions is None else None)
+    config = recipe_named(recipes, recipe or settings.recipe).config(**changes)
+    exposures = needs_exposures(config, recipes)
+    if impressions is None:
+        split = _hold_out_in(open_workspace(settings), as_of, exposures)
+    else:
+        split = hold_out_of_frames(impressions, items, users, settings, exposures=exposures)
+    training = Training(split, settings.popularity_from, settings.popularity_weight, threads=settings.training_threads)
+    trained = train_recipe(training, config, recipes, changes)
+    return Model(trained, split, settings.popularity_from, settings.popularity_weight)
+
+
+def evaluate(model: Model | str = CHAMPION, *, home: str | Path | None = None) -> pl.DataFrame:
+    """Metrics on the held-out test clicks, with 95 % intervals over users, beside most-popular and EASE.
+
+    Args:
+        model: What `train` gave; or the name of a version in the home: a version, the start of one, a day, `champion`.
+        home: The home folder of a named version. Default as for `connect`.
+
+    Returns:
+        Columns model (`two_tower`, `most_popular`, `ease`), popularity_weight (γ; null for a baseline), metric, k,
+        bucket (`all`, `head`, `mid`, `tail`, `cold`, `beyond_head`), value, low, high, users.
+
+    Raises:
+        HoldOutError: no test click is left to evaluate with.
+        VersionError, ArtifactError, CheckpointError: there is no such version, or its files are gone or damaged.
+    """
+    import polars as pl
+
+    if isinstance(model, Model):
+        checkpoint, hold_out = model.checkpoint, model.hold_out
+        counted, gamma = model.popularity_from, model.popularity_weight
+    else:
+        from twotower_assets.two_tower.checkpoint import load_checkpoint as load
+
+        workspace = _workspace(home)
+        artifact = workspace.artifacts.open("tower_checkpoint", _version(workspace, model))
+        checkpoint, hold_out = load(artifact.folder), hold_out_of(workspace, artifact)
+        counted, gamma = workspace.settings.popularity_from, workspace.settings.popularity_weight
+    judged = judge_checkpoint(checkpoint, hold_out, counted)
+    lists = recommendation_lists(judged, sorted({*REPORTED_WEIGHTS, gamma}))
+    return pl.DataFrame(metric_rows(judged, lists), infer_schema_length=None)
+
+
+def recommend(
+    user: str | int,
+    k: int = 10,
+    popularity_weight: float | None = None,
+    *,
+    version: str | None = None,
+    home: str | Path | None = None,
+) -> pl.DataFrame:
+    """What a home serves a user, as `twotower recommend`: rank, item_id, title, category, bucket, score.
+
+    Args:
+        user: The user's id.
+        k: Length of the list.
+        popularity_weight: γ between 0 (affinity alone) and 1 (click probability). Default: the setting of the home.
+        version: Instead of the champion: a version, the start of one, or a day.
+        home: The home folder. Default as for `connect`.
+
+    Raises:
+        NothingServedError: there is no champion, or the version does not know the user.
+        VersionError: there is no such version.
+        ValueError: γ outside 0 to 1.
+    """
+    import polars as pl
+
+    workspace = _workspace(home)
+    with serving(workspace, version) as served:
+        found = served.recommend(str(user), k, popularity_weight)
+    names = ("rank", "item_id", "title", "category", "bucket", "score")
+    return pl.DataFrame([one.as_dict() for one in found], schema=None if found else list(names))
+
+
+def load_checkpoint(version_or_path: str | Path = CHAMPION, *, home: str | Path | None = None) -> Checkpoint:
+    """A trained model: vectors of any items and users, γ₀, training clicks. Its methods take and give arrays.
+
+    Args:
+        version_or_path: A folder that `Model.save` wrote; or a version in the home: one by name, the start of one, a
+            day, `champion`.
+        home: The home folder of a version. Default as for `connect`.
+
+    Raises:
+        VersionError, ArtifactError, CheckpointError: there is no such version, or its files are gone or damaged.
+    """
+    from twotower_assets.two_tower.checkpoint import load_checkpoint as load
+
+    if isinstance(version_or_path, Path) or Path(version_or_path).is_dir():
+        return load(Path(version_or_path))
+    workspace = _workspace(home)
+    return load(workspace.artifacts.open("tower_checkpoint", _version(workspace, version_or_path)).folder)
+
+
+def _workspace(home: str | Path | None) -> Workspace:
+    return open_workspace(load_settings() if home is None else load_settings(home=Path(home)))
+
+
+def _version(workspace: Workspace, name: str) -> str:
+    with workspace.lake.reader() as con:
+        return find_version(con, name).model_version
+
+
+def _hold_out_in(workspace: Workspace, as_of: date | None, exposures: bool) -> HoldOut:
+    settings = workspace.settings
+    with workspace.lake.reader() as con:
+        day = as_of or scalar(con, "SELECT max(day) FROM training_pairs")
+        if day is None:
+            raise HoldOutError(
+                f"{settings.home} has no training pairs; run `twotower materialize features_job`, or pass frames"
+            )
+        rule = HoldOutRule.of(settings, settings.window_days)
+        return read_hold_out(con, rule, day, workspace.lake.snapshot(con), exposures=exposures)

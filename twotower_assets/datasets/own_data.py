@@ -1,0 +1,289 @@
+"""Raw files of one's own: which of them is the log, which columns mean what, and the SQL that reads them.
+
+Guesses by names and types, and says what it guessed. What raw data must look like is in `raw_source`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from twotower_assets.datasets.raw_source import REQUIRED_COLUMNS, SourceError
+from twotower_assets.lake.queries import quoted
+
+READERS = {
+    "parquet": "read_parquet($path || '/{}', union_by_name = true)",
+    "csv": "read_csv($path || '/{}', union_by_name = true, all_varchar = true)",
+    "csv.gz": "read_csv($path || '/{}', union_by_name = true, all_varchar = true)",
+    "tsv": "read_csv($path || '/{}', union_by_name = true, all_varchar = true)",
+    "json": "read_json($path || '/{}', union_by_name = true)",
+    "jsonl": "read_json($path || '/{}', union_by_name = true)",
+    "ndjson": "read_json($path || '/{}', union_by_name = true)",
+}
+FILE_NAMES = {
+    "impressions": "impression|exposure|event|log|interaction|click|view|rating|feedback|history|order|purchase|play",
+    "items": "item|product|video|movie|catalog|article|song|track|book|content|listing|news",
+    "users": "user|customer|visitor|member|account|profile",
+}
+"""What the names of files hold, tried in this order."""
+USERS = ("user", "uid", "visitor", "customer", "member", "account", "client", "profile", "session")
+ITEMS = ("item", "iid", "product", "video", "movie", "article", "song", "track", "book", "content", "sku")
+ALIASES: dict[str, dict[str, tuple[str, ...]]] = {
+    "impressions": {
+        "user_id": USERS,
+        "item_id": ITEMS,
+        "shown_at": (
+            "timestamp",
+            "time_ms",
+            "event_time",
+            "datetime",
+            "ts",
+            "time",
+            "created_at",
+            "clicked_at",
+            "date",
+        ),
+        "clicked": ("click", "is_click", "is_clicked", "label", "target"),
+        "request_id": ("request", "page_view_id", "impression_id"),
+        "context": ("tab", "page", "query", "surface", "placement"),
+        "position": ("rank", "slot", "pos"),
+        "weight": (),
+    },
+    "items": {
+        "item_id": (*ITEMS, "id"),
+        "category": ("genre", "type", "class", "department", "tag", "topic", "category_name"),
+        "categories": (),
+        "title": ("name", "product_name", "item_name", "headline"),
+        "published_at": ("published", "release_date", "created_at", "upload_dt"),
+    },
+    "users": {"user_id": (*USERS, "id")},
+}
+"""What columns of the data contract are called elsewhere, the likeliest name first."""
+EVENT_COLUMNS = ("event", "event_type", "event_name", "action", "type", "behavior")
+CLICK_EVENTS = ("click", "clicked", "open", "play", "watch", "like", "purchase", "buy", "cart", "add_to_cart")
+MILLISECONDS_FROM = 10**11
+"""A whole number of this size or more is a time in milliseconds, a smaller one in seconds."""
+
+
+@dataclass(frozen=True)
+class Files:
+    """Files of one table: a pattern below the folder, how DuckDB reads it, and the columns with their types."""
+
+    pattern: str
+    reader: str
+    types: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How one table is read: for each column of the contract an expression over the columns found.
+
+    `missing` are needed columns for which nothing was found; `notes` say what else was guessed.
+    """
+
+    table: str
+    files: Files
+    columns: dict[str, str]
+    missing: tuple[str, ...] = ()
+    notes: dict[str, str] = field(default_factory=dict)
+    moment: str = ""
+
+
+def find_files(con: duckdb.DuckDBPyConnection, folder: Path, patterns: Mapping[str, str]) -> dict[str, Files]:
+    """The files of each table: those of `patterns` (such as `events*.csv`), else by their names.
+
+    Raises `SourceError` where there is no log, or files cannot be read.
+    """
+    found = {table: pattern for table, pattern in patterns.items() if pattern}
+    candidates = _patterns_in(folder)
+    for table, words in FILE_NAMES.items():
+        free = [pattern for pattern in candidates if pattern not in found.values()]
+        named = [pattern for word in words.split("|") for pattern in free if word in pattern.lower()]
+        if table not in found and named:
+            found[table] = named[0]
+    if "impressions" not in found and len(candidates) == 1:
+        found["impressions"] = candidates[0]
+    if "impressions" not in found:
+        raise SourceError(
+            f"no log of impressions was found in {folder}, which holds {', '.join(candidates) or 'no file to read'} "
+            f"(read are {', '.join(READERS)}). Name it with --impressions, such as --impressions 'events*.csv'"
+        )
+    return {table: _files(con, folder, found[table]) for table in FILE_NAMES if table in found}
+
+
+def guess(con: duckdb.DuckDBPyConnection, folder: Path, table: str, files: Files, named: Mapping[str, str]) -> Reading:
+    """Which columns of `files` are those of the data contract: those `named`, else equal names, else usual ones.
+
+    Raises `SourceError` for a named column that is not there.
+    """
+    columns: dict[str, str] = {}
+    notes: dict[str, str] = {}
+    for wanted, aliases in ALIASES[table].items():
+        column = named.get(wanted) or _alike(wanted, aliases, files.types)
+        if column is not None and column not in files.types:
+            raise SourceError(f"{files.pattern} has no column '{column}' (it has: {', '.join(files.types)})")
+        if column is not None and _identifier(column) not in columns.values():
+            columns[wanted] = _identifier(column)
+    moment = ""
+    if table == "impressions":
+        if "clicked" not in columns:
+            columns["clicked"], notes["clicked"] = _click(con, folder, files)
+        if "shown_at" in columns:
+            moment, epoch = _moment(con, folder, files, columns["shown_at"])
+            columns["shown_at"] = "moment" if epoch else columns["shown_at"]
+        needed = ("user_id", "item_id", "shown_at", "clicked")
+        columns = {name: columns[name] for name in (*needed, *ALIASES[table]) if name in columns}
+    missing = tuple(name for name in REQUIRED_COLUMNS[table] if name not in columns)
+    return Reading(table, files, columns, missing, notes, moment)
+
+
+def sql_of(reading: Reading) -> str:
+    """The SQL file that reads a table."""
+    if reading.table == "impressions":
+        return rendered(
+            "impressions.sql",
+            columns=reading.columns,
+            notes={name: f"  -- {note}" for name, note in reading.notes.items()},
+            moment=reading.moment,
+            reader=reading.files.reader,
+        )
+    rest = len(reading.columns) < len(reading.files.types)
+    return rendered(
+        "catalogue.sql",
+        table=reading.table,
+        columns=reading.columns,
+        rest=rest,
+        distinct=False,
+        reader=reading.files.reader,
+    )
+
+
+def sql_of_clicked_items(log: Reading) -> str:
+    """The SQL of a catalogue that is what the log names, where there is no file of items."""
+    columns = {"item_id": log.columns["item_id"]}
+    return rendered("catalogue.sql", table="items", columns=columns, rest=False, distinct=True, reader=log.files.reader)
+
+
+def days_of(con: duckdb.DuckDBPyConnection, folder: Path, log: Reading) -> tuple[date, date]:
+    """First and last day of the log, up to now. Raises `SourceError` where no row has a time."""
+    query = (
+        f"SELECT min(moment)::DATE, max(moment)::DATE FROM (SELECT {log.moment} AS moment FROM {log.files.reader}) "
+        "WHERE moment <= now() AT TIME ZONE 'UTC'"
+    )
+    first, last = _one(con, folder, query)
+    if first is None:
+        raise SourceError(f"no row of {log.files.pattern} has a readable time; name the column: --column shown_at=…")
+    return first, last
+
+
+def rendered(name: str, **values: Any) -> str:
+    """A file of a home, from its template."""
+    return str(_templates().get_template(f"{name}.jinja").render(**values))
+
+
+@cache
+def _templates() -> Any:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    loader = PackageLoader("twotower_assets.datasets")
+    return Environment(loader=loader, undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
+
+
+def _patterns_in(folder: Path) -> list[str]:
+    """One pattern for all files of a folder whose names begin alike, and one for each folder in it."""
+    found: dict[str, None] = {}
+    for file in sorted(folder.rglob("*")):
+        below = file.relative_to(folder)
+        kind = _kind(file.name)
+        if kind and file.is_file() and not any(part.startswith(".") for part in below.parts):
+            stem = file.name[: -len(kind) - 1]
+            prefix = re.match(r"[^\d]*", stem)
+            begins = (prefix[0] if prefix else "").rstrip("-_. ") or ""
+            found[f"{below.parts[0]}/**/*.{kind}" if len(below.parts) > 1 else f"{begins}*.{kind}"] = None
+    return list(found)
+
+
+def _kind(name: str) -> str | None:
+    kinds = [kind for kind in READERS if name.lower().endswith(f".{kind}")]
+    return max(kinds, key=len) if kinds else None
+
+
+def _files(con: duckdb.DuckDBPyConnection, folder: Path, pattern: str) -> Files:
+    kind = _kind(pattern)
+    if kind is None:
+        raise SourceError(f"'{pattern}' names no files that can be read; read are {', '.join(READERS)}")
+    reader = READERS[kind].format(quoted(pattern))
+    typed = reader.replace(", all_varchar = true", "")  # what the sniffer takes the columns for
+    try:
+        rows = con.execute(f"DESCRIBE SELECT * FROM {typed}".replace("$path", f"'{quoted(folder)}'")).fetchall()
+    except duckdb.Error as error:
+        raise SourceError(f"DuckDB cannot read {folder / pattern}: {error}") from error
+    return Files(pattern, reader, {row[0]: row[1] for row in rows})
+
+
+def _alike(wanted: str, aliases: tuple[str, ...], types: dict[str, str]) -> str | None:
+    """The column that is called so, up to case and underscores, with or without `_id`; the first that is."""
+    plain = {re.sub(r"[^a-z0-9]", "", column.lower()): column for column in reversed(types)}
+    names = [wanted, *(name for alias in aliases for name in (f"{alias}_id", alias, f"{alias}id"))]
+    return next((plain[name.replace("_", "")] for name in names if name.replace("_", "") in plain), None)
+
+
+def _click(con: duckdb.DuckDBPyConnection, folder: Path, files: Files) -> tuple[str, str]:
+    """An expression for `clicked` where no column is called so, and what was guessed."""
+    lower = {column.lower(): column for column in files.types}
+    for name in EVENT_COLUMNS:
+        if name in lower:
+            column = _identifier(lower[name])
+            query = f"SELECT list(DISTINCT {column}::VARCHAR) FROM (SELECT {column} FROM {files.reader} LIMIT 100000)"
+            kinds = [kind for kind in _one(con, folder, query)[0] or [] if kind.lower() in CLICK_EVENTS]
+            if kinds:
+                listed = ", ".join(f"'{quoted(kind)}'" for kind in sorted(kinds))
+                return f"{column} IN ({listed})", "guessed: which events are clicks"
+    if "rating" in lower:
+        return f"TRY_CAST({_identifier(lower['rating'])} AS DOUBLE) >= 4", "guessed: a rating of 4 or more is a click"
+    return "true", "no column says what was clicked, so every row is a click"
+
+
+def _moment(con: duckdb.DuckDBPyConnection, folder: Path, files: Files, column: str) -> tuple[str, bool]:
+    """The time of a row in UTC as an expression; and whether it was counted from 1970."""
+    types = {_identifier(name): kind for name, kind in files.types.items()}
+    kind = types[column]
+    if kind == "VARCHAR":
+        return f"TRY_CAST({column} AS TIMESTAMPTZ) AT TIME ZONE 'UTC'", False
+    if kind.endswith("INT") or kind.endswith("INTEGER") or kind in ("DOUBLE", "FLOAT"):
+        (largest,) = _one(con, folder, f"SELECT max(TRY_CAST({column} AS DOUBLE)) FROM {files.reader}")
+        factor = 1_000 if (largest or 0) >= MILLISECONDS_FROM else 1_000_000
+        return f"make_timestamp((TRY_CAST({column} AS DOUBLE) * {factor})::BIGINT)", True
+    if "all_varchar" in files.reader:
+        return f"TRY_CAST({column} AS TIMESTAMPTZ) AT TIME ZONE 'UTC'", False
+    return (f"{column} AT TIME ZONE 'UTC'" if "TIME ZONE" in kind else f"{column}::TIMESTAMP"), False
+
+
+def _one(con: duckdb.DuckDBPyConnection, folder: Path, query: str) -> tuple[Any, ...]:
+    try:
+        row = con.execute(query, {"path": str(folder)}).fetchone()
+    except duckdb.Error as error:
+        raise SourceError(f"DuckDB cannot read {folder}: {error}") from error
+    assert row is not None, "an aggregate gives a row"
+    return row
+
+
+@cache
+def _reserved() -> frozenset[str]:
+    with duckdb.connect() as con:
+        words = con.execute("SELECT keyword_name FROM duckdb_keywords() WHERE keyword_category = 'reserved'").fetchall()
+    return frozenset(word for (word,) in words)
+
+
+def _identifier(name: str) -> str:
+    """A column as it stands in SQL: quoted where it has to be."""
+    if re.fullmatch(r"[a-z_][a-z0-9_]*", name) and name not in _reserved():
+        return name
+    return '"' + name.replace('"', '""') + '"'
