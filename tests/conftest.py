@@ -28,7 +28,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full-product", action="store_true", help="run every case of tests marked `every_pair`")
 
 
-SLOW_FOLDERS = ("end_to_end", "distribution", "packaging", "ui")
+SLOW_FOLDERS = ("cli", "end_to_end", "distribution", "packaging", "ui")
 """Tests that train through the whole graph, install, or drive a browser. Elsewhere a test is marked by itself."""
 SLOW_FIXTURES = {"built", "trained", "changeable", "demo"}
 

@@ -244,6 +244,7 @@ def assert_gradients_are_of_the_loss(run: Run, rows: Int64s = BATCH) -> None:
 
 
 @pytest.mark.every_pair(("names", "correction", "learned"), RECIPES_BY_LEARNED)
+@pytest.mark.slow
 def test_gradients_are_how_the_loss_changes_with_each_parameter(
     logged_market, names: tuple[str, ...], correction: str, learned: tuple[str, ...]
 ) -> None:
@@ -253,6 +254,7 @@ def test_gradients_are_how_the_loss_changes_with_each_parameter(
 
 @pytest.mark.parametrize("learned", LEARNED, ids="+".join)
 @pytest.mark.parametrize("hidden_sizes", [[], [12], [9, 7]])
+@pytest.mark.slow
 def test_gradients_of_every_feature_and_of_mlps_are_how_the_loss_changes(
     rich_market, learned: tuple[str, ...], hidden_sizes
 ) -> None:
