@@ -75,7 +75,7 @@ def test_rows_that_have_a_value_are_replaced_and_the_others_stay_even_by_no_row_
 
         def replace(user: str, query: str, **parameters: str) -> list[tuple[Any, ...]]:
             stage(con, "staged", query, {"user": user, **parameters})
-            lake.commit(con, [Replacement("users", "staged", of=("user_id", user))], CommitInfo("users"))
+            lake.commit(con, [Replacement("users", "staged", where=("user_id", user))], CommitInfo("users"))
             return con.execute("SELECT user_id, features['city'] FROM lake.users ORDER BY ALL").fetchall()
 
         for user in ("ann", "it's bob"):

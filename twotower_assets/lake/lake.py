@@ -1,8 +1,8 @@
-"""The lake: opening it, creating its tables, replacing partitions whole, and knowing its snapshots.
+"""The lake: opens it, creates its tables, replaces whole partitions, and reads its snapshots.
 
 A commit stages its rows outside the transaction, then deletes and inserts under a file lock, so that writers in many
-processes never collide on the SQLite catalogue and readers see whole partitions only. What the rows mean is not
-decided here.
+processes never collide on the SQLite catalogue and readers see whole partitions only. The meaning of rows does not
+belong here.
 """
 
 from __future__ import annotations
@@ -39,22 +39,26 @@ _CONFLICTS = ("database is locked", "conflict")
 
 @dataclass(frozen=True)
 class Replacement:
-    """Rows that replace others: those of `days` (inclusive), those equal in the `matching` columns, those whose column
-    has the value `of` (column, value), or all.
+    """Staged rows, and which rows of a table they replace: by default all.
 
-    `staged` is a temporary table or registered relation with the columns of `table`, by name.
+    Attributes:
+        table: the table that is written.
+        staged: temporary table or registered relation with the columns of `table`, by name.
+        days: replace the rows of these days, both ends included.
+        matching: replace the rows that are equal to a staged row in these columns.
+        where: column and value; replace the rows that have this value.
     """
 
     table: str
     staged: str
     days: tuple[date, date] | None = None
     matching: tuple[str, ...] = field(default=())
-    of: tuple[str, str] | None = None
+    where: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
 class CommitInfo:
-    """What is stored with the snapshot: who wrote what, and for which days."""
+    """What a commit stores with its snapshot: who wrote which tables, for which days."""
 
     asset: str
     run_id: str = ""
@@ -91,7 +95,7 @@ class Lake:
 
     @property
     def uri(self) -> str:
-        """The lake as DuckDB's ATTACH takes it."""
+        """The connection string for DuckDB's ATTACH."""
         return f"ducklake:sqlite:{self.catalog}"
 
     @property
@@ -101,12 +105,12 @@ class Lake:
 
     @contextmanager
     def reader(self, snapshot: int | None = None, *, transaction: bool = True) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A read-only connection with the lake as default database, at `snapshot` or as it stands.
+        """A read-only connection with the lake as default database, at `snapshot` or the newest one.
 
-        It is one transaction, so that all its queries see the same; without `transaction`, each sees the newest rows.
-        A lake that was made before some table or column was declared gets it first.
+        The connection holds one transaction, so that all queries see the same rows; without `transaction`, each query
+        sees the newest rows. Tables or columns that an older lake lacks are created first.
 
-        Raises `LakeError` where there is no lake yet, or one of another data set.
+        Raises `LakeError` if there is no lake yet, or it belongs to another data set.
         """
         self._require_lake()
         with self._connection() as con:
@@ -116,7 +120,7 @@ class Lake:
             yield con
 
     def session(self, snapshot: int | None = None) -> duckdb.DuckDBPyConnection:
-        """A read-only connection as `reader` gives it, without a transaction, that whoever asked for it closes.
+        """A read-only connection like that of `reader`, without a transaction; the caller closes it.
 
         Raises `LakeError` as `reader` does.
         """
@@ -134,7 +138,7 @@ class Lake:
     def attach_script(self, snapshot: int | None = None) -> str:
         """The statements that attach the lake as `lake`, read-only, in any DuckDB of this version.
 
-        Raises `LakeError` where there is no lake yet; one that lacks tables, columns or views gets them first.
+        Raises `LakeError` if there is no lake yet. Tables, columns or views that an older lake lacks are created first.
         """
         self.session(snapshot).close()
         loads = [load_statement(name, package) for name, package in EXTENSIONS.items()]
@@ -153,7 +157,7 @@ class Lake:
 
     @contextmanager
     def writer(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A connection that may write, with every declared table in place. Raises `LakeError`."""
+        """A read-write connection; every declared table exists. Raises `LakeError`."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -174,10 +178,10 @@ class Lake:
         info: CommitInfo,
         views: Sequence[str] = (),
     ) -> int:
-        """Replace rows, and define views, in one transaction; give the id of its snapshot.
+        """Replace rows, and define views, in one transaction, and return the id of its snapshot.
 
-        Retries a bounded number of times, with jitter, when another writer was first. Raises `LakeError` when the
-        lock or the retries run out or the disk is full; the rows that were there before are then still there.
+        Retries a bounded number of times, with jitter, when another writer commits first. Raises `LakeError` when the
+        lock times out, the retries run out or the disk is full; the earlier rows are then unchanged.
         """
         for attempt in range(COMMIT_ATTEMPTS):
             try:
@@ -186,7 +190,7 @@ class Lake:
             except duckdb.Error as error:
                 message = str(error)
                 if attempt + 1 < COMMIT_ATTEMPTS and any(sign in message.lower() for sign in _CONFLICTS):
-                    log.warning("commit of %s met another writer, trying again: %s", info.asset, message)
+                    log.warning("commit of %s conflicts with another writer, retrying: %s", info.asset, message)
                     time.sleep(random.uniform(0.05, 0.2) * 2**attempt)
                     continue
                 raise LakeError(
@@ -231,7 +235,7 @@ class Lake:
             _rollback(con)
             raise
         committed = scalar(con, "SELECT id FROM ducklake_last_committed_snapshot('lake')")
-        return self.snapshot(con) if committed is None else int(committed)  # none: there was nothing to change
+        return self.snapshot(con) if committed is None else int(committed)  # None: nothing changed
 
     @contextmanager
     def _connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -243,7 +247,7 @@ class Lake:
         con.execute("SET TimeZone = 'UTC'")
         con.execute(f"SET temp_directory = '{quoted(spill)}'")
         con.execute("SET enable_progress_bar = false")
-        con.execute("SET memory_limit = $limit", {"limit": self.memory_limit or _half_of_the_default(con)})
+        con.execute("SET memory_limit = $limit", {"limit": self.memory_limit or _half_of_default_memory(con)})
         if self.threads:
             con.execute("SET threads = $threads", {"threads": self.threads})
 
@@ -255,9 +259,9 @@ class Lake:
             raise LakeError(f"cannot open the lake in {self.folder}: {error}") from error
 
     def _attach_statement(self, options: str) -> str:
-        # The catalogue remembers the folder it was created in; a lake that was moved or copied has its files here.
-        here = f"DATA_PATH '{quoted(self.folder / 'data')}', OVERRIDE_DATA_PATH true"
-        return f"ATTACH '{quoted(self.uri)}' AS lake ({here}, {options})"
+        # The catalogue stores the folder it was created in; after a move or copy the files are in this one.
+        data_path = f"DATA_PATH '{quoted(self.folder / 'data')}', OVERRIDE_DATA_PATH true"
+        return f"ATTACH '{quoted(self.uri)}' AS lake ({data_path}, {options})"
 
     @contextmanager
     def _lock(self, what: str = "commit") -> Iterator[None]:
@@ -278,12 +282,12 @@ class Lake:
             lock.release()
 
     def _check_identity(self, con: duckdb.DuckDBPyConnection, snapshot: int | None = None) -> str | None:
-        """The fingerprint of the tables and views that the lake was last given. Raises `LakeError`."""
+        """The fingerprint of the lake's definitions of tables and views. Raises `LakeError`."""
         owner, definitions = _identity(con) or (None, None)
         if owner is None and snapshot is not None:
             raise LakeError(f"at snapshot {snapshot} the lake in {self.folder} had no tables yet; choose a later one")
         if owner is None:
-            raise LakeError(f"the lake in {self.folder} was never finished; materialize the sources first")
+            raise LakeError(f"the lake in {self.folder} was not created completely; materialize the sources first")
         if owner != self.dataset:
             raise LakeError(
                 f"the lake in {self.folder} belongs to the data set '{owner}', not to '{self.dataset}'; "
@@ -294,11 +298,9 @@ class Lake:
     def _bring_up_to_date(self) -> None:
         try:
             with self.writer():
-                log.info("the lake in %s has got the tables, columns or views that it lacked", self.folder)
-        except LakeError as error:  # who may only read can still read what is there
-            log.warning(
-                "the lake in %s lacks tables, columns or views that were declared since: %s", self.folder, error
-            )
+                log.info("created the tables, columns or views that the lake in %s lacked", self.folder)
+        except LakeError as error:  # without write access, the existing tables can still be read
+            log.warning("the lake in %s lacks tables, columns or views of this version: %s", self.folder, error)
 
     def _create_missing_tables(self, con: duckdb.DuckDBPyConnection) -> None:
         identity = _identity(con)
@@ -311,10 +313,12 @@ class Lake:
             if identity is None:
                 con.execute(f"CREATE TABLE {IDENTITY} (dataset VARCHAR, created_at TIMESTAMP, definitions VARCHAR)")
                 con.execute(f"COMMENT ON TABLE {IDENTITY} IS 'Whose lake this is, and the tables and views it has.'")
-                con.execute(f"INSERT INTO {IDENTITY} VALUES ($of, now()::TIMESTAMP, NULL)", {"of": self.dataset})
+                con.execute(
+                    f"INSERT INTO {IDENTITY} VALUES ($dataset, now()::TIMESTAMP, NULL)", {"dataset": self.dataset}
+                )
             con.execute(f"ALTER TABLE {IDENTITY} ADD COLUMN IF NOT EXISTS definitions VARCHAR")
             views.define_views(con)
-            con.execute(f"UPDATE {IDENTITY} SET definitions = $these", {"these": views.fingerprint()})
+            con.execute(f"UPDATE {IDENTITY} SET definitions = $definitions", {"definitions": views.fingerprint()})
             con.execute("COMMIT")
         except BaseException:
             _rollback(con)
@@ -322,11 +326,11 @@ class Lake:
 
 
 def _identity(con: duckdb.DuckDBPyConnection) -> tuple[str, str | None] | None:
-    """The data set of the lake and the fingerprint of its definitions, which older lakes lack; None in an empty one."""
+    """The lake's data set, and the fingerprint of its definitions (None in older lakes); None for an empty lake."""
     for definitions in ("definitions", "NULL"):
         try:
             dataset, known = con.execute(f"SELECT dataset, {definitions} FROM {IDENTITY}").fetchall()[0]
-        except duckdb.BinderException:  # the column is not there yet
+        except duckdb.BinderException:  # an older lake without this column
             continue
         except duckdb.CatalogException:
             return None
@@ -350,8 +354,8 @@ def _replace(con: duckdb.DuckDBPyConnection, table: Table, replacement: Replacem
         con.execute(
             f"DELETE FROM lake.{table.name} AS old WHERE EXISTS (FROM {replacement.staged} AS fresh WHERE {on})"
         )
-    elif replacement.of:
-        column, value = replacement.of
+    elif replacement.where:
+        column, value = replacement.where
         con.execute(f"DELETE FROM lake.{table.name} WHERE {table[column].name} = $value", {"value": value})
     else:
         con.execute(f"DELETE FROM lake.{table.name}")
@@ -366,14 +370,14 @@ def _rollback(con: duckdb.DuckDBPyConnection) -> None:
         log.info("nothing to roll back: %s", error)
 
 
-def _half_of_the_default(con: duckdb.DuckDBPyConnection) -> str:
-    """DuckDB takes 80 % of the memory; two runs may go on at a time."""
+def _half_of_default_memory(con: duckdb.DuckDBPyConnection) -> str:
+    """Half of DuckDB's default, 80 % of the memory, because two runs may run at a time."""
     number, unit = str(scalar(con, "SELECT current_setting('memory_limit')")).split()
     return f"{float(number) / 2:.2f}{unit}"
 
 
 def writes_of(con: duckdb.DuckDBPyConnection, table: str) -> list[Mapping[str, Any]]:
-    """Every commit to `table` that the lake still remembers, oldest first: snapshot_id, snapshot_time, run_id, days."""
+    """Every unexpired commit to `table`, oldest first: snapshot_id, snapshot_time, run_id, first_day, last_day."""
     cursor = con.execute(read_query("lineage/writes.sql"), {"table": table})
     names = [column[0] for column in cursor.description or []]
     return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]

@@ -1,6 +1,6 @@
-"""How rows get into the lake: staged tables are committed in the name of a run; what stands there then is reported.
+"""Commits staged tables to the lake on behalf of a run, and reports what was written.
 
-Which rows, and what they mean, is decided by those who stage them. What Dagster shows of it is in `defs/publish.py`.
+Callers decide which rows they stage. `defs/publish.py` turns the report into Dagster metadata.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from twotower_assets.lake.lake import CommitInfo, Lake, Replacement
 from twotower_assets.lake.queries import read_query, scalar
 from twotower_assets.lake.tables import ARTIFACTS, TABLES
 
-ADDED_TO = (ARTIFACTS.name, "champion_decisions", "version_comparisons")
-"""Tables whose rows stay, but for those of the same grain."""
+APPENDED_TABLES = (ARTIFACTS.name, "champion_decisions", "version_comparisons")
+"""Tables to which rows are appended; only rows with the same grain are replaced."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """The run that makes an asset: what commits and manifests record of it, and where it logs.
+    """The run that materializes an asset: what commits and manifests record about it, and where it logs.
 
     Attributes:
         asset: name of the asset, without group or prefix.
         run_id: of the Dagster run.
         code_version: of the asset.
-        log: for people who watch the run.
+        log: messages for people who watch the run.
     """
 
     asset: str
@@ -50,9 +50,9 @@ class WrittenTable:
     Attributes:
         name: of the table.
         snapshot: of the lake, after the commit.
-        rows: written, of a table without days; else None.
-        by_day: row count and the numbers worth plotting, for each day that was written.
-        facts: what else there is to report.
+        rows: number of rows written, for a table without days; else None.
+        by_day: row count and the metrics to plot, for each written day.
+        facts: other metadata to report.
     """
 
     name: str
@@ -69,20 +69,20 @@ def commit_tables(
     days: Days | None,
     run: Run,
     views: Sequence[str] = (),
-    of: tuple[str, str] | None = None,
+    where: tuple[str, str] | None = None,
 ) -> int:
-    """Replace the tables `names` by `staged_<name>`, those with a `day` within `days`; give the snapshot.
+    """Replace the rows of the tables `names` by `staged_<name>`, daily tables only within `days`; return the snapshot.
 
-    With `of`, a column and a value, only the rows that have this value are replaced. Rows of the tables
-    `ADDED_TO` are added to those there. `views` are statements that define views, part of the same commit.
+    With `where`, a column and a value, only the rows that have this value are replaced. To `APPENDED_TABLES` rows are
+    added. `views` are statements that define views in the same commit.
     """
     replacements = [
         Replacement(
             name,
             f"staged_{name}",
             days=days if TABLES[name].daily else None,
-            matching=TABLES[name].grain if name in ADDED_TO else (),
-            of=of,
+            matching=TABLES[name].grain if name in APPENDED_TABLES else (),
+            where=where,
         )
         for name in names
     ]
@@ -92,7 +92,7 @@ def commit_tables(
 def written_table(
     con: duckdb.DuckDBPyConnection, name: str, snapshot: int, days: Days | None, **facts: Any
 ) -> WrittenTable:
-    """What stands in `name` once `staged_<name>` is committed; `con` still has the staged rows."""
+    """What was written to `name`; call it after the commit, on the connection that still has `staged_<name>`."""
     if days is None:
         rows = int(scalar(con, f"SELECT count(*) FROM staged_{name}"))
         return WrittenTable(name, snapshot, rows, {}, facts)
@@ -100,7 +100,7 @@ def written_table(
 
 
 def daily_numbers(con: duckdb.DuckDBPyConnection, name: str, days: Days) -> dict[date, dict[str, Any]]:
-    """`row_count` and the numbers worth plotting, for every one of `days`; days without rows have a count of 0."""
+    """`row_count` and the metrics to plot, for each of `days`; a day without rows has a count of 0."""
     file = SQL_FOLDER / "daily_numbers" / f"{name}.sql"
     sql = read_query(file) if file.is_file() else f"SELECT day, count(*) AS row_count FROM staged_{name} GROUP BY day"
     cursor = con.execute(sql)

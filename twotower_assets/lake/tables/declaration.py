@@ -104,7 +104,7 @@ MODEL = metric("model")
 POPULARITY_WEIGHT = metric("popularity_weight")
 METRIC = (metric("metric"), metric("k"), metric("bucket"))
 BUCKET = Column("bucket", "VARCHAR", "Popularity bucket by cumulative share of clicks.", values=BUCKETS)
-LEFT_AND_MASKED = (
+NEGATIVE_COUNTS = (
     Column("negatives_per_positive", "DOUBLE", "Negatives that a pair had left after masking, on average.", minimum=0),
     Column("masked_accidental_hits", "DOUBLE", "Masked per pair: the positive's own item again.", minimum=0),
     Column("masked_clicked", "DOUBLE", "Masked per pair: other items that the user clicked.", minimum=0),

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from twotower_assets.lake.tables.declaration import (
     DIAGNOSTICS,
-    LEFT_AND_MASKED,
     METRIC,
+    NEGATIVE_COUNTS,
     Column,
     Table,
     count,
@@ -56,7 +56,7 @@ RECIPES = (
             ),
             Column("pairs_per_second", "DOUBLE", "Training throughput.", nullable=True, minimum=0),
             share("repeat_share", "Share of batch places that repeat a user of the same batch.", nullable=True),
-            *(replace(column, nullable=True) for column in LEFT_AND_MASKED),
+            *(replace(column, nullable=True) for column in NEGATIVE_COUNTS),
             Column("run_id", "VARCHAR", "Dagster run that trained it."),
             Column("code_version", "VARCHAR", "Version of the code that trained it."),
         ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from twotower_assets.lake.tables.declaration import LEFT_AND_MASKED, MODEL_VERSION, Column, Table, day, share
+from twotower_assets.lake.tables.declaration import MODEL_VERSION, NEGATIVE_COUNTS, Column, Table, day, share
 
 TRAINING = (
     Table(
@@ -17,7 +17,7 @@ TRAINING = (
             Column("pairs_per_second", "DOUBLE", "Training throughput.", minimum=0),
             Column("seconds", "DOUBLE", "Wall-clock time of the epoch.", minimum=0),
             share("repeat_share", "Share of batch places that repeat a user of the same batch."),
-            *LEFT_AND_MASKED,
+            *NEGATIVE_COUNTS,
         ),
         ("day", "epoch"),
     ),
