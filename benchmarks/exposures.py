@@ -26,7 +26,7 @@ import polars as pl
 from recipes import BASELINE, DATA_SETS, HERE, KUAIRAND, TUNED, DataSet
 
 from twotower_assets.experiments.train_recipe import train_recipe
-from twotower_assets.experiments.training_request import Training
+from twotower_assets.experiments.training_request import TrainingRequest
 from twotower_assets.recipes.recipes import load_recipes
 
 NEIGHBOURS = 20
@@ -40,7 +40,7 @@ def scores_above(clicks: np.ndarray, others: np.ndarray) -> float:
 def measure(data: DataSet) -> dict[str, float]:
     hold_out, recipes = data.hold_out, load_recipes()
     changes = {**json.loads(TUNED.read_text())[data.name][BASELINE]["changes"], "seed": 0}
-    training = Training(hold_out, "clicks", 1.0, validated_on=None, threads=1)
+    training = TrainingRequest(hold_out, "clicks", 1.0, validation_split=None, threads=1)
     model = train_recipe(training, recipes[BASELINE].config(**changes), recipes, changes).checkpoint
     view = hold_out.view(("train",), "validation", model.config.history_length)
     users = model.embed_users(view.user_ids, view.histories, hold_out.users)

@@ -229,7 +229,7 @@ def by_hnswlib(data: Catalogue, threads: int) -> Built:
     import hnswlib
 
     items = Items.checked(data.vectors, INVERSE_TEMPERATURE, data.bias, data.log_q)
-    layout, stored = Geometry.of(items, by_distance=True)
+    layout, stored = Geometry.fit(items, by_distance=True)
     index = hnswlib.Index(space="l2", dim=stored.shape[1])
     index.init_index(max_elements=len(stored), M=LINKS, ef_construction=HNSW_EF_CONSTRUCTION, random_seed=0)
     index.add_items(stored, num_threads=threads)

@@ -16,11 +16,11 @@ Protocol:
 - Full ranking over the catalogue, without what the user clicked before. γ = 1 for all, so that every model is asked
   for click probability: uncorrected ones gain log q, those with logQ are served as they are.
 - --tune chooses, for every recipe alike, temperature (0.2, 0.4, 0.8, as long as it gets better), then the share of
-  hidden ids (0.05, 0.5), and the number of epochs of each, by recall@20 on the validation part after training on the
-  training part, seed 0.
-  What was chosen is in recipes_tuned.json. Nothing is chosen by the test part.
-- The table trains on training and validation part together, with what was chosen, one training per seed, and judges on
-  the test part. Gains are paired by user: the bootstrap draws users, and means over seeds are compared. Seconds are of
+  hidden ids (0.05, 0.5), and the number of epochs of each, by recall@20 on the validation split after training on the
+  training split, seed 0.
+  What was chosen is in recipes_tuned.json. Nothing is chosen by the test split.
+- The table trains on training and validation split together, with what was chosen, one training per seed, and evaluates
+  on the test split. Gains are paired by user: the bootstrap draws users, and means over seeds are compared. Seconds are of
   training on one thread; a mined model's training counts.
 
 Every training is kept in --out as soon as it is done, and not done again while code, settings and data are the same.
@@ -46,10 +46,16 @@ import quality_movielens as ratings_protocol
 from twotower_assets.datasets.movielens import fetch_movielens
 from twotower_assets.defs.code_version import code_version
 from twotower_assets.defs.runs import dagster_instance, partition_days, run_job
-from twotower_assets.experiments.evaluate_recipes import Judgement, Measured, compared_rows, data_fingerprint, judge
+from twotower_assets.experiments.evaluate_recipes import (
+    RecipeResults,
+    TrainingEvaluation,
+    comparison_rows,
+    data_fingerprint,
+    evaluate_training,
+)
 from twotower_assets.experiments.hold_out import HoldOut, HoldOutRule, read_hold_out
 from twotower_assets.experiments.train_recipe import train_recipe
-from twotower_assets.experiments.training_request import Training
+from twotower_assets.experiments.training_request import TrainingRequest
 from twotower_assets.recipes.recipes import load_recipes, recipe_named
 from twotower_assets.reporting import recipe_charts
 from twotower_assets.reporting.recipe_summary import comparison_table, diagnostics_table, recommendation
@@ -63,7 +69,7 @@ KUAIRAND = HERE.parents[1] / "shared" / "data" / "kuairand_pure_slice"
 BASELINE = "logq"
 SHORT = ["in_batch", "logq", "mixed", "best"]
 TEMPERATURES, HIDDEN_IDS = (0.2, 0.4, 0.8), (0.05, 0.5)
-PARTS = ("train", "validation")
+TRAIN_SPLITS = ("train", "validation")
 
 
 @dataclass(frozen=True)
@@ -91,14 +97,14 @@ def movielens_ratings(out: Path, _kuairand: Path) -> DataSet:
     inner = frame.filter(pl.col("place") <= 0.8).with_columns(place=place(pl.col("row")))
     train = pl.col("row").is_in(inner.filter(pl.col("place") <= 0.8)["row"].implode())
     test = pl.col("place") > 0.8
-    part = pl.when(test).then(pl.lit("test")).when(train).then(pl.lit("train")).otherwise(pl.lit("validation"))
+    split = pl.when(test).then(pl.lit("test")).when(train).then(pl.lit("train")).otherwise(pl.lit("validation"))
     # Ids of equal length, so that their order as text is their order as numbers.
     padded = pl.Series(data.items["item_id"].to_pylist()).str.zfill(4)
     catalogue = data.items.set_column(0, "item_id", padded.to_arrow().cast("string"))
     padded_data = ratings_protocol.Dataset(ratings, catalogue, data.user_ids)
     pairs = pl.DataFrame(pl.from_arrow(ratings_protocol.training_pairs(padded_data, ratings, 1000, "time")))
     pairs = pairs.with_columns(
-        frame.select(part=part, clicked_at=pl.from_epoch("time").cast(pl.Datetime("us")))
+        frame.select(split=split, clicked_at=pl.from_epoch("time").cast(pl.Datetime("us")))
     ).with_columns(pl.col("user_id", "item_id").cast(pl.String))
     nobody = pa.table({"user_id": pa.array([], pa.string())})
     nothing = pa.table({"item_id": pa.array([], pa.string()), "impressions": pa.array([], pa.int64())})
@@ -147,7 +153,7 @@ def _through_the_platform(name: str, settings: Settings) -> DataSet:
         first, last = partition_days(workspace)
         if not workspace.lake.exists:
             run_job(workspace, instance, "features_job", first, last, log_level="WARNING")
-    rule = HoldOutRule.of(settings, settings.window_days)
+    rule = HoldOutRule.from_settings(settings, settings.window_days)
     with workspace.lake.reader() as con:
         return DataSet(name, read_hold_out(con, rule, last, workspace.lake.snapshot(con), exposures=True), rule)
 
@@ -176,13 +182,13 @@ def say(text: str) -> None:
 
 
 def chosen_on_validation(data: DataSet, name: str, kept: Kept) -> dict[str, Any]:
-    """Settings that recall the most on the validation part, with what they recalled; or why there are none."""
+    """Settings that recall the most on the validation split, with what they recalled; or why there are none."""
     recipes = load_recipes()
     recipe = recipe_named(recipes, name)
 
     def trial(changes: dict[str, Any]) -> dict[str, Any]:
         def train() -> dict[str, Any]:
-            training = Training(data.hold_out, "clicks", 1.0, threads=1)
+            training = TrainingRequest(data.hold_out, "clicks", 1.0, threads=1)
             config = recipe.config(seed=0, patience=2, **changes)
             try:
                 result = train_recipe(training, config, recipes, {**changes, "seed": 0}).result
@@ -218,8 +224,8 @@ def tune(data_sets: list[DataSet], names: list[str], kept: Kept) -> None:
         TUNED.write_text(json.dumps(tuned, indent=1) + "\n")
 
 
-def judged(data: DataSet, name: str, tuned: dict[str, Any], seeds: int, kept: Kept) -> Measured:
-    """The recipe's trainings on training and validation part, judged on the test part."""
+def evaluated(data: DataSet, name: str, tuned: dict[str, Any], seeds: int, kept: Kept) -> RecipeResults:
+    """The recipe's trainings on training and validation split, evaluated on the test split."""
     recipes = load_recipes()
     shared = {"recipe": name, "model_day": date(2000, 1, 1), "lake_snapshot": 0, "run_id": "", "code_version": ""}
     shared |= {
@@ -229,15 +235,19 @@ def judged(data: DataSet, name: str, tuned: dict[str, Any], seeds: int, kept: Ke
         "popularity_from": "clicks",
     }
     if "reason" in tuned:
-        return Measured(shared, reason=tuned["reason"])
-    measured = Measured(shared)
+        return RecipeResults(shared, reason=tuned["reason"])
+    measured = RecipeResults(shared)
     for seed in range(seeds):
         changes = {**tuned["changes"], "seed": seed}
         config = recipe_named(recipes, name).config(**changes)
 
         def train(config: Any = config, changes: dict[str, Any] = changes) -> dict[str, Any]:
-            training = Training(data.hold_out, "clicks", 1.0, parts=PARTS, validated_on=None, threads=1)
-            one = judge(train_recipe(training, config, recipes, changes), data.hold_out, "clicks", 1.0, PARTS)
+            training = TrainingRequest(
+                data.hold_out, "clicks", 1.0, train_splits=TRAIN_SPLITS, validation_split=None, threads=1
+            )
+            one = evaluate_training(
+                train_recipe(training, config, recipes, changes), data.hold_out, "clicks", 1.0, TRAIN_SPLITS
+            )
             return {
                 **vars(one),
                 "user_values": [[*place, values.tolist()] for place, values in one.user_values.items()],
@@ -246,19 +256,19 @@ def judged(data: DataSet, name: str, tuned: dict[str, Any], seeds: int, kept: Ke
         found = kept.get(["judged", data.fingerprint, name, config.model_dump()], train)
         values = {(metric, k, bucket): np.array(each, float) for metric, k, bucket, each in found.pop("user_values")}
         found["run"]["validation_metric"] = tuned["validation_metric"]
-        measured.add(Judgement(**found, user_values=values))
-        say(f"  {data.name} {name}, seed {seed}: {measured.told(seed)}")
+        measured.add(TrainingEvaluation(**found, user_values=values))
+        say(f"  {data.name} {name}, seed {seed}: {measured.summary(seed)}")
     return measured
 
 
-def report(data: DataSet, every: list[Measured], charts: Path | None) -> Iterator[str]:
+def report(data: DataSet, every: list[RecipeResults], charts: Path | None) -> Iterator[str]:
     """The comparison in words, and its charts as files."""
     tables = [measured.tables() for measured in every]
     runs, metrics, users, diagnostics = (
         pl.concat([each[f"negative_sampling_{name}"] for each in tables], how="vertical_relaxed")
         for name in ("runs", "metrics", "user_metrics", "diagnostics")
     )
-    comparison = pl.DataFrame(compared_rows(metrics, users, BASELINE, 1.0), infer_schema_length=None)
+    comparison = pl.DataFrame(comparison_rows(metrics, users, BASELINE, 1.0), infer_schema_length=None)
     yield f"\n## {data.name}\n\n{data.rule.description}; {len(data.hold_out.pairs):,} pairs; γ = 1\n"
     yield comparison_table(comparison, runs, diagnostics)
     yield "\n" + diagnostics_table(diagnostics)
@@ -309,7 +319,7 @@ def main() -> None:
     tuned = json.loads(TUNED.read_text())
     for data in data_sets:
         chosen = {name: tuned[data.name][name] for name in names if name in tuned[data.name]}
-        every = [judged(data, name, settings, arguments.seeds, kept) for name, settings in chosen.items()]
+        every = [evaluated(data, name, settings, arguments.seeds, kept) for name, settings in chosen.items()]
         for line in report(data, every, arguments.charts):
             say(line)
 

@@ -57,7 +57,7 @@ def test_each_users_last_fifth_of_clicks_is_held_out_and_nothing_of_it_is_traine
 ) -> None:
     pairs = model.hold_out.pairs
     assert len(pairs) == log["clicked"].sum()
-    shares = dict(pairs.group_by("part").len().iter_rows())
+    shares = dict(pairs.group_by("split").len().iter_rows())
     assert 0.15 < shares["test"] / len(pairs) < 0.3
     train = pairs.filter(part="train").group_by("user_id").agg(pl.col("clicked_at").max().alias("last"))
     later = pairs.filter(part="test").join(train, on="user_id")
@@ -77,7 +77,7 @@ def test_arrow_tables_and_pandas_frames_give_the_same_model(
 def test_a_log_without_clicked_is_a_log_of_clicks(model: twotower_assets.Model, log: pl.DataFrame) -> None:
     clicks = log.filter("clicked").drop("clicked")
     of_clicks = twotower_assets.train(clicks, **QUICK)
-    columns = ["user_id", "item_id", "clicked_at", "part"]
+    columns = ["user_id", "item_id", "clicked_at", "split"]
     assert of_clicks.hold_out.pairs.select(columns).equals(model.hold_out.pairs.select(columns))
     assert of_clicks.recommend(1, 1).columns == ["rank", "item_id", "title", "category", "score"]
 

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any, Literal
 from twotower_assets.core.popularity import REPORTED_WEIGHTS
 from twotower_assets.experiments.compare_versions import hold_out_of
 from twotower_assets.experiments.evaluate_model import (
-    Judged,
-    judge_checkpoint,
+    ModelEvaluation,
+    embed_view,
+    evaluate_checkpoint,
     metric_rows,
     recommendation_lists,
-    scored_for,
 )
 from twotower_assets.experiments.hold_out import HoldOut, HoldOutError, HoldOutRule, read_hold_out
 from twotower_assets.experiments.hold_out_of_frames import hold_out_of_frames
-from twotower_assets.experiments.train_recipe import Trained, needs_exposures, train_recipe
-from twotower_assets.experiments.training_request import Training
+from twotower_assets.experiments.train_recipe import TrainedModel, needs_exposures, train_recipe
+from twotower_assets.experiments.training_request import TrainingRequest
 from twotower_assets.lake.queries import scalar
 from twotower_assets.recipes.recipes import load_recipes, recipe_named
 from twotower_assets.serving.recommendations import NothingServedError, serving
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     Frame: TypeAlias = pa.Table | pl.DataFrame | pd.DataFrame
 
-PARTS = ("train", "validation", "test")
+SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,12 @@ class Model:
 
     Attributes:
         trained: the configuration, the training set, and a report per epoch in `trained.result.reports`.
-        hold_out: the clicks, each with its `part`: train, validation or test.
+        hold_out: the clicks, each with its `split`: train, validation or test.
         popularity_from: what log q is the share of, `clicks` or `impressions`.
         popularity_weight: γ where none is asked for.
     """
 
-    trained: Trained
+    trained: TrainedModel
     hold_out: HoldOut
     popularity_from: str
     popularity_weight: float
@@ -105,10 +105,10 @@ class Model:
         )
 
     @cached_property
-    def _present(self) -> Judged:
+    def _present(self) -> ModelEvaluation:
         """The scores for every user, with all clicks known."""
         view = self.hold_out.present(self.trained.config.history_length)
-        return scored_for(self.checkpoint, self.hold_out, view, self.popularity_from)
+        return embed_view(self.checkpoint, self.hold_out, view, self.popularity_from)
 
 
 def train(
@@ -153,14 +153,16 @@ def train(
         if home is not None or as_of is not None:
             raise ValueError("home and as_of choose tables of a home; leave them out where frames are given")
         settings = Settings.model_construct(hold_out=hold_out or "per_user_last")
-    recipes = load_recipes(settings.own_recipes if impressions is None else None)
+    recipes = load_recipes(settings.recipes_file if impressions is None else None)
     config = recipe_named(recipes, recipe or settings.recipe).config(**changes)
     exposures = needs_exposures(config, recipes)
     if impressions is None:
         split = _hold_out_in(open_workspace(settings), as_of, exposures)
     else:
         split = hold_out_of_frames(impressions, items, users, settings, exposures=exposures)
-    training = Training(split, settings.popularity_from, settings.popularity_weight, threads=settings.training_threads)
+    training = TrainingRequest(
+        split, settings.popularity_from, settings.popularity_weight, threads=settings.training_threads
+    )
     trained = train_recipe(training, config, recipes, changes)
     return Model(trained, split, settings.popularity_from, settings.popularity_weight)
 
@@ -192,9 +194,9 @@ def evaluate(model: Model | str = CHAMPION, *, home: str | Path | None = None) -
         artifact = workspace.artifacts.open("tower_checkpoint", _version(workspace, model))
         checkpoint, hold_out = load(artifact.folder), hold_out_of(workspace, artifact)
         counted, gamma = workspace.settings.popularity_from, workspace.settings.popularity_weight
-    judged = judge_checkpoint(checkpoint, hold_out, counted)
-    lists = recommendation_lists(judged, sorted({*REPORTED_WEIGHTS, gamma}))
-    return pl.DataFrame(metric_rows(judged, lists), infer_schema_length=None)
+    evaluation = evaluate_checkpoint(checkpoint, hold_out, counted)
+    lists = recommendation_lists(evaluation, sorted({*REPORTED_WEIGHTS, gamma}))
+    return pl.DataFrame(metric_rows(evaluation, lists), infer_schema_length=None)
 
 
 def recommend(
@@ -264,5 +266,5 @@ def _hold_out_in(workspace: Workspace, as_of: date | None, exposures: bool) -> H
             raise HoldOutError(
                 f"{settings.home} has no training pairs; run `twotower materialize features_job`, or pass frames"
             )
-        rule = HoldOutRule.of(settings, settings.window_days)
+        rule = HoldOutRule.from_settings(settings, settings.window_days)
         return read_hold_out(con, rule, day, workspace.lake.snapshot(con), exposures=exposures)

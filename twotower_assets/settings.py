@@ -240,7 +240,7 @@ class Settings(BaseSettings):
         return self.source_path or self.cache_folder / self.dataset
 
     @property
-    def own_recipes(self) -> Path:
+    def recipes_file(self) -> Path:
         """The file of the user's own recipes, which may be missing."""
         return self.recipes or self.home / "recipes.yaml"
 

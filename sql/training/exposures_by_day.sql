@@ -1,4 +1,4 @@
--- What was shown and not clicked on the days of the training part. What a user clicked up to the day it was shown is
+-- What was shown and not clicked on the days of the training split. What a user clicked up to the day it was shown is
 -- no exposure; the features have seen no later click.
 SELECT
     user_id,

@@ -1,5 +1,5 @@
 -- What was shown and not clicked up to the last training click of each user. The feature exposure_log leaves out what
--- was clicked by the end of the day, held-out clicks among it; here the clicks of the training part alone decide.
+-- was clicked by the end of the day, held-out clicks among it; here the clicks of the training split alone decide.
 WITH
 placed AS (
     SELECT

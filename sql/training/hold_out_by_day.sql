@@ -11,7 +11,7 @@ SELECT
         WHEN day = $as_of THEN 'test'
         WHEN day = $as_of - 1 THEN 'validation'
         ELSE 'train'
-    END AS part
+    END AS split
 FROM training_pairs
 WHERE day BETWEEN $as_of - ($window_days - 1) AND $as_of
 ORDER BY clicked_at, user_id, item_id

@@ -18,6 +18,6 @@ SELECT
         WHEN place > 1 - $test_share THEN 'test'
         WHEN place > 1 - $test_share - $validation_share THEN 'validation'
         ELSE 'train'
-    END AS part
+    END AS split
 FROM placed
 ORDER BY clicked_at, user_id, item_id

@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from twotower_assets.checks.gates import CHALLENGER_GATES, CHAMPION_GATES, GATES, judge
+from twotower_assets.checks.gates import CHALLENGER_GATES, CHAMPION_GATES, GATES, evaluate_gate
 from twotower_assets.checks.outcome import Outcome
 from twotower_assets.core.days import Days
 from twotower_assets.lake.tables import TABLES
@@ -29,7 +29,7 @@ def verdict(tables: duckdb.DuckDBPyConnection) -> Verdict:
     def run(name: str, days: Days = DAYS) -> Outcome:
         (gate,) = (gate for gate in GATES if gate.name == name)
         settings = Settings(window_days=3, popularity_weight=0.5, minimum_index_recall=0.9)
-        return judge(tables, gate, days, settings)
+        return evaluate_gate(tables, gate, days, settings)
 
     return run
 
@@ -359,7 +359,7 @@ def beside_the_champion(tables: duckdb.DuckDBPyConnection, insert: Insert) -> Ca
             difference = {"other_value": other, "difference": (value or 0) - other, "low": low, "high": 1}
             insert("version_comparisons", {**pair, **measured, **difference})
         (gate,) = (gate for gate in CHALLENGER_GATES if gate.name == name)
-        return judge(tables, gate, DAYS, Settings(popularity_weight=0.5, **settings), "a")
+        return evaluate_gate(tables, gate, DAYS, Settings(popularity_weight=0.5, **settings), "a")
 
     return run
 

@@ -18,8 +18,8 @@ from twotower_assets.core.ragged import Ragged
 from twotower_assets.evaluation.ranking import top_k
 from twotower_assets.evaluation.scores import inner_products, served_scores
 from twotower_assets.evaluation.summary import evaluate_lists
-from twotower_assets.experiments.evaluate_model import Judged, diagnostic_rows, recommendation_lists
-from twotower_assets.experiments.evaluate_recipes import compared_rows, judge, require_served
+from twotower_assets.experiments.evaluate_model import ModelEvaluation, diagnostic_rows, recommendation_lists
+from twotower_assets.experiments.evaluate_recipes import comparison_rows, evaluate_training, require_served_weight
 from twotower_assets.reporting import charts, recipe_summary
 from twotower_assets.reporting.report_data import ReportData
 from twotower_assets.retrieval.index import ItemIndex, build_index
@@ -78,7 +78,7 @@ def index_of(model: SimpleNamespace, trained: float) -> ItemIndex:
     )
 
 
-def judged_of(model: SimpleNamespace, trained: float) -> Judged:
+def evaluation_of(model: SimpleNamespace, trained: float) -> ModelEvaluation:
     everybody = np.arange(len(model.users))
     view: Any = SimpleNamespace(
         seen=Ragged.from_lists([[] for _ in everybody]),
@@ -87,7 +87,9 @@ def judged_of(model: SimpleNamespace, trained: float) -> Judged:
     )
     checkpoint: Any = SimpleNamespace(trained_popularity_weight=trained)
     hold_out: Any = SimpleNamespace(items={"category": ["one"] * len(model.items)})
-    return Judged(checkpoint, hold_out, view, model.items, model.scores, np.ones(len(model.items)), model.log_q)
+    return ModelEvaluation(
+        checkpoint, hold_out, view, model.items, model.scores, np.ones(len(model.items)), model.log_q
+    )
 
 
 @pytest.mark.parametrize("trained", [-1.0, 0.0, 0.25, 1.0])
@@ -99,7 +101,7 @@ def test_index_and_evaluation_rank_by_the_same_score(model: SimpleNamespace, tra
     scores, found = index.search(model.users, 10, gamma)
     assert np.array_equal(found, expected)
     np.testing.assert_allclose(scores, np.take_along_axis(exact, expected, axis=1), rtol=1e-4, atol=1e-3)
-    assert np.array_equal(top_k(judged_of(model, trained).served(gamma), len(model.users), None, 10), expected)
+    assert np.array_equal(top_k(evaluation_of(model, trained).served(gamma), len(model.users), None, 10), expected)
     (row,) = measure_index(
         index, model.items, model.users, log_q=model.log_q, popularity_weights=[gamma], k=10, threads=1
     )
@@ -115,12 +117,12 @@ TAKES_A_WEIGHT: dict[str, Callable[[SimpleNamespace, Any], object]] = {
     "measure_index": lambda model, wrong: measure_index(
         index_of(model, 1.0), model.items, model.users, log_q=model.log_q, popularity_weights=[wrong]
     ),
-    "Judged.served": lambda model, wrong: judged_of(model, 1.0).served(wrong),
-    "recommendation_lists": lambda model, wrong: recommendation_lists(judged_of(model, 1.0), [wrong]),
-    "diagnostic_rows": lambda model, wrong: diagnostic_rows(judged_of(model, 1.0), wrong),
-    "judge": lambda _, wrong: judge(None, None, "clicks", wrong),  # type: ignore[arg-type]
-    "require_served": lambda _, wrong: require_served(pl.DataFrame(), "logq", wrong, "clicks"),
-    "compared_rows": lambda _, wrong: compared_rows(pl.DataFrame(), pl.DataFrame(), "logq", wrong),
+    "ModelEvaluation.served": lambda model, wrong: evaluation_of(model, 1.0).served(wrong),
+    "recommendation_lists": lambda model, wrong: recommendation_lists(evaluation_of(model, 1.0), [wrong]),
+    "diagnostic_rows": lambda model, wrong: diagnostic_rows(evaluation_of(model, 1.0), wrong),
+    "evaluate_training": lambda _, wrong: evaluate_training(None, None, "clicks", wrong),  # type: ignore[arg-type]
+    "require_served_weight": lambda _, wrong: require_served_weight(pl.DataFrame(), "logq", wrong, "clicks"),
+    "compared_rows": lambda _, wrong: comparison_rows(pl.DataFrame(), pl.DataFrame(), "logq", wrong),
     "ReportData": lambda _, wrong: ReportData("t", "d", date(2024, 1, 1), "v", wrong),
     "delta_sentence": lambda _, wrong: recipe_summary.delta_sentence("logq", wrong, 0.1),
     "comparison_table": lambda _, wrong: recipe_summary.comparison_table(

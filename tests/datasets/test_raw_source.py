@@ -45,8 +45,8 @@ def own_sql(tmp_path: Path) -> Sql:
 
 
 def test_own_sql_is_read_into_the_contract(con: duckdb.DuckDBPyConnection, own_sql: Sql) -> None:
-    rejects, left_out = stage_impressions(con, own_sql(impressions=f"{GOOD_LOG}, 'x' AS device"), BOUNDS)
-    assert (rejects.rows, rejects.rejected, left_out) == (1, 0, ["device"])
+    rejects, excluded = stage_impressions(con, own_sql(impressions=f"{GOOD_LOG}, 'x' AS device"), BOUNDS)
+    assert (rejects.rows, rejects.rejected, excluded) == (1, 0, ["device"])
     assert con.execute("SELECT day, user_id, item_id, shown_at, clicked FROM staged_impressions").fetchall() == [
         (date(2024, 1, 2), "1", "2", datetime(2024, 1, 2, 10), True)
     ]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from end_to_end.market import LAST, copy_of, materialize, rows, twotower, workspace_in
-from twotower_assets.experiments.compare_versions import ComparisonError, compared
+from twotower_assets.experiments.compare_versions import ComparisonError, compare_versions
 from twotower_assets.workspace import Workspace
 
 SERVED = "SELECT model_version, index_version, report_version FROM champion"
@@ -196,14 +196,14 @@ def test_a_version_that_has_seen_the_held_out_clicks_is_refused(changeable: Work
     materialize(changeable, "tower_checkpoint", day=day, epochs=1)
     ((earlier,),) = rows(changeable, f"SELECT DISTINCT model_version FROM training_curves WHERE day = '{day}'")
     with pytest.raises(ComparisonError, match=f"{version} was trained on .* `twotower compare {version} {earlier}`"):
-        compared(changeable, earlier, version)
-    assert compared(changeable, version, earlier).rows.height > 0
+        compare_versions(changeable, earlier, version)
+    assert compare_versions(changeable, version, earlier).rows.height > 0
 
 
 def test_history_keeps_what_was_measured_of_a_version_whose_day_has_a_later_model(of_two: Workspace) -> None:
     champion, worse = champion_and_worse(of_two)
     measured = dict(rows(of_two, "SELECT model_version, recall_at_20 FROM model_history"))
-    recall = compared(of_two, worse, champion).rows.filter(metric="recall", k=20, bucket="all")
+    recall = compare_versions(of_two, worse, champion).rows.filter(metric="recall", k=20, bucket="all")
     assert measured[worse] == pytest.approx(recall["value"].item())
     assert measured[champion] == pytest.approx(recall["other_value"].item())
     assert rows(of_two, "SELECT count(DISTINCT model_version) FROM model_metrics") == [(1,)]
@@ -230,7 +230,7 @@ def test_compare_shows_metrics_buckets_categories_and_movers(of_two: Workspace) 
 
 def test_the_other_way_round_the_differences_change_their_sign(of_two: Workspace) -> None:
     champion, worse = champion_and_worse(of_two)
-    one, other = compared(of_two, worse, champion).rows, compared(of_two, champion, worse).rows
+    one, other = compare_versions(of_two, worse, champion).rows, compare_versions(of_two, champion, worse).rows
     both = one.join(other, on=["metric", "k", "bucket"], suffix="_back")
     assert both.height == one.height
     for row in both.drop_nulls("difference").iter_rows(named=True):

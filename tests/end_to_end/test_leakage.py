@@ -28,7 +28,7 @@ from end_to_end.market import (
 )
 from twotower_assets.experiments.hold_out import HoldOut, HoldOutRule, read_hold_out
 from twotower_assets.experiments.train_recipe import train_recipe
-from twotower_assets.experiments.training_request import Training
+from twotower_assets.experiments.training_request import TrainingRequest
 from twotower_assets.recipes.recipes import Recipe
 from twotower_assets.two_tower.sampling.proposals import decayed_counts
 from twotower_assets.two_tower.training import loop as training_module
@@ -76,7 +76,7 @@ def all_that_training_reads(workspace: Workspace, rule: str) -> Read:
 
         patch.setattr(training_module, "train", spy)
         hold_out = hold_out_of(workspace, rule)
-        training = Training(hold_out, "impressions", 1.0, threads=1)
+        training = TrainingRequest(hold_out, "impressions", 1.0, threads=1)
         recipes = {recipe.name: recipe for recipe in (MINED, EVERYTHING)}
         trained = train_recipe(training, EVERYTHING.config(**FEW), recipes, FEW)
     (of_mined, nothing), (data, mined) = reached
@@ -143,8 +143,8 @@ def test_clicks_of_the_last_two_days_change_nothing_that_is_trained_on(
     log = pl.concat([log_of_the_market(), *(add(day) for day in (5, 6) for add in (clicks, second_thoughts))])
     workspace = planted(built, tmp_path, log)
     pairs = hold_out_of(workspace, "by_day").pairs
-    assert sorted(pairs.filter(pl.col("item_id") == NEVER_SEEN)["part"].unique()) == ["test", "validation"]
-    assert pairs.filter(pl.col("clicked_at").dt.hour() == 21).group_by("part").len()["len"].min() > 50
+    assert sorted(pairs.filter(pl.col("item_id") == NEVER_SEEN)["split"].unique()) == ["test", "validation"]
+    assert pairs.filter(pl.col("clicked_at").dt.hour() == 21).group_by("split").len()["len"].min() > 50
     after = all_that_training_reads(workspace, "by_day")
     assert {name for name in after if after[name] != unchanged["by_day"][name]} == set()
 
@@ -155,15 +155,15 @@ def test_a_click_on_a_day_of_training_is_seen(built: Built, unchanged: dict[str,
     assert {name for name in after if after[name] == unchanged["by_day"][name]} == set()
 
 
-@pytest.mark.parametrize(("part", "seen"), [("held out", False), ("train", True)])
+@pytest.mark.parametrize(("split", "seen"), [("held out", False), ("train", True)])
 def test_other_items_in_each_users_last_clicks_change_nothing_that_is_trained_on(
-    built: Built, trained: Workspace, unchanged: dict[str, Read], tmp_path: Path, part: str, seen: bool
+    built: Built, trained: Workspace, unchanged: dict[str, Read], tmp_path: Path, split: str, seen: bool
 ) -> None:
     hold_out = hold_out_of(trained, "per_user_last")
-    of_part = pl.col("part").is_in(["validation", "test"]) if part == "held out" else pl.col("part") == "train"
+    of_split = pl.col("split").is_in(["validation", "test"]) if split == "held out" else pl.col("split") == "train"
     exposed = pl.DataFrame(pl.from_arrow(hold_out.exposures)).group_by("user_id").agg(passed=pl.col("item_id").min())
     chosen = (
-        hold_out.pairs.filter(of_part)
+        hold_out.pairs.filter(of_split)
         .sort("clicked_at")
         .group_by("user_id", maintain_order=True)
         .last()
@@ -183,7 +183,7 @@ def test_other_items_in_each_users_last_clicks_change_nothing_that_is_trained_on
     pairs = hold_out_of(workspace, "per_user_last").pairs
     planted_clicks = pairs.join(chosen.rename({"shown_at": "clicked_at"}), on=["user_id", "clicked_at"])
     assert len(planted_clicks.filter(pl.col("item_id") == pl.col("other"))) > 50
-    assert set(planted_clicks["part"]) <= ({"train"} if seen else {"validation", "test"})
+    assert set(planted_clicks["split"]) <= ({"train"} if seen else {"validation", "test"})
     after, before = all_that_training_reads(workspace, "per_user_last"), unchanged["per_user_last"]
     same = {name for name in after if after[name] == before[name]}
     assert same == (set() if seen else set(after))

@@ -102,7 +102,7 @@ def test_there_is_a_run_per_seed_and_one_with_a_reason_where_a_recipe_cannot_be_
 
 
 def test_a_run_keeps_every_setting_with_which_it_was_trained(workspace: Workspace, runs: dict[Any, Any]) -> None:
-    recipes = load_recipes(workspace.settings.own_recipes)
+    recipes = load_recipes(workspace.settings.recipes_file)
     for (recipe, seed), row in runs.items():
         assert json.loads(row["changes"]) == COMPARED
         assert (row["popularity_weight"], row["popularity_from"]) == (1.0, "clicks")

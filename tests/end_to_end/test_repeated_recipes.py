@@ -80,7 +80,7 @@ def test_a_run_stopped_between_seeds_leaves_the_old_rows_and_the_next_one_goes_o
             raise RuntimeError("stopped")
 
     with monkeypatch.context() as patch:
-        patch.setattr(negative_sampling, "logged_epochs", lambda *_: stop_after_an_epoch_of_the_second_seed)
+        patch.setattr(negative_sampling, "epoch_logger", lambda *_: stop_after_an_epoch_of_the_second_seed)
         assert "stopped" in why(run_recipe(workspace, "in_batch", succeeds=False))
     assert contents(workspace, "true") == everything
     states = sorted(workspace.artifacts.scratch("negative_sampling_runs", "").rglob("training_state.safetensors"))
@@ -89,14 +89,14 @@ def test_a_run_stopped_between_seeds_leaves_the_old_rows_and_the_next_one_goes_o
 
     trained: list[int] = []
     with monkeypatch.context() as patch:
-        patch.setattr(negative_sampling, "logged_epochs", lambda *_: lambda report: trained.append(report.epoch))
+        patch.setattr(negative_sampling, "epoch_logger", lambda *_: lambda report: trained.append(report.epoch))
         run_recipe(workspace, "in_batch")
     assert trained == [2]
     assert contents(workspace, "recipe = 'in_batch'", MEASURED) == own
     assert not any(state.exists() for state in states)
 
 
-def test_what_was_trained_otherwise_than_the_baseline_is_left_out_with_the_reason(
+def test_a_recipe_trained_differently_from_the_baseline_is_excluded_with_the_reason(
     changeable_comparison: Workspace,
 ) -> None:
     workspace = changeable_comparison
@@ -119,7 +119,7 @@ def test_what_was_trained_otherwise_than_the_baseline_is_left_out_with_the_reaso
     [
         ("mixed", {}, "the baseline recipe 'mixed' was not trained; materialize recipes/negative_sampling_runs"),
         ("hard_mined", {}, "the baseline recipe 'hard_mined' was not trained"),
-        ("logq", {"popularity_weight": 0.5}, "was judged at γ = 1 of clicks, but γ = 0.5 of clicks is served"),
+        ("logq", {"popularity_weight": 0.5}, "was evaluated at γ = 1 of clicks, but γ = 0.5 of clicks is served"),
         ("logq", {"popularity_from": "impressions"}, "but γ = 1 of impressions is served"),
     ],
 )

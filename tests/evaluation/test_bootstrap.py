@@ -5,7 +5,7 @@ from twotower_assets.evaluation import bootstrap
 from twotower_assets.evaluation.bootstrap import bootstrap_interval, bootstrap_ratio
 
 
-def test_users_without_a_value_are_left_out():
+def test_users_without_a_value_are_excluded():
     interval = bootstrap_interval(np.array([1.0, np.nan, 3.0, np.nan]))
     assert (interval.mean, interval.users) == (2.0, 2)
 

@@ -3,13 +3,13 @@ import pytest
 
 from twotower_assets.core.ragged import Ragged
 from twotower_assets.evaluation.ranking import (
+    exclude_seen,
     hit_rate_at_k,
     mrr_at_k,
     ndcg_at_k,
     recall_at_k,
     restrict,
     top_k,
-    without,
 )
 from twotower_assets.evaluation.scores import inner_products, score_blocks, served_scores
 
@@ -28,10 +28,10 @@ class TestSets:
         assert [list(kept[row]) for row in range(3)] == [[0, 2], [2], []]
 
     def test_seen_items_are_taken_out_for_the_user_who_saw_them_only(self):
-        left = without(Ragged.from_lists([[0, 1], [0, 1]]), Ragged.from_lists([[1, 9], []]))
+        left = exclude_seen(Ragged.from_lists([[0, 1], [0, 1]]), Ragged.from_lists([[1, 9], []]))
         assert [list(left[row]) for row in range(2)] == [[0], [0, 1]]
         with pytest.raises(ValueError, match="2 users"):
-            without(Ragged.from_lists([[0], [1]]), Ragged.from_lists([[0]]))
+            exclude_seen(Ragged.from_lists([[0], [1]]), Ragged.from_lists([[0]]))
 
 
 class TestTopK:

@@ -1,4 +1,4 @@
-"""Which recipes are comparable, and that they are compared user by user; not how models are judged."""
+"""Which recipes are comparable, and that they are compared user by user; not how models are evaluated."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import polars as pl
 import pytest
 
 from twotower_assets.experiments.evaluate_recipes import (
-    Judgement,
-    Measured,
+    RecipeResults,
+    TrainingEvaluation,
     comparable_runs,
-    compared_rows,
-    require_served,
+    comparison_rows,
+    require_served_weight,
 )
 from twotower_assets.lake.tables import TABLES
 
@@ -44,21 +44,21 @@ def runs_of(*recipes: dict[str, Any]) -> pl.DataFrame:
         ({"seeds": [0]}, "trained with seeds [0], the baseline with [0, 1]"),
         ({"seeds": [0, 1, 2]}, "trained with seeds [0, 1, 2], the baseline with [0, 1]"),
         ({"changes": "{}"}, 'trained with the changes {}, the baseline with {"epochs": 2}'),
-        ({"popularity_weight": 0.5}, "judged at γ = 0.5 of clicks, the baseline at γ = 1 of clicks"),
-        ({"popularity_from": "impressions"}, "judged at γ = 1 of impressions, the baseline at γ = 1 of clicks"),
+        ({"popularity_weight": 0.5}, "evaluated at γ = 0.5 of clicks, the baseline at γ = 1 of clicks"),
+        ({"popularity_from": "impressions"}, "evaluated at γ = 1 of impressions, the baseline at γ = 1 of clicks"),
     ],
 )
-def test_what_was_trained_otherwise_than_the_baseline_is_left_out(other: dict[str, Any], reason: str) -> None:
-    kept, left_out = comparable_runs(runs_of({"recipe": "other", **other}, {"recipe": "like it"}), "logq")
-    assert set(left_out) == {"other"}
-    assert left_out["other"].startswith(reason)
+def test_a_recipe_trained_differently_from_the_baseline_is_excluded(other: dict[str, Any], reason: str) -> None:
+    kept, excluded = comparable_runs(runs_of({"recipe": "other", **other}, {"recipe": "like it"}), "logq")
+    assert set(excluded) == {"other"}
+    assert excluded["other"].startswith(reason)
     assert set(kept["recipe"]) == {"logq", "like it"}
 
 
 @pytest.mark.parametrize("other", [{"seeds": [1, 0]}, {"status": "not applicable", "seeds": [0]}])
 def test_the_order_of_seeds_does_not_matter_and_what_is_not_applicable_has_none(other: dict[str, Any]) -> None:
-    kept, left_out = comparable_runs(runs_of({"recipe": "other", **other}), "logq")
-    assert left_out == {}
+    kept, excluded = comparable_runs(runs_of({"recipe": "other", **other}), "logq")
+    assert excluded == {}
     assert set(kept["recipe"]) == {"logq", "other"}
 
 
@@ -69,18 +69,18 @@ def test_a_baseline_that_was_not_trained_is_an_error_that_says_what_to_do() -> N
             comparable_runs(runs, baseline)
 
 
-def test_a_baseline_that_was_judged_at_another_weight_than_is_served_is_an_error() -> None:
+def test_a_baseline_that_was_evaluated_at_another_weight_than_is_served_is_an_error() -> None:
     runs = runs_of()
-    require_served(runs, "logq", 1.0, "clicks")
+    require_served_weight(runs, "logq", 1.0, "clicks")
     for served in ((0.5, "clicks"), (1.0, "impressions")):
-        with pytest.raises(LookupError, match=r"was judged at γ = 1 of clicks, but γ = .* is served"):
-            require_served(runs, "logq", *served)
+        with pytest.raises(LookupError, match=r"was evaluated at γ = 1 of clicks, but γ = .* is served"):
+            require_served_weight(runs, "logq", *served)
 
 
 def compared(users: dict[str, dict[str, float]], metrics: dict[str, list[float | None]]) -> dict[str, dict[str, Any]]:
     """Recipes beside `logq` in a metric, given its values per user, and over all users per seed."""
     place = {"metric": "recall", "k": 20, "bucket": "all"}
-    of_users = [
+    user_values = [
         {"recipe": recipe, **place, "user_id": user, "value": value}
         for recipe, values in users.items()
         for user, value in values.items()
@@ -93,8 +93,8 @@ def compared(users: dict[str, dict[str, float]], metrics: dict[str, list[float |
     ]
     schema = {"recipe": pl.String, "metric": pl.String, "k": pl.Int64, "bucket": pl.String}
     empty = pl.DataFrame(schema={**schema, "user_id": pl.String, "value": pl.Float64})
-    frame = pl.DataFrame(of_users) if of_users else empty
-    rows = compared_rows(pl.DataFrame(of_seeds, infer_schema_length=None), frame, "logq", 1.0)
+    frame = pl.DataFrame(user_values) if user_values else empty
+    rows = comparison_rows(pl.DataFrame(of_seeds, infer_schema_length=None), frame, "logq", 1.0)
     return {row["recipe"]: row for row in rows}
 
 
@@ -130,11 +130,11 @@ def test_what_nobody_has_a_value_of_is_null_and_no_number() -> None:
 
 def test_the_values_of_users_are_means_over_seeds_without_users_that_do_not_count() -> None:
     recall, coverage = ("recall", 20, "all"), ("recall", 100, "tail")
-    measured = Measured({"recipe": "mine"})
+    results = RecipeResults({"recipe": "mine"})
     for values, tail in (([0.2, np.nan, 0.6], [np.nan] * 3), ([0.4, np.nan, 0.6], [np.nan, np.nan, 1.0])):
-        of_users = {recall: np.array(values), coverage: np.array(tail)}
-        measured.judgements.append(Judgement({"seed": 0}, [], [], ["ann", "bob", "cid"], of_users))
-    found = measured.of_users()
+        user_values = {recall: np.array(values), coverage: np.array(tail)}
+        results.evaluations.append(TrainingEvaluation({"seed": 0}, [], [], ["ann", "bob", "cid"], user_values))
+    found = results.user_metrics()
     assert found.columns == list(TABLES["negative_sampling_user_metrics"].column_names)
     assert found.rows() == [
         ("mine", "recall", 20, "all", "ann", pytest.approx(0.3)),
@@ -143,7 +143,7 @@ def test_the_values_of_users_are_means_over_seeds_without_users_that_do_not_coun
 
 
 def test_a_recipe_that_cannot_be_trained_has_a_row_with_the_reason_and_no_values() -> None:
-    tables = Measured({"recipe": "mine"}, reason="no category").tables()
+    tables = RecipeResults({"recipe": "mine"}, reason="no category").tables()
     (row,) = tables["negative_sampling_runs"].to_dicts()
     assert (row["recipe"], row["status"], row["reason"]) == ("mine", "not applicable", "no category")
     assert [len(frame) for frame in tables.values()] == [1, 0, 0, 0]

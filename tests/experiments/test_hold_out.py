@@ -1,4 +1,4 @@
-"""The hold-out as arrays: who is judged, on what, knowing what."""
+"""The hold-out as arrays: which users are evaluated, on what, knowing what."""
 
 from __future__ import annotations
 
@@ -43,11 +43,13 @@ def read(tables: duckdb.DuckDBPyConnection, insert: Callable[..., None]) -> Call
     return lambda: read_hold_out(tables, BY_DAY, AS_OF, 7)
 
 
-def test_the_last_day_is_judged_and_the_day_before_validates(clicked: Clicked, read: Callable[[], HoldOut]) -> None:
+def test_the_last_day_is_the_test_split_and_the_day_before_validates(
+    clicked: Clicked, read: Callable[[], HoldOut]
+) -> None:
     for day, item in ((1, "d"), (2, "a"), (3, "b"), (4, "c"), (5, "d")):
         clicked("ann", day, item)
     pairs = read().pairs
-    assert dict(pairs.select("item_id", "part").iter_rows()) == {
+    assert dict(pairs.select("item_id", "split").iter_rows()) == {
         "a": "train",
         "b": "train",
         "c": "validation",
@@ -76,7 +78,7 @@ def test_a_history_holds_the_latest_known_clicks_oldest_first(clicked: Clicked, 
     assert hold_out.view(("train",), "validation", 2).histories.to_pylist() == [["a", "b"]]
 
 
-def test_counts_are_of_the_parts_asked_for_and_of_the_whole_catalogue(
+def test_counts_are_of_the_requested_splits_and_of_the_whole_catalogue(
     clicked: Clicked, read: Callable[[], HoldOut]
 ) -> None:
     clicked("ann", 2, "a", "a", "unlisted")

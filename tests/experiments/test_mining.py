@@ -1,4 +1,4 @@
-"""What is mined: the ranks that were asked for, of items of the training part, without what the user clicked."""
+"""What is mined: the requested ranks of the items in the training split, without the items that the user clicked."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 
 from twotower_assets.experiments.hold_out import HoldOut
-from twotower_assets.experiments.mining import mine
-from twotower_assets.experiments.training_request import Training
+from twotower_assets.experiments.mining import mine_negatives
+from twotower_assets.experiments.training_request import TrainingRequest
 from twotower_assets.recipes.config import TrainingConfig
 from twotower_assets.recipes.negative_settings import MinedNegatives
 from twotower_assets.retrieval import index as index_module
@@ -62,9 +62,9 @@ class Model:
 def hold_out() -> HoldOut:
     """ann clicks a, d and e, in this order, and then the held-out f and one in no list; bob clicks b."""
     clicks = [("ann", item) for item in ("a", "d", "e", "f", "unlisted")] + [("bob", "b")]
-    parts = ["train", "train", "train", "validation", "test", "train"]
+    splits = ["train", "train", "train", "validation", "test", "train"]
     pairs = pl.DataFrame(clicks, schema=["user_id", "item_id"], orient="row").with_columns(
-        part=pl.Series(parts),
+        split=pl.Series(splits),
         clicked_at=pl.Series([datetime(2024, 1, 1, hour) for hour in range(6)]),
         history=pl.Series([[]] * 6, dtype=pl.List(pl.String)),
     )
@@ -74,12 +74,12 @@ def hold_out() -> HoldOut:
 
 
 def mined_from(hold_out: HoldOut, model: Model, first_rank: int, last_rank: int) -> dict[str, set[str]]:
-    pairs = hold_out.pairs_of("train")
+    pairs = hold_out.pairs_in("train")
     data = build_training_set(pairs, hold_out.items_known_in("train"), hold_out.users, model.config)
     settings = MinedNegatives(per_positive=1, recipe="logq", first_rank=first_rank, last_rank=last_rank)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(index_module, "build_index", model.build_index)
-        found = mine(Training(hold_out, "clicks", 1.0), model, data, settings)  # type: ignore[arg-type]
+        found = mine_negatives(TrainingRequest(hold_out, "clicks", 1.0), model, data, settings)  # type: ignore[arg-type]
     names = np.array(["", *data.item_ids.to_pylist()])
     users = data.encoder.users.ids.ids.to_pylist()
     members = found.members.toarray()

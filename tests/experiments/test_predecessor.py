@@ -39,7 +39,7 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
         asked.append((version, other))
         return SimpleNamespace(rows=ROWS)
 
-    monkeypatch.setattr(version_comparison, "compared", compare)
+    monkeypatch.setattr(version_comparison, "compare_versions", compare)
     return asked
 
 
@@ -83,7 +83,7 @@ def test_a_predecessor_that_cannot_be_compared_says_why(con, monkeypatch, error)
     def refuse(*_: Any) -> pl.DataFrame:
         raise error
 
-    monkeypatch.setattr(version_comparison, "compared", refuse)
+    monkeypatch.setattr(version_comparison, "compare_versions", refuse)
     found = predecessor_of(con, PLATFORM, "new")
     assert (found.version, found.note, len(found.differences)) == ("old", "it saw them", 0)
 
@@ -94,6 +94,6 @@ def test_any_other_failure_of_the_comparison_fails_the_report(con, monkeypatch):
     def fail(*_: Any) -> pl.DataFrame:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(version_comparison, "compared", fail)
+    monkeypatch.setattr(version_comparison, "compare_versions", fail)
     with pytest.raises(ZeroDivisionError):
         predecessor_of(con, PLATFORM, "new")

@@ -10,7 +10,7 @@ import pytest
 
 from twotower_assets.core.buckets import BUCKETS, popularity_buckets
 from twotower_assets.core.ragged import Ragged
-from twotower_assets.experiments.evaluate_model import Judged
+from twotower_assets.experiments.evaluate_model import ModelEvaluation
 from twotower_assets.experiments.hold_out import UsersView
 from twotower_assets.experiments.sample_users import TASTE_CLICKS, sample_users
 
@@ -46,7 +46,7 @@ RELEVANT = {
 }
 
 
-def judged(*names: str, untitled: int = 5) -> Judged:
+def evaluation(*names: str, untitled: int = 5) -> ModelEvaluation:
     seen, relevant = (Ragged.from_lists([of[name] for name in names]) for of in (SEEN, RELEVANT))
     titles = [None if place == untitled else f"title {place}" for place in range(ITEMS)]
     view = UsersView(
@@ -58,7 +58,7 @@ def judged(*names: str, untitled: int = 5) -> Judged:
     )
     items = pa.table({"item_id": [f"i{place}" for place in range(ITEMS)], "title": titles})
     users = np.array([VECTORS[SEEN[name]].mean(axis=0) if SEEN[name] else [0, 0] for name in names], np.float32)
-    return Judged(
+    return ModelEvaluation(
         checkpoint=SimpleNamespace(trained_popularity_weight=0.0),  # type: ignore[arg-type]
         hold_out=SimpleNamespace(items=items),  # type: ignore[arg-type]
         view=view,
@@ -72,7 +72,7 @@ def judged(*names: str, untitled: int = 5) -> Judged:
 def test_users_are_chosen_by_the_rule_and_shown_once() -> None:
     found = {
         user.user_id: user.chosen_as
-        for user in sample_users(judged(*(name for name in SEEN if name not in {"lone", "pair"})))
+        for user in sample_users(evaluation(*(name for name in SEEN if name not in {"lone", "pair"})))
     }
     assert found == {
         "many": "the most clicks",
@@ -85,21 +85,21 @@ def test_users_are_chosen_by_the_rule_and_shown_once() -> None:
 
 
 def test_a_user_whom_several_rules_name_is_shown_under_the_first() -> None:
-    (user,) = sample_users(judged("many"))
+    (user,) = sample_users(evaluation("many"))
     assert (user.user_id, user.chosen_as, user.clicks) == ("many", "the most clicks", 25)
 
 
 def test_taste_is_told_only_of_users_with_enough_clicks() -> None:
-    found = sample_users(judged("few", "lone", "light", "pair"))
+    found = sample_users(evaluation("few", "lone", "light", "pair"))
     assert [user.user_id for user in found] == ["light", "lone", "few"]
 
 
 def test_without_a_click_to_find_nobody_is_shown() -> None:
-    assert sample_users(judged("unfindable")) == []
+    assert sample_users(evaluation("unfindable")) == []
 
 
 def test_a_list_says_buckets_reasons_and_hits() -> None:
-    (user,) = sample_users(judged("few"))
+    (user,) = sample_users(evaluation("few"))
     assert set(user.lists) == {0.0, 0.5, 1.0}
     first = user.lists[0.0][0]
     assert first.title in {"title 29", "title 31"}
@@ -111,13 +111,13 @@ def test_a_list_says_buckets_reasons_and_hits() -> None:
 
 
 def test_the_nearest_of_the_clicked_items_come_first_among_the_reasons() -> None:
-    (user,) = sample_users(judged("median"))
+    (user,) = sample_users(evaluation("median"))
     by_title = {item.title: list(item.reasons) for item in user.lists[0.0]}
     assert by_title["title 19"] == ["title 20", "title 21"]
 
 
 def test_an_item_without_a_title_goes_by_its_id_and_a_user_without_clicks_has_no_reasons() -> None:
-    (user,) = sample_users(judged("new"))
+    (user,) = sample_users(evaluation("new"))
     assert user.history == []
     shown = user.lists[1.0]
     assert [item.title for item in shown][:6] == ["title 0", "title 1", "title 2", "title 3", "title 4", "i5"]
@@ -127,6 +127,6 @@ def test_an_item_without_a_title_goes_by_its_id_and_a_user_without_clicks_has_no
 
 @pytest.mark.parametrize("names", [("niche", "popular"), ("popular", "niche")])
 def test_lists_are_those_of_the_user_whatever_the_order(names: tuple[str, str]) -> None:
-    alone = {user.user_id: user.lists for name in names for user in sample_users(judged(name))}
-    together = {user.user_id: user.lists for user in sample_users(judged(*names))}
+    alone = {user.user_id: user.lists for name in names for user in sample_users(evaluation(name))}
+    together = {user.user_id: user.lists for user in sample_users(evaluation(*names))}
     assert together == alone

@@ -20,7 +20,7 @@ def lay_out(catalogue, by_distance):
             "bias": catalogue.bias,
             "log_q": catalogue.log_q,
         }
-        return Geometry.of(Items.checked(**(parts | changes)), by_distance)
+        return Geometry.fit(Items.checked(**(parts | changes)), by_distance)
 
     return lay_out
 

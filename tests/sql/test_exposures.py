@@ -34,7 +34,7 @@ def featured(tables: duckdb.DuckDBPyConnection, query: Callable[..., list[Row]],
 
 @pytest.fixture
 def exposures(featured: Callable[[], None], query: Callable[..., list[Row]], jan: Callable[[int], date]) -> Any:
-    """Exposures of the training part as of 10 January: users with items."""
+    """Exposures of the training split as of 10 January: users with items."""
 
     def read(rule: HoldOutRule) -> list[Row]:
         featured()
@@ -64,7 +64,7 @@ def test_by_day_the_days_of_training_count_and_no_other(shown: Show, exposures: 
     assert pairs(exposures(BY_DAY)) == {("ann", "seen on 2024-01-07"), ("ann", "seen on 2024-01-08")}
 
 
-def test_by_day_what_was_clicked_up_to_the_day_it_was_shown_is_left_out(shown: Show, exposures: Any) -> None:
+def test_by_day_what_was_clicked_up_to_the_day_it_was_shown_is_excluded(shown: Show, exposures: Any) -> None:
     for item, at in (("earlier", "2024-01-05"), ("same day", "2024-01-08"), ("long ago", "2024-01-04")):
         shown("ann", item, f"{at} 09:00", clicked=True)
         shown("ann", item, "2024-01-08 08:00")
@@ -79,13 +79,13 @@ def test_by_day_a_held_out_click_decides_nothing(shown: Show, exposures: Any, da
     assert pairs(exposures(BY_DAY)) == {("ann", "a")}
 
 
-def test_per_user_what_was_clicked_in_the_training_part_is_left_out_whenever_it_was_shown(
+def test_per_user_what_was_clicked_in_the_training_split_is_excluded_whenever_it_was_shown(
     shown: Show, clicks: Any, exposures: Any
 ) -> None:
     clicks("ann")
     clicks("bob", "nopqrstuvwx")
     for user in ("ann", "bob"):
-        shown(user, "h", "2024-01-07 08:00")  # ann clicks it, as the last of her training part
+        shown(user, "h", "2024-01-07 08:00")  # ann clicks it, as the last of her training split
         shown(user, "a", "2024-01-08 12:30")  # ann has clicked it before
     assert pairs(exposures(PER_USER)) == {("bob", "h"), ("bob", "a")}
 

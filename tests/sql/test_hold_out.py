@@ -11,7 +11,7 @@ import pytest
 from twotower_assets.experiments.hold_out import HoldOutError, HoldOutRule, read_hold_out
 
 Clicks = Callable[..., None]
-Parts = Callable[..., dict[str, list[str]]]
+Splits = Callable[..., dict[str, list[str]]]
 BY_DAY = HoldOutRule("by_day", window_days=4, test_share=0.2, validation_share=0.1)
 PER_USER = HoldOutRule("per_user_last", window_days=4, test_share=0.2, validation_share=0.1)
 
@@ -38,31 +38,31 @@ def pair(insert: Callable[..., None]) -> Clicks:
 
 @pytest.fixture
 def pairs_of(query: Callable[..., list[dict[str, Any]]], jan: Callable[[int], date]) -> Callable[..., Any]:
-    """The rows of one part as of 10 January."""
+    """The rows of one split as of 10 January."""
 
-    def read(rule: HoldOutRule, part: str) -> list[dict[str, Any]]:
+    def read(rule: HoldOutRule, split: str) -> list[dict[str, Any]]:
         rows = query(f"training/hold_out_{rule.hold_out}.sql", as_of=jan(10), **vars(rule))
-        return [row for row in rows if row["part"] == part]
+        return [row for row in rows if row["split"] == split]
 
     return read
 
 
 @pytest.fixture
-def parts(pairs_of: Callable[..., Any]) -> Parts:
-    """The items of each part as of 10 January, in order."""
+def splits(pairs_of: Callable[..., Any]) -> Splits:
+    """The items of each split as of 10 January, in order."""
 
     def read(rule: HoldOutRule) -> dict[str, list[str]]:
-        return {part: [row["item_id"] for row in pairs_of(rule, part)] for part in ("train", "validation", "test")}
+        return {split: [row["item_id"] for row in pairs_of(rule, split)] for split in ("train", "validation", "test")}
 
     return read
 
 
 def test_by_day_the_last_day_is_test_the_day_before_validation_and_the_window_before_these_train(
-    pair: Clicks, parts: Parts
+    pair: Clicks, splits: Splits
 ) -> None:
     for day in range(5, 13):
         pair("ann", f"day {day}", f"2024-01-{day:02d} 23:59")
-    assert parts(BY_DAY) == {"train": ["day 7", "day 8"], "validation": ["day 9"], "test": ["day 10"]}
+    assert splits(BY_DAY) == {"train": ["day 7", "day 8"], "validation": ["day 9"], "test": ["day 10"]}
 
 
 def test_by_day_clicks_planted_on_the_last_two_days_change_nothing_in_train(
@@ -83,35 +83,35 @@ def ten_clicks(pair: Clicks, user: str = "ann", items: str = "abcdefghijk") -> N
         pair(user, item, f"2024-01-08 {10 + place}:00", tuple(items[:place]))
 
 
-def test_per_user_the_last_share_is_test_and_the_share_before_it_validation(pair: Clicks, parts: Parts) -> None:
+def test_per_user_the_last_share_is_test_and_the_share_before_it_validation(pair: Clicks, splits: Splits) -> None:
     ten_clicks(pair)
-    assert parts(PER_USER) == {"train": list("abcdefgh"), "validation": ["i"], "test": ["j", "k"]}
+    assert splits(PER_USER) == {"train": list("abcdefgh"), "validation": ["i"], "test": ["j", "k"]}
 
 
-def test_per_user_every_user_is_split_by_their_own_clicks(pair: Clicks, parts: Parts) -> None:
+def test_per_user_every_user_is_split_by_their_own_clicks(pair: Clicks, splits: Splits) -> None:
     pair("early", "a", "2024-01-07 10:00")
     pair("early", "b", "2024-01-07 11:00")
     pair("late", "c", "2024-01-10 10:00")
     pair("late", "d", "2024-01-10 11:00")
-    assert parts(PER_USER) == {"train": ["a", "c"], "validation": [], "test": ["b", "d"]}
+    assert splits(PER_USER) == {"train": ["a", "c"], "validation": [], "test": ["b", "d"]}
 
 
-def test_per_user_a_single_click_is_for_training(pair: Clicks, parts: Parts) -> None:
+def test_per_user_a_single_click_is_for_training(pair: Clicks, splits: Splits) -> None:
     pair("ann", "only", "2024-01-10 10:00")
-    assert parts(PER_USER) == {"train": ["only"], "validation": [], "test": []}
+    assert splits(PER_USER) == {"train": ["only"], "validation": [], "test": []}
 
 
-def test_per_user_clicks_of_one_moment_are_split_in_the_order_of_their_items(pair: Clicks, parts: Parts) -> None:
+def test_per_user_clicks_of_one_moment_are_split_in_the_order_of_their_items(pair: Clicks, splits: Splits) -> None:
     for item in reversed("abcdefghijk"):
         pair("ann", item, "2024-01-08 10:00")
-    assert parts(PER_USER) == {"train": list("abcdefgh"), "validation": ["i"], "test": ["j", "k"]}
+    assert splits(PER_USER) == {"train": list("abcdefgh"), "validation": ["i"], "test": ["j", "k"]}
 
 
-def test_per_user_clicks_outside_the_window_do_not_count(pair: Clicks, parts: Parts) -> None:
+def test_per_user_clicks_outside_the_window_do_not_count(pair: Clicks, splits: Splits) -> None:
     pair("ann", "before", "2024-01-06 10:00")
     pair("ann", "inside", "2024-01-07 10:00")
     pair("ann", "after", "2024-01-11 10:00")
-    assert parts(PER_USER) == {"train": ["inside"], "validation": [], "test": []}
+    assert splits(PER_USER) == {"train": ["inside"], "validation": [], "test": []}
 
 
 @pytest.mark.parametrize("items", ["abcdefghXYZ", "abcdefghZZZ"])
@@ -126,7 +126,7 @@ def test_per_user_other_items_in_the_held_out_clicks_change_nothing_in_train(
 
 
 @pytest.mark.parametrize("rule", [BY_DAY, PER_USER])
-def test_parts_keep_every_click_of_the_window_once_in_the_order_of_time(
+def test_the_splits_keep_every_click_of_the_window_once_in_the_order_of_time(
     pair: Clicks, tables: Any, jan: Callable[[int], date], rule: HoldOutRule
 ) -> None:
     for number in range(40):
@@ -135,7 +135,7 @@ def test_parts_keep_every_click_of_the_window_once_in_the_order_of_time(
     inside = tables.execute("SELECT count(*) FROM training_pairs WHERE day BETWEEN '2024-01-07' AND '2024-01-10'")
     assert len(found) == inside.fetchone()[0] == len(found.unique(["user_id", "item_id", "clicked_at"]))
     assert found["clicked_at"].is_sorted()
-    assert set(found["part"]) == {"train", "validation", "test"}
+    assert set(found["split"]) == {"train", "validation", "test"}
 
 
 def test_nothing_left_to_train_on_is_an_error_that_counts_what_there_is(

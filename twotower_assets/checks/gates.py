@@ -65,7 +65,7 @@ CHALLENGER_GATES = (
 """Gates that set a version beside the champion, in the rows of `staged_version_comparisons`."""
 
 
-def judge(
+def evaluate_gate(
     con: duckdb.DuckDBPyConnection, gate: Gate, days: Days, settings: Settings, version: str | None = None
 ) -> Outcome:
     """What the gate finds on some days, or of a version of the model."""

@@ -13,7 +13,7 @@ from rich.table import Table as RichTable
 from twotower_assets.cli.app import WIDE, AsJson, app, json_value, open_home, out, told_in_one_line, training_changes
 
 if TYPE_CHECKING:
-    from twotower_assets.experiments.compare_versions import Compared
+    from twotower_assets.experiments.compare_versions import VersionComparison
 
 Reason = Annotated[str | None, typer.Option("--reason", help="Why; kept with the decision.")]
 
@@ -27,7 +27,7 @@ def recipes(as_json: AsJson = False) -> None:
     """
     from twotower_assets.recipes.recipes import load_recipes
 
-    found = load_recipes(open_home().settings.own_recipes)
+    found = load_recipes(open_home().settings.recipes_file)
     if as_json:
         print(json.dumps([recipe.model_dump() for recipe in found.values()], ensure_ascii=False))
         return
@@ -75,13 +75,13 @@ def compare(
     Recipes are compared with `twotower compare-recipes`. Examples: `twotower compare 1998-04-22`,
     `twotower compare 2dee61 8b2444 --json`
     """
-    from twotower_assets.experiments.compare_versions import compared
+    from twotower_assets.experiments.compare_versions import compare_versions
     from twotower_assets.serving.versions import find_version
 
     workspace = open_home()
     with workspace.lake.reader() as con:
         names = [find_version(con, name).model_version for name in (version, other)]
-    found = compared(workspace, *names)
+    found = compare_versions(workspace, *names)
     if as_json:
         print(json.dumps(_as_json(found), default=str, allow_nan=False, ensure_ascii=False))
         return
@@ -194,14 +194,14 @@ def _choose(config: dict[str, Any], reason: str | None, as_json: bool) -> None:
         print(f"{name.capitalize()}: {version or 'nothing'}")
 
 
-def _as_json(found: Compared) -> dict[str, Any]:
+def _as_json(found: VersionComparison) -> dict[str, Any]:
     numbers = ("version", "other_version", "hold_out_day", "hold_out", "popularity_weight", "users")
     of_pair = ("model_version", "other_version", "hold_out_day")
     metrics = [{name: json_value(value) for name, value in row.items()} for row in found.rows.drop(of_pair).to_dicts()]
     return {**{name: getattr(found, name) for name in numbers}, "metrics": metrics, "movers": found.movers.to_dicts()}
 
 
-def _differences(found: Compared) -> RichTable:
+def _differences(found: VersionComparison) -> RichTable:
     table = RichTable()
     table.add_column("metric")
     for heading in ("A", "B", "A − B", "interval", "users"):
@@ -222,7 +222,7 @@ def _differences(found: Compared) -> RichTable:
     return table
 
 
-def _movers(found: Compared) -> RichTable:
+def _movers(found: VersionComparison) -> RichTable:
     table = RichTable(title="Items that stand in more, or fewer, of the lists")
     for heading in ("item", "title", "category", "bucket"):
         table.add_column(heading)

@@ -14,7 +14,7 @@ import dagster as dg
 import duckdb
 
 from twotower_assets.checks.expectations import Expectation, suite, validate
-from twotower_assets.checks.gates import GATES, judge
+from twotower_assets.checks.gates import GATES, evaluate_gate
 from twotower_assets.checks.outcome import Outcome
 from twotower_assets.core.days import Days
 from twotower_assets.defs.failures import expected_errors_as_failures
@@ -81,7 +81,7 @@ def _checks_of(plan: Plan, asset: str, tables: list[Table]) -> dg.AssetChecksDef
                         yield _result(key, name, outcome, days, error=named[name].error)
                 for name in [name for name in gates if name in chosen]:
                     days = _checked_days(context, workspace)
-                    outcome = judge(con, gates[name], days, workspace.settings)
+                    outcome = evaluate_gate(con, gates[name], days, workspace.settings)
                     yield _result(key, name, outcome, days, error=gates[name].blocking)
 
     return checks

@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 
 from twotower_assets.experiments.compare_recipes import RecipeComparison
-from twotower_assets.experiments.evaluate_model import left_and_masked
+from twotower_assets.experiments.evaluate_model import negative_counts
 from twotower_assets.experiments.train_day import TrainedDay
 from twotower_assets.experiments.write_report import WrittenReport
 from twotower_assets.serving import promotion
@@ -51,7 +51,7 @@ def of_training(made: TrainedDay) -> dict[str, Any]:
         "validation_recall_at_20": best.validation_metric,
         "pairs_per_second": best.pairs_per_second,
         "repeat_share": best.repeat_share,
-        **left_and_masked(best),
+        **negative_counts(best),
         "lake_snapshot": manifest["lake_snapshot"],
     }
 
@@ -164,7 +164,7 @@ def of_comparison(made: RecipeComparison, served_weight: float) -> dict[str, Any
             charts.missing_popularity_by_recipe(made.diagnostics), "Missing popularity by recipe"
         ),
         "tradeoff": _image(charts.recipe_tradeoff(made.metrics), "What the popularity weight trades, by recipe"),
-        "left_out": [f"{recipe}: {why}" for recipe, why in made.left_out.items()],
+        "left_out": [f"{recipe}: {why}" for recipe, why in made.excluded.items()],
     }
 
 

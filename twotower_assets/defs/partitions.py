@@ -46,7 +46,7 @@ def daily_partitions(first_day: date, last_day: date | None, window_days: int) -
 
 def recipe_partitions(settings: Settings) -> dg.StaticPartitionsDefinition:
     """One partition per recipe: the shipped ones, then those of the user's file. Raises `RecipeError`."""
-    return dg.StaticPartitionsDefinition(list(load_recipes(settings.own_recipes)))
+    return dg.StaticPartitionsDefinition(list(load_recipes(settings.recipes_file)))
 
 
 def trailing_window(partitions: Partitions, window_days: int) -> dg.PartitionMapping:

@@ -117,7 +117,7 @@ def compare_recipes(
 
     Raises `RunFailedError`, `RecipeError` for an unknown recipe.
     """
-    known = load_recipes(workspace.settings.own_recipes)
+    known = load_recipes(workspace.settings.recipes_file)
     chosen = dict.fromkeys([recipe_named(known, baseline).name, *(recipes or known)])
     config = {"seeds": list(range(seeds)), "training": dict(training)}
     for name in chosen:

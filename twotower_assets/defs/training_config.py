@@ -111,7 +111,7 @@ def require_changes(settings: Settings, changes: Mapping[str, Any]) -> None:
         TrainingSettingError: a setting is unknown, or has a value that it cannot have.
         RecipeError: there is no such recipe.
     """
-    fields, recipes = TowerTrainingConfig.model_fields, load_recipes(settings.own_recipes)
+    fields, recipes = TowerTrainingConfig.model_fields, load_recipes(settings.recipes_file)
     for name, value in changes.items():
         if name not in fields:
             suggestion = did_you_mean(name, fields)

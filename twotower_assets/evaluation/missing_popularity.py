@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from twotower_assets.core.ragged import Ragged
 from twotower_assets.evaluation.bootstrap import resampled_users
-from twotower_assets.evaluation.ranking import without_items
+from twotower_assets.evaluation.ranking import mask_items
 from twotower_assets.evaluation.scores import FloatArray, IntArray, ScoreBlock, score_blocks
 
 MAX_USERS: Final = 5_000
@@ -89,7 +89,7 @@ def missing_popularity(
         block_size: users scored at once.
 
     Raises:
-        ValueError: a held-out item that is also excluded (use `ranking.without`), log_q or clicked_at of the
+        ValueError: a held-out item that is also excluded (use `ranking.exclude_seen`), log_q or clicked_at of the
             wrong length, or a number that is not finite.
     """
     popularity = _centred(log_q)
@@ -200,7 +200,7 @@ def _derivatives(
     for block, scores in score_blocks(score_block, rows, block_size):
         if scores.shape[1] != len(popularity):
             raise ValueError(f"log_q has {len(popularity)} items, the scores have {scores.shape[1]}")
-        weights = without_items(scores.astype(np.float64), excluded, block)
+        weights = mask_items(scores.astype(np.float64), excluded, block)
         weights += delta * popularity
         weights -= weights.max(axis=1, keepdims=True)
         user, item = _clicks(relevant, order, block, len(popularity))  # (clicks,) each, by user and then time

@@ -32,7 +32,7 @@ def restrict(relevant: Ragged, keep: NDArray[np.bool_]) -> Ragged:
     return relevant.where(keep[relevant.values])
 
 
-def without(relevant: Ragged, seen: Ragged) -> Ragged:
+def exclude_seen(relevant: Ragged, seen: Ragged) -> Ragged:
     """The sets without the items each user has seen: what a list with seen items removed can still find."""
     if len(relevant) != len(seen):
         raise ValueError(f"relevant has {len(relevant)} users, seen has {len(seen)}")
@@ -67,7 +67,7 @@ def top_k(score_block: ScoreBlock, n_users: int, seen: Ragged | None, k: int, bl
     return lists
 
 
-def without_items(scores: Scores, removed: Ragged | None, rows: IntArray) -> Scores:
+def mask_items(scores: Scores, removed: Ragged | None, rows: IntArray) -> Scores:
     """A copy of the block's scores, [b, n_items], with −∞ on the items removed for its users, int64 [b]."""
     scores = np.array(scores, copy=True)
     if removed is not None:
@@ -116,7 +116,7 @@ def _best(scores: Scores, removed: Ragged | None, k: int) -> IntArray:
     best[user[rank < width], rank[rank < width]] = item[rank < width]
     whole = np.flatnonzero(~few)
     if len(whole):
-        best[whole] = _best_of_whole_rows(without_items(scores[whole], removed, whole), width)
+        best[whole] = _best_of_whole_rows(mask_items(scores[whole], removed, whole), width)
     return best
 
 

@@ -54,7 +54,7 @@ def evaluate_lists(
     Args:
         lists: int64 [n_users, at least max(ks)], from `top_k`.
         relevant: held-out items per user. Items the lists may not hold (seen in training) should be taken out
-            with `without`, or recall cannot reach 1.
+            with `exclude_seen`, or recall cannot reach 1.
         profile: items of each user's training clicks.
         train_counts: training clicks per item, [n_items].
         model: name of the model.

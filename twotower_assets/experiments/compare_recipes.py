@@ -1,6 +1,6 @@
-"""All recipes that were trained on the same data set side by side: the comparison as rows, and what a reader needs.
+"""All recipes trained on the same data set, compared with a baseline: the rows, the frames for charts, the advice.
 
-What can be compared, and how, is in `evaluate_recipes.py`; how it is drawn and worded in `reporting`.
+`evaluate_recipes.py` decides what is comparable and computes the rows; `reporting` draws and words them.
 """
 
 from __future__ import annotations
@@ -9,7 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from twotower_assets.experiments.evaluate_recipes import RUN_TABLES, comparable_runs, compared_rows, require_served
+from twotower_assets.experiments.evaluate_recipes import (
+    RUN_TABLES,
+    comparable_runs,
+    comparison_rows,
+    require_served_weight,
+)
 from twotower_assets.lake.staging import stage_rows
 from twotower_assets.lake.writing import Run, WrittenTable, commit_tables, written_table
 from twotower_assets.recipes.recipes import load_recipes, recipe_named
@@ -24,11 +29,11 @@ class RecipeComparison:
     """Recipes compared with a baseline.
 
     Attributes:
-        written: what was written of `negative_sampling_comparison`.
+        written: what was written to `negative_sampling_comparison`.
         rows: of that table.
-        runs: the compared rows of `negative_sampling_runs`; `metrics` and `diagnostics` are those of the tables beside.
+        runs: the compared rows of `negative_sampling_runs`; `metrics` and `diagnostics` likewise.
         recommendation: in words.
-        left_out: recipes that cannot be compared, each with the reason.
+        excluded: recipes that cannot be compared, each with the reason.
     """
 
     written: WrittenTable
@@ -37,35 +42,35 @@ class RecipeComparison:
     metrics: pl.DataFrame
     diagnostics: pl.DataFrame
     recommendation: str
-    left_out: Mapping[str, str]
+    excluded: Mapping[str, str]
 
 
 def compare_recipes(workspace: Workspace, baseline: str, run: Run) -> RecipeComparison:
     """Compare every trained recipe with the baseline, and write `negative_sampling_comparison`.
 
-    Raises `RecipeError` for an unknown baseline, `BaselineError` where it was not trained, or is served otherwise.
+    Raises `RecipeError` for an unknown baseline, `BaselineError` if it was not trained, or evaluated at another γ.
     """
     import polars as pl
 
     from twotower_assets.reporting.recipe_summary import recommendation
 
     settings = workspace.settings
-    recipe_named(load_recipes(settings.own_recipes), baseline)
+    recipe_named(load_recipes(settings.recipes_file), baseline)
     with workspace.lake.reader() as con:
         runs, metrics, users, diagnostics = (
             pl.DataFrame(pl.from_arrow(con.execute(f"FROM {name}").to_arrow_table())) for name in RUN_TABLES
         )
-    comparable, left_out = comparable_runs(runs, baseline)
-    require_served(runs, baseline, settings.popularity_weight, settings.popularity_from)
-    for recipe, why in left_out.items():
-        run.log.warning(f"{recipe} is left out: {why}")
+    comparable, excluded = comparable_runs(runs, baseline)
+    require_served_weight(runs, baseline, settings.popularity_weight, settings.popularity_from)
+    for recipe, reason in excluded.items():
+        run.log.warning(f"{recipe} is excluded from the comparison: {reason}")
     kept = pl.col("recipe").is_in(comparable["recipe"].unique().to_list())
     metrics, users, diagnostics = (frame.filter(kept) for frame in (metrics, users, diagnostics))
-    rows = compared_rows(metrics, users, baseline, settings.popularity_weight)
+    rows = comparison_rows(metrics, users, baseline, settings.popularity_weight)
     with workspace.lake.writer() as con:
         comparison = stage_rows(con, "negative_sampling_comparison", rows)
         snapshot = commit_tables(workspace.lake, con, ["negative_sampling_comparison"], None, run)
         written = written_table(con, "negative_sampling_comparison", snapshot, None)
     words = recommendation(comparable, comparison, baseline)
     run.log.info(words)
-    return RecipeComparison(written, comparison, comparable, metrics, diagnostics, words, left_out)
+    return RecipeComparison(written, comparison, comparable, metrics, diagnostics, words, excluded)

@@ -1,4 +1,4 @@
-"""Which checkpoint is the model of a day. How it was trained is in `train_day.py`."""
+"""Finds the checkpoint of a day's model. `train_day.py` trains it."""
 
 from __future__ import annotations
 

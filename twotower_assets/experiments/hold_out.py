@@ -1,6 +1,6 @@
-"""The hold-out as training and reports see it: clicks split into train, validation and test, read at one snapshot.
+"""The hold-out: clicks split into train, validation and test, read at one snapshot of the lake.
 
-How clicks are split is SQL in `sql/training/`; how lists are scored is in `evaluation`. Here the two meet: ids become
+`sql/training/` splits the clicks, and `evaluation` scores ranked lists. This module connects the two: it turns ids into
 positions in the catalogue.
 """
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 
 class HoldOutError(ExpectedError, RuntimeError):
-    """The days at hand leave nothing to train on or to evaluate with."""
+    """The materialized days leave nothing to train on or to evaluate with."""
 
 
 @dataclass(frozen=True)
 class HoldOutRule:
-    """How clicks are held out, and over how many days."""
+    """How clicks are split into train, validation and test, over how many days."""
 
     hold_out: str
     window_days: int
@@ -38,8 +38,8 @@ class HoldOutRule:
     validation_share: float
 
     @classmethod
-    def of(cls, settings: Settings, window_days: int) -> HoldOutRule:
-        """The rule that the settings name."""
+    def from_settings(cls, settings: Settings, window_days: int) -> HoldOutRule:
+        """The rule that the settings choose."""
         return cls(settings.hold_out, window_days, settings.test_share, settings.validation_share)
 
     @property
@@ -60,10 +60,14 @@ class HoldOutRule:
 
 @dataclass(frozen=True)
 class UsersView:
-    """Users with held-out clicks, as of the moment before these: rows of all fields are the same users.
+    """Users with held-out clicks, as of the moment before these clicks. Row i of every field is the same user.
 
-    `seen` and `relevant` hold positions in the catalogue; items seen before are in no `relevant` set. `clicked_at`
-    is the time, in microseconds, of each of `relevant.values`.
+    Attributes:
+        user_ids: string [n_users].
+        histories: lists of item ids, oldest click first.
+        seen: positions in the catalogue of the items clicked before.
+        relevant: positions of the held-out items, without those in `seen`.
+        clicked_at: time of each of `relevant.values`, in microseconds.
     """
 
     user_ids: pa.Array
@@ -78,10 +82,10 @@ class UsersView:
 
 @dataclass(frozen=True)
 class HoldOut:
-    """Pairs with their `part` (train, validation, test), the catalogue and the users, at one lake snapshot.
+    """Pairs with their `split` (train, validation, test), the catalogue and the users, at one lake snapshot.
 
-    `impressions` (item_id, impressions) counts what the training part was shown and did not click; `exposures`
-    (user_id, item_id, context, request_id) are these, where they were asked for.
+    `impressions` (item_id, impressions) counts, over the training split, how often an item was shown and not clicked;
+    `exposures` (user_id, item_id, context, request_id) are those impressions one by one, or None if not requested.
     """
 
     snapshot: int
@@ -91,69 +95,69 @@ class HoldOut:
     impressions: pa.Table
     exposures: pa.Table | None = None
 
-    def pairs_of(self, *parts: str) -> pa.Table:
-        """The pairs of some parts, in order of time."""
+    def pairs_in(self, *splits: str) -> pa.Table:
+        """The pairs in these splits, in order of time."""
         import polars as pl
 
-        return self.pairs.filter(pl.col("part").is_in(parts)).to_arrow()
+        return self.pairs.filter(pl.col("split").is_in(splits)).to_arrow()
 
-    def items_known_in(self, *parts: str) -> pa.Table:
-        """The items of the catalogue without those that only clicks of other parts know: they are in no list."""
+    def items_known_in(self, *splits: str) -> pa.Table:
+        """The catalogue, without the items that are unlisted and have clicks in other splits only."""
         import polars as pl
         import pyarrow.compute as pc
 
         if "listed" not in self.items.column_names:
             return self.items
-        clicked = self.pairs.filter(pl.col("part").is_in(parts))["item_id"].unique().to_arrow().cast("string")
+        clicked = self.pairs.filter(pl.col("split").is_in(splits))["item_id"].unique().to_arrow().cast("string")
         known = pc.is_in(self.items["item_id"].cast("string"), value_set=clicked)
         return self.items.filter(pc.or_(self.items["listed"], known))
 
-    def fingerprint(self, part: str) -> str:
-        """Changes with the pairs of a part."""
+    def fingerprint(self, split: str) -> str:
+        """A hash of the pairs in a split."""
         import polars as pl
 
-        pairs = self.pairs.filter(pl.col("part") == part).select("user_id", "item_id", "clicked_at")
+        pairs = self.pairs.filter(pl.col("split") == split).select("user_id", "item_id", "clicked_at")
         return str(pairs.hash_rows().sum())
 
     def positions(self, item_ids: pl.Series) -> Any:
-        """Places of items in the catalogue, int64 [n]; -1 for items that are not in it."""
+        """Positions of items in the catalogue, int64 [n]; -1 for items that are not in it."""
         import numpy as np
         import pyarrow.compute as pc
 
-        places = pc.index_in(item_ids.to_arrow().cast("string"), self.items["item_id"].cast("string"))
-        return pc.fill_null(places, -1).to_numpy(zero_copy_only=False).astype(np.int64)
+        positions = pc.index_in(item_ids.to_arrow().cast("string"), self.items["item_id"].cast("string"))
+        return pc.fill_null(positions, -1).to_numpy(zero_copy_only=False).astype(np.int64)
 
-    def item_clicks(self, *parts: str) -> Any:
-        """Clicks of each item of the catalogue in some parts, int64 [n]."""
+    def item_clicks(self, *splits: str) -> Any:
+        """Clicks of each item of the catalogue in these splits, int64 [n]."""
         import numpy as np
         import polars as pl
 
-        clicked = self.pairs.filter(pl.col("part").is_in(parts))["item_id"]
+        clicked = self.pairs.filter(pl.col("split").is_in(splits))["item_id"]
         return np.bincount(self.positions(clicked), minlength=self.items.num_rows)
 
-    def item_popularity(self, counted: str, *parts: str) -> Any:
-        """What log q is taken of, int64 [n]: the `clicks` of some parts, or these and the other `impressions`."""
+    def item_popularity(self, counted: str, *splits: str) -> Any:
+        """The counts behind log q, int64 [n]: `clicks` in these splits, or clicks plus unclicked `impressions`."""
         import polars as pl
 
-        counts = self.item_clicks(*parts)
+        counts = self.item_clicks(*splits)
         if counted == "impressions":
             shown = pl.DataFrame(pl.from_arrow(self.impressions))
-            places = self.positions(shown["item_id"])
-            known = places >= 0
-            counts[places[known]] += shown["impressions"].to_numpy()[known]
+            positions = self.positions(shown["item_id"])
+            known = positions >= 0
+            counts[positions[known]] += shown["impressions"].to_numpy()[known]
         return counts
 
     def view(self, known: Sequence[str], held_out: str, history_length: int) -> UsersView:
-        """The users with clicks in the part `held_out`, knowing only the parts `known`."""
+        """The users with clicks in the split `held_out`, with histories from the splits `known` only."""
         import numpy as np
         import polars as pl
 
         from twotower_assets.core.ragged import Ragged
-        from twotower_assets.evaluation.ranking import without
+        from twotower_assets.evaluation.ranking import exclude_seen
 
-        after = self.pairs.filter(pl.col("part") == held_out)
+        after = self.pairs.filter(pl.col("split") == held_out)
         users = after.select("user_id").unique().sort("user_id").with_row_index("row")
-        before = self.pairs.filter(pl.col("part").is_in(known)).join(users, on="user_id")
+        before = self.pairs.filter(pl.col("split").is_in(known)).join(users, on="user_id")
         after = after.join(users, on="user_id")
         histories = users.join(
             before.sort("clicked_at", "item_id").group_by("user_id").agg(pl.col("item_id").tail(history_length)),
@@ -161,10 +165,10 @@ class HoldOut:
             how="left",
         ).sort("row")
         (seen_rows, seen_items), (rows, items) = (
-            (part["row"].to_numpy().astype(np.int64), self.positions(part["item_id"])) for part in (before, after)
+            (split["row"].to_numpy().astype(np.int64), self.positions(split["item_id"])) for split in (before, after)
         )
         seen = Ragged.from_pairs(seen_rows, seen_items, len(users))
-        relevant = without(Ragged.from_pairs(rows, items, len(users)), seen)
+        relevant = exclude_seen(Ragged.from_pairs(rows, items, len(users)), seen)
         return UsersView(
             user_ids=users["user_id"].to_arrow().cast("string"),
             histories=histories["item_id"].fill_null([]).to_arrow(),
@@ -196,7 +200,7 @@ class HoldOut:
 def read_hold_out(
     con: duckdb.DuckDBPyConnection, rule: HoldOutRule, as_of: date, snapshot: int, *, exposures: bool = False
 ) -> HoldOut:
-    """The hold-out as of the end of a day, with the exposures if asked for.
+    """The hold-out as of the end of a day, with the exposures on request.
 
     Raises `HoldOutError` where nothing is left to train on.
     """
@@ -210,7 +214,7 @@ def read_hold_out(
     shown = read_query(f"training/exposures_{rule.hold_out}.sql")
     stage(con, "staged_exposures", shown, bound(con, shown, parameters))
     pairs = pl.DataFrame(pl.from_arrow(read["pairs"]))
-    counts = dict(pairs.group_by("part").len().iter_rows())
+    counts = dict(pairs.group_by("split").len().iter_rows())
     if not counts.get("train"):
         raise HoldOutError(
             f"no click is left to train on as of {as_of}: the trailing window of {rule.window_days} days holds "

@@ -54,7 +54,7 @@ def hold_out_of_frames(
                 log.warning("%d of %d rows of %s are left out: %s", found.rejected, found.rows, table, found.reasons)
             con.execute(f"CREATE TEMP VIEW {table} AS FROM staged_{table}")
         first, last = _days(con)
-        rule = HoldOutRule.of(settings, (last - first).days + 1)
+        rule = HoldOutRule.from_settings(settings, (last - first).days + 1)
         parameters = {
             "first_day": first,
             "last_day": last,

@@ -1,10 +1,10 @@
-"""Hard negatives mined from a model: what it ranks from one rank to another for each user, without their clicks."""
+"""Hard negatives mined from a trained model: for each user, the items in a range of ranks, without clicked items."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from twotower_assets.experiments.training_request import Training
+from twotower_assets.experiments.training_request import TrainingRequest
 from twotower_assets.recipes.negative_settings import MinedNegatives
 
 if TYPE_CHECKING:
@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from twotower_assets.two_tower.data.training_set import TrainingSet
 
 
-def mine(training: Training, checkpoint: Checkpoint, training_set: TrainingSet, settings: MinedNegatives) -> ItemSets:
-    """What the model ranks from `first_rank` to `last_rank` for each user after the training part, without clicks.
+def mine_negatives(
+    training: TrainingRequest, checkpoint: Checkpoint, training_set: TrainingSet, settings: MinedNegatives
+) -> ItemSets:
+    """For each user, the items that the model ranks from `first_rank` to `last_rank`, without those the user clicked.
 
     Raises `TrainingDataError` where the catalogue is too small to have such ranks.
     """
@@ -26,11 +28,10 @@ def mine(training: Training, checkpoint: Checkpoint, training_set: TrainingSet, 
     from twotower_assets.two_tower.data.item_sets import ItemSets
 
     hold_out = training.hold_out
-    items = hold_out.items_known_in(*training.parts)
+    items = hold_out.items_known_in(*training.train_splits)
     if items.num_rows < settings.first_rank:
         raise TrainingDataError(
-            f"The catalogue has {items.num_rows} items, so none has rank {settings.first_rank}, from which on "
-            "negatives are mined."
+            f"The catalogue has {items.num_rows} items, so none has rank {settings.first_rank}; lower `first_rank`."
         )
     item_ids = items["item_id"]
     index = build_index(
@@ -43,7 +44,7 @@ def mine(training: Training, checkpoint: Checkpoint, training_set: TrainingSet, 
         threads=training.threads,
     )
     users = training_set.encoder.users.ids.ids
-    clicks = hold_out.pairs.filter(pl.col("part").is_in(training.parts)).sort("clicked_at", "item_id")
+    clicks = hold_out.pairs.filter(pl.col("split").is_in(training.train_splits)).sort("clicked_at", "item_id")
     histories = (
         pl.DataFrame({"user_id": pl.Series(pl.from_arrow(users)).cast(pl.String)})
         .join(
@@ -55,11 +56,13 @@ def mine(training: Training, checkpoint: Checkpoint, training_set: TrainingSet, 
         .to_arrow()
     )
     vectors = checkpoint.embed_users(users, histories, hold_out.users)
-    _, places = index.search(vectors, min(settings.last_rank, len(index)))
-    ranked = places[:, settings.first_rank - 1 :]
-    user = np.repeat(np.arange(1, len(users) + 1), ranked.shape[1])
+    _, positions = index.search(vectors, min(settings.last_rank, len(index)))
+    ranked = positions[:, settings.first_rank - 1 :]
+    user_index = np.repeat(np.arange(1, len(users) + 1), ranked.shape[1])
     found = ranked.ravel() >= 0
-    number = training_set.item_index(item_ids)[ranked.ravel()[found]]
-    user = user[found]
-    fresh = ~training_set.clicked.contains(user, number)
-    return ItemSets.from_members(user[fresh], number[fresh], len(users) + 1, len(training_set.item_counts))
+    item_index = training_set.item_index(item_ids)[ranked.ravel()[found]]
+    user_index = user_index[found]
+    unclicked = ~training_set.clicked.contains(user_index, item_index)
+    return ItemSets.from_members(
+        user_index[unclicked], item_index[unclicked], len(users) + 1, len(training_set.item_counts)
+    )

@@ -1,6 +1,6 @@
-"""The version that a report sets a model beside: which one it is, and the comparison or why there is none.
+"""The version that a report compares a model with, and the comparison itself or why there is none.
 
-How two versions are judged on the same clicks is in `compare_versions`.
+`compare_versions` evaluates two versions on the same clicks.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Predecessor:
-    """What was served before a version.
+    """The version that was served before another.
 
     Attributes:
-        version: empty where nothing was.
-        note: why there is no comparison with it; empty where there is one.
+        version: empty where nothing was served.
+        note: why there is no comparison; empty where there is one.
         differences: rows of `reporting.frames.DIFFERENCES`; empty without a comparison.
     """
 
@@ -33,13 +33,13 @@ class Predecessor:
 
 
 def predecessor_of(con: duckdb.DuckDBPyConnection, workspace: Workspace, version: str) -> Predecessor:
-    """The champion of the moment or, for the champion, what it replaced, compared on the hold-out of `version`.
+    """The current champion or, for the champion itself, the version that it replaced, compared on `version`'s hold-out.
 
-    A predecessor that cannot be compared is told of in `note`; it fails nothing.
+    If it cannot be compared, `note` gives the reason and no error is raised.
     """
     import polars as pl
 
-    from twotower_assets.experiments.compare_versions import ComparisonError, compared
+    from twotower_assets.experiments.compare_versions import ComparisonError, compare_versions
     from twotower_assets.experiments.hold_out import HoldOutError
     from twotower_assets.lake.artifacts import ArtifactError
     from twotower_assets.reporting.report_data import PREDECESSOR
@@ -49,7 +49,7 @@ def predecessor_of(con: duckdb.DuckDBPyConnection, workspace: Workspace, version
     if found[0] is None:
         return Predecessor("", "", pl.DataFrame())
     try:
-        rows = compared(workspace, version, found[0]).rows
+        rows = compare_versions(workspace, version, found[0]).rows
     except (ComparisonError, HoldOutError, ArtifactError, CheckpointError) as error:
         return Predecessor(found[0], str(error), pl.DataFrame())
     return Predecessor(found[0], "", rows.with_columns(other=pl.lit(PREDECESSOR)))

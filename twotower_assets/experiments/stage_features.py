@@ -1,6 +1,6 @@
-"""The feature tables, each made by the SQL file of its name under `sql/features/` with the parameters of the settings.
+"""The feature tables. `sql/features/<name>.sql` defines each one; this module binds the parameters and writes it.
 
-What a feature is, is said by its SQL; here is only what it is given: parameters, and days in chunks that fit memory.
+Features that need much memory are computed in chunks of days.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from twotower_assets.settings import Settings
 from twotower_assets.workspace import Workspace
 
 SORTS_THE_LOG = ("exposure_log",)
-"""Features whose SQL sorts all impressions of the days that it is given, each day for itself."""
+"""Features whose SQL sorts all impressions of its days, each day independently."""
 IMPRESSIONS_AT_ONCE = 10_000_000
-"""What a statement of these is given at most: about what 2 GiB sort without the disk. The rows are the same."""
+"""Most impressions per statement of these features: 2 GiB sort about as many without the disk. Rows do not change."""
 
 
 def write_feature(workspace: Workspace, name: str, days: Days | None, run: Run) -> WrittenTable:
@@ -31,7 +31,7 @@ def write_feature(workspace: Workspace, name: str, days: Days | None, run: Run) 
 
 
 def feature_parameters(settings: Settings, days: Days | None) -> dict[str, Any]:
-    """What feature SQL may name as `$parameter`."""
+    """The parameters that feature SQL may bind as `$name`."""
     parameters: dict[str, Any] = {
         "window_days": settings.window_days,
         "half_life_days": settings.half_life_days,
@@ -43,7 +43,7 @@ def feature_parameters(settings: Settings, days: Days | None) -> dict[str, Any]:
 
 
 def stage_feature(con: duckdb.DuckDBPyConnection, name: str, settings: Settings, days: Days | None) -> int:
-    """Put the rows of a feature into `staged_<name>`; give their number. Raises `QueryError`."""
+    """Put the rows of a feature into `staged_<name>` and return their number. Raises `QueryError`."""
     sql, staged = read_query(f"features/{name}.sql"), f"staged_{name}"
     chunks = _chunks(con, days) if days and name in SORTS_THE_LOG else [days]
     rows = [

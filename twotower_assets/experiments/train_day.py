@@ -1,6 +1,6 @@
-"""The model of a day: a recipe trained on the trailing window, published as a checkpoint, its epochs as a table.
+"""The model of a day: a recipe trained on the trailing window, published as a checkpoint and rows of `training_curves`.
 
-How a recipe trains is in `train_recipe.py`; here it gets its data, resumes after an interruption, and is recorded.
+`train_recipe.py` trains a recipe; this module gives it data, lets it resume after an interruption and records it.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from twotower_assets.core.days import Days, window
-from twotower_assets.experiments.evaluate_model import left_and_masked
+from twotower_assets.experiments.evaluate_model import negative_counts
 from twotower_assets.experiments.hold_out import HoldOutRule, read_hold_out
-from twotower_assets.experiments.train_recipe import Trained, changed_settings, needs_exposures, train_recipe
-from twotower_assets.experiments.training_request import Training, judged_by_of, logged_epochs
+from twotower_assets.experiments.train_recipe import TrainedModel, changed_settings, needs_exposures, train_recipe
+from twotower_assets.experiments.training_request import TrainingRequest, describe_validation, epoch_logger
 from twotower_assets.lake.artifacts import Artifact, Provenance, TableInput
 from twotower_assets.lake.staging import stage_rows
 from twotower_assets.lake.writing import Run, WrittenTable, artifact_rows, commit_tables, written_table
@@ -36,13 +36,13 @@ class TrainedDay:
 
     Attributes:
         artifact: its checkpoint.
-        trained: the model and what it was trained on.
+        trained: the model and its training set.
         epochs: rows of `training_curves`.
-        curves: what was written of them.
+        curves: what was written to that table.
     """
 
     artifact: Artifact
-    trained: Trained
+    trained: TrainedModel
     epochs: pl.DataFrame
     curves: WrittenTable
 
@@ -53,14 +53,14 @@ class TrainedDay:
 
 
 def reads_exposures(workspace: Workspace, recipe: Recipe, changes: Mapping[str, Any]) -> bool:
-    """Whether a training of this recipe reads what was shown and not clicked."""
-    return needs_exposures(recipe.config(**changes), load_recipes(workspace.settings.own_recipes))
+    """Whether training this recipe reads the exposures, items shown and not clicked."""
+    return needs_exposures(recipe.config(**changes), load_recipes(workspace.settings.recipes_file))
 
 
 def train_day(
     workspace: Workspace, day: date, recipe: Recipe, changes: Mapping[str, Any], window_days: int, run: Run
 ) -> TrainedDay:
-    """Train a recipe, with `changes` of its settings, on the window that ends with a day, and publish it.
+    """Train a recipe, with `changes` to its settings, on the window that ends with a day, and publish the model.
 
     A training that was interrupted continues after its last finished epoch. Raises `HoldOutError` or
     `TrainingDataError` where the data leave nothing to train on.
@@ -68,34 +68,34 @@ def train_day(
     from twotower_assets.two_tower.checkpoint import save_checkpoint
 
     settings = workspace.settings
-    recipes = load_recipes(settings.own_recipes)
+    recipes = load_recipes(settings.recipes_file)
     config = recipe.config(**changes)
-    rule = HoldOutRule.of(settings, window_days)
+    rule = HoldOutRule.from_settings(settings, window_days)
     exposures = needs_exposures(config, recipes)
     with workspace.lake.reader() as con:
         snapshot = workspace.lake.snapshot(con)
         hold_out = read_hold_out(con, rule, day, snapshot, exposures=exposures)
     run.log.info(f"recipe {recipe.name} as of {day}, on {window_days} days with {len(hold_out.pairs):,} clicks")
-    judged_by = judged_by_of(rule, settings, hold_out)
-    scratch = scratch_name(day, config, judged_by)
-    training = Training(
+    validation_description = describe_validation(rule, settings, hold_out)
+    scratch = scratch_name(day, config, validation_description)
+    training = TrainingRequest(
         hold_out,
         settings.popularity_from,
         settings.popularity_weight,
-        judged_by=judged_by,
+        validation_description=validation_description,
         threads=settings.training_threads,
         show_progress=sys.stderr.isatty(),
-        on_epoch=logged_epochs(run.log, config.epochs),
+        on_epoch=epoch_logger(run.log, config.epochs),
     )
     trained = train_recipe(
-        training, config, recipes, changes, lambda part: workspace.artifacts.scratch("tower_checkpoint", scratch) / part
+        training, config, recipes, changes, lambda name: workspace.artifacts.scratch("tower_checkpoint", scratch) / name
     )
     result, training_set = trained.result, trained.training_set
-    made = _provenance(day, snapshot, recipe, config, rule, exposures, run)
+    provenance = _provenance(day, snapshot, recipe, config, rule, exposures, run)
     artifact = workspace.artifacts.publish(
         "tower_checkpoint",
-        lambda folder: save_checkpoint(folder, result.towers, training_set, config, result.reports, made.details),
-        made,
+        lambda folder: save_checkpoint(folder, result.towers, training_set, config, result.reports, provenance.details),
+        provenance,
     )
     rows = [
         {
@@ -107,7 +107,7 @@ def train_day(
             "pairs_per_second": report.pairs_per_second,
             "seconds": report.seconds,
             "repeat_share": report.repeat_share,
-            **left_and_masked(report),
+            **negative_counts(report),
         }
         for report in result.reports
     ]
@@ -120,9 +120,9 @@ def train_day(
     return TrainedDay(artifact, trained, epochs, curves)
 
 
-def scratch_name(day: date, config: TrainingConfig, judged_by: str) -> str:
-    """The name of what a training resumes from: the same for the same day, configuration and validation."""
-    return f"{day}-{hashlib.sha256((config.model_dump_json() + judged_by).encode()).hexdigest()[:12]}"
+def scratch_name(day: date, config: TrainingConfig, validation_description: str) -> str:
+    """The folder that a training resumes from: the same for the same day, configuration and validation."""
+    return f"{day}-{hashlib.sha256((config.model_dump_json() + validation_description).encode()).hexdigest()[:12]}"
 
 
 def _provenance(

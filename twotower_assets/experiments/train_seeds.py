@@ -1,6 +1,6 @@
-"""One recipe of a comparison: trained once a seed on the same pairs, evaluated, its rows written over its old ones.
+"""One recipe of a comparison: trained once per seed on the same pairs, evaluated, and its earlier rows replaced.
 
-How a recipe trains is in `train_recipe.py`, how trainings are evaluated in `evaluate_recipes.py`.
+`train_recipe.py` trains a recipe, `evaluate_recipes.py` evaluates it.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from twotower_assets.experiments.evaluate_recipes import RUN_TABLES, Measured, data_fingerprint, judge
+from twotower_assets.experiments.evaluate_recipes import RUN_TABLES, RecipeResults, data_fingerprint, evaluate_training
 from twotower_assets.experiments.hold_out import HoldOutRule, read_hold_out
 from twotower_assets.experiments.train_day import scratch_name
 from twotower_assets.experiments.train_recipe import train_recipe
-from twotower_assets.experiments.training_request import Training, judged_by_of, logged_epochs
+from twotower_assets.experiments.training_request import TrainingRequest, describe_validation, epoch_logger
 from twotower_assets.lake.staging import stage_frame
 from twotower_assets.lake.writing import Run, WrittenTable, commit_tables, written_table
 from twotower_assets.recipes.recipes import Recipe, load_recipes
@@ -24,13 +24,13 @@ from twotower_assets.workspace import Workspace
 
 @dataclass(frozen=True)
 class SeedsRequest:
-    """What all recipes of a comparison share.
+    """The request that all recipes of a comparison share.
 
     Attributes:
-        day: trained as of its end.
-        window_days: of pairs.
-        seeds: one training each.
-        training: settings over those of every recipe, as a person gave them.
+        day: the day as of whose end the recipes are trained.
+        window_days: length of the trailing window of training pairs.
+        seeds: one training run per seed.
+        training: settings that override those of every recipe, as entered by the user.
     """
 
     day: date
@@ -44,14 +44,14 @@ def train_seeds(
 ) -> WrittenTable:
     """Train a recipe with every seed, evaluate the models, and write the tables of `RUN_TABLES`.
 
-    A recipe that the data cannot give what it asks for is written as not applicable, with the reason. `changes` are
-    those of `request.training` that can be kept. Raises `HoldOutError` where nothing is left to train on or to
+    A recipe whose required data are missing is written as not applicable, with the reason. `changes` are the settings
+    of `request.training` that apply to this recipe. Raises `HoldOutError` where nothing is left to train on or to
     evaluate with.
     """
     from twotower_assets.two_tower.data.encoders import TrainingDataError
 
     settings = workspace.settings
-    rule = HoldOutRule.of(settings, request.window_days)
+    rule = HoldOutRule.from_settings(settings, request.window_days)
     with workspace.lake.reader() as con:
         snapshot = workspace.lake.snapshot(con)
         hold_out = read_hold_out(con, rule, request.day, snapshot, exposures=True)
@@ -66,35 +66,35 @@ def train_seeds(
         "run_id": run.run_id,
         "code_version": run.code_version,
     }
-    judged_by = judged_by_of(rule, settings, hold_out)
-    recipes = load_recipes(settings.own_recipes)
-    measured = Measured(shared)
+    validation_description = describe_validation(rule, settings, hold_out)
+    recipes = load_recipes(settings.recipes_file)
+    results = RecipeResults(shared)
     scratch: list[str] = []
     try:
         for seed in dict.fromkeys(request.seeds):
             seeded = {**changes, "seed": seed}
             config = recipe.config(**seeded)
-            scratch.append(scratch_name(request.day, config, judged_by))
-            training = Training(
+            scratch.append(scratch_name(request.day, config, validation_description))
+            training = TrainingRequest(
                 hold_out,
                 settings.popularity_from,
                 settings.popularity_weight,
-                judged_by=judged_by,
+                validation_description=validation_description,
                 threads=settings.training_threads,
-                on_epoch=logged_epochs(run.log, config.epochs),
+                on_epoch=epoch_logger(run.log, config.epochs),
             )
             folder = workspace.artifacts.scratch("negative_sampling_runs", scratch[-1])
             trained = train_recipe(training, config, recipes, seeded, folder.joinpath)
-            measured.add(judge(trained, hold_out, settings.popularity_from, settings.popularity_weight))
-            run.log.info(f"{recipe.name}, seed {seed}: {measured.told(seed)}")
+            results.add(evaluate_training(trained, hold_out, settings.popularity_from, settings.popularity_weight))
+            run.log.info(f"{recipe.name}, seed {seed}: {results.summary(seed)}")
     except TrainingDataError as error:
         run.log.warning(f"{recipe.name} is not applicable: {error}")
-        measured = Measured(shared, reason=str(error), settings=recipe.config(**changes).model_dump_json())
+        results = RecipeResults(shared, reason=str(error), settings=recipe.config(**changes).model_dump_json())
     with workspace.lake.writer() as con:
-        for name, frame in measured.tables().items():
+        for name, frame in results.tables().items():
             stage_frame(con, name, frame)
-        snapshot = commit_tables(workspace.lake, con, RUN_TABLES, None, run, of=("recipe", recipe.name))
-        numbers = measured.headline(settings.popularity_weight)
+        snapshot = commit_tables(workspace.lake, con, RUN_TABLES, None, run, where=("recipe", recipe.name))
+        numbers = results.headline(settings.popularity_weight)
         written = written_table(con, "negative_sampling_runs", snapshot, None, **numbers)
     for name in scratch:
         workspace.artifacts.discard_scratch("negative_sampling_runs", name)

@@ -1,4 +1,4 @@
-"""What is to be trained on what, and how the towers are evaluated on the way."""
+"""What a training run is given: the data, the splits to train and to validate on, and how it reports progress."""
 
 from __future__ import annotations
 
@@ -12,38 +12,46 @@ from twotower_assets.settings import Settings
 
 
 @dataclass(frozen=True)
-class Training:
-    """What is to be trained on what, and how it is judged on the way.
+class TrainingRequest:
+    """The data to train on, and how the towers are validated during training.
 
-    `parts` are trained on; the towers are judged on the part `validated_on`, or on none. `popularity_from` and
-    `popularity_weight` (γ) are what recommendations are served with.
+    Attributes:
+        hold_out: the pairs with their splits, the catalogue and the users.
+        popularity_from: what log q counts when lists are served, `clicks` or `impressions`.
+        popularity_weight: γ at which lists are served, and therefore validated.
+        train_splits: splits to train on.
+        validation_split: split to validate on; None for no validation.
+        validation_description: identifies the validation; a resumed training must have the same.
+        threads: of torch and FAISS; None for the default.
+        show_progress: whether to draw a progress bar.
+        on_epoch: called with the report of each epoch.
     """
 
     hold_out: HoldOut
     popularity_from: str
     popularity_weight: float
-    parts: tuple[str, ...] = ("train",)
-    validated_on: str | None = "validation"
-    judged_by: str = ""
+    train_splits: tuple[str, ...] = ("train",)
+    validation_split: str | None = "validation"
+    validation_description: str = ""
     threads: int | None = None
     show_progress: bool = False
     on_epoch: Callable[[Any], None] | None = None
 
 
-def judged_by_of(rule: HoldOutRule, settings: Settings, hold_out: HoldOut) -> str:
-    """What the validation of a training depends on beside its configuration and its pairs."""
+def describe_validation(rule: HoldOutRule, settings: Settings, hold_out: HoldOut) -> str:
+    """Everything that the validation depends on, besides the training's configuration and its pairs."""
     served = f"γ = {settings.popularity_weight} of {settings.popularity_from}"
     return f"{rule.description}; {served}; {hold_out.fingerprint('validation')}"
 
 
-def logged_epochs(log: logging.Logger, epochs: int) -> Callable[[Any], None]:
-    """Tells the log of every epoch's report."""
+def epoch_logger(log: logging.Logger, epochs: int) -> Callable[[Any], None]:
+    """A callback that writes one line to the log per epoch."""
 
-    def tell(report: Any) -> None:
+    def log_epoch(report: Any) -> None:
         recall = "" if report.validation_metric is None else f", validation recall@20 {report.validation_metric:.4f}"
         log.info(
             f"epoch {report.epoch} of at most {epochs}: loss {report.loss:.4f}{recall}, "
             f"{report.pairs_per_second:,.0f} pairs/s, at most {report.seconds_left:.0f} s left"
         )
 
-    return tell
+    return log_epoch

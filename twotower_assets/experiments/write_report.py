@@ -1,6 +1,6 @@
 """The report on a day's model: evaluated on its hold-out, written as tables, drawn and published as one page.
 
-What is measured lives in `evaluate_model.py`, how it is drawn and worded in `reporting`.
+`evaluate_model.py` computes the metrics; `reporting` draws and words them.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ class WrittenReport:
 
     Attributes:
         artifact: the folder of its page.
-        checkpoint: the model that it is about.
-        snapshot: of the lake, after its tables were written.
-        data: what the page says.
+        checkpoint: the reported model.
+        snapshot: of the lake, after the report's tables were written.
+        data: the content of the page.
         charts: SVG by name; empty where there is nothing to draw.
     """
 
@@ -69,7 +69,7 @@ class WrittenReport:
 
 def write_report(workspace: Workspace, day: date, run: Run) -> WrittenReport:
     """Evaluate the model of a day and publish the report on it. Raises `LakeError` where no model was trained."""
-    from twotower_assets.experiments import evaluate_model as evaluation
+    from twotower_assets.experiments import evaluate_model
     from twotower_assets.reporting.report import draw_charts, render_report
     from twotower_assets.two_tower.checkpoint import load_checkpoint
 
@@ -80,21 +80,21 @@ def write_report(workspace: Workspace, day: date, run: Run) -> WrittenReport:
     rule = HoldOutRule(**checkpoint.manifest["details"])
     with workspace.lake.reader(snapshot) as con:
         hold_out = read_hold_out(con, rule, day, snapshot)
-    judged = evaluation.judge_checkpoint(
+    evaluation = evaluate_model.evaluate_checkpoint(
         load_checkpoint(checkpoint.folder), hold_out, workspace.settings.popularity_from
     )
-    lists = evaluation.recommendation_lists(judged, sorted({*REPORTED_WEIGHTS, served_weight}))
-    served = [one for one in lists if one.popularity_weight in (None, served_weight)]
+    lists = evaluate_model.recommendation_lists(evaluation, sorted({*REPORTED_WEIGHTS, served_weight}))
+    served = [entry for entry in lists if entry.popularity_weight in (None, served_weight)]
     rows = {
-        "model_metrics": evaluation.metric_rows(judged, lists),
-        "exposure_by_bucket": evaluation.exposure_rows(judged, lists),
-        "category_coverage": evaluation.category_rows(judged, served[0]),
-        "popularity_diagnostics": evaluation.diagnostic_rows(judged, served_weight),
+        "model_metrics": evaluate_model.metric_rows(evaluation, lists),
+        "exposure_by_bucket": evaluate_model.exposure_rows(evaluation, lists),
+        "category_coverage": evaluate_model.category_rows(evaluation, served[0]),
+        "popularity_diagnostics": evaluate_model.diagnostic_rows(evaluation, served_weight),
     }
     keys = {"day": day, "model_version": checkpoint.version}
     with workspace.lake.writer() as con:
         frames = {name: stage_rows(con, name, [{**keys, **row} for row in rows[name]]) for name in rows}
-        data = _report_data(con, workspace, checkpoint, judged, lists, frames)
+        data = _report_data(con, workspace, checkpoint, evaluation, lists, frames)
         charts = draw_charts(data)
         page = render_report(data, charts)
         artifact = workspace.artifacts.publish(
@@ -107,7 +107,7 @@ def write_report(workspace: Workspace, day: date, run: Run) -> WrittenReport:
                 run_id=run.run_id,
                 tables=(TableInput("training_pairs", snapshot, *_window(checkpoint)),),
                 artifacts=(ArtifactInput("tower_checkpoint", checkpoint.version),),
-                details=_measured(con),
+                details=_headline_metrics(con),
             ),
         )
         stage_rows(con, "artifacts", artifact_rows(artifact, workspace.settings.home))
@@ -115,8 +115,8 @@ def write_report(workspace: Workspace, day: date, run: Run) -> WrittenReport:
     return WrittenReport(artifact, checkpoint, written, data, charts)
 
 
-def _measured(con: duckdb.DuckDBPyConnection) -> dict[str, float | None]:
-    """The headline metrics of the staged report, which stay with it when a later model of the day takes its rows."""
+def _headline_metrics(con: duckdb.DuckDBPyConnection) -> dict[str, float | None]:
+    """The headline metrics of the staged report. They stay with it when a later model of the day replaces its rows."""
     cursor = con.execute(read_query("reports/measured.sql"))
     names = [column[0] for column in cursor.description or []]
     return dict(zip(names, cursor.fetchall()[0], strict=True))
@@ -126,13 +126,13 @@ def _report_data(
     con: duckdb.DuckDBPyConnection,
     workspace: Workspace,
     artifact: Artifact,
-    judged: Any,
+    evaluation: Any,
     lists: list[Any],
     frames: dict[str, Any],
 ) -> ReportData:
     import polars as pl
 
-    from twotower_assets.experiments import evaluate_model as evaluation
+    from twotower_assets.experiments import evaluate_model
     from twotower_assets.experiments.predecessor import predecessor_of
     from twotower_assets.experiments.sample_users import RULE, sample_users
     from twotower_assets.reporting.frames import DIFFERENCES
@@ -145,14 +145,14 @@ def _report_data(
     )
     predecessor = predecessor_of(con, workspace, artifact.version)
     weight = workspace.settings.popularity_weight
-    served = [one for one in lists if one.popularity_weight in (None, weight)]
+    served = [entry for entry in lists if entry.popularity_weight in (None, weight)]
     others = {
-        one.model if one.popularity_weight is None else at_weight(one.popularity_weight): one
-        for one in lists
-        if one.popularity_weight != weight
+        entry.model if entry.popularity_weight is None else at_weight(entry.popularity_weight): entry
+        for entry in lists
+        if entry.popularity_weight != weight
     }
-    paired = evaluation.paired_rows(judged, served[0], others)
-    first, last = (date.fromisoformat(one) for one in _window(artifact))
+    paired = evaluate_model.paired_rows(evaluation, served[0], others)
+    first, last = (date.fromisoformat(day) for day in _window(artifact))
     return ReportData(
         title="Recommendation quality, from the head to the long tail",
         dataset=dataset,
@@ -163,33 +163,33 @@ def _report_data(
         data_notes=DATA_NOTES.get(dataset, []),
         metrics=frames["model_metrics"],
         exposure=frames["exposure_by_bucket"],
-        lorenz=evaluation.lorenz_points(judged, served),
+        lorenz=evaluate_model.lorenz_points(evaluation, served),
         categories=frames["category_coverage"],
         popularity_diagnostics=frames["popularity_diagnostics"],
         curves=curves,
         index_quality=quality,
-        differences=pl.concat([DIFFERENCES.conform(one) for one in (paired, predecessor.differences)]),
+        differences=pl.concat([DIFFERENCES.conform(frame) for frame in (paired, predecessor.differences)]),
         predecessor_version=predecessor.version,
         predecessor_note=predecessor.note,
-        samples=sample_users(judged),
+        samples=sample_users(evaluation),
         samples_rule=RULE,
-        settings=settings_of(judged.checkpoint.config),
+        settings=settings_of(evaluation.checkpoint.config),
         window=(first, last),
         lineage=_lineage(artifact),
         recipe=artifact.manifest["recipe"] or "",
-        trained_popularity_weight=judged.checkpoint.trained_popularity_weight,
-        trained_weight_is_known=judged.checkpoint.trained_weight_is_known,
+        trained_popularity_weight=evaluation.checkpoint.trained_popularity_weight,
+        trained_weight_is_known=evaluation.checkpoint.trained_weight_is_known,
         counts={
-            "training_clicks": int(judged.counts.sum()),
-            "test_clicks": len(judged.view.relevant.values),
-            "users_evaluated": len(judged.view),
-            "items": judged.hold_out.items.num_rows,
+            "training_clicks": int(evaluation.counts.sum()),
+            "test_clicks": len(evaluation.view.relevant.values),
+            "users_evaluated": len(evaluation.view),
+            "items": evaluation.hold_out.items.num_rows,
         },
     )
 
 
 def settings_of(config: TrainingConfig) -> list[Setting]:
-    """Every setting of the training with its default and its meaning."""
+    """Every training setting with its value, default and description."""
     from twotower_assets.reporting.report_data import Setting
 
     return [
@@ -202,13 +202,13 @@ def _as_text(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(_as_text, value)) or "none"
     if hasattr(value, "source"):
-        options = (f"{name}={_as_text(one)}" for name, one in value if name != "source")
+        options = (f"{name}={_as_text(option)}" for name, option in value if name != "source")
         return " ".join([value.source, *options])
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _lineage(checkpoint: Artifact) -> list[LineageEntry]:
-    """What the page was made from: the checkpoint, its code and run, and the tables at the snapshot that it read."""
+    """What the page is based on: the checkpoint, its code and run, and the tables at the snapshot they were read."""
     from twotower_assets.reporting.report_data import LineageEntry
 
     manifest = checkpoint.manifest
@@ -216,12 +216,12 @@ def _lineage(checkpoint: Artifact) -> list[LineageEntry]:
         LineageEntry("tower_checkpoint", checkpoint.version, None, f"SHA-256 {manifest['content_hash']}"),
         *(
             LineageEntry(
-                one["table"],
+                table["table"],
                 None,
-                one["snapshot"],
-                f"{one['first_day']} to {one['last_day']}" if one["first_day"] else "",
+                table["snapshot"],
+                f"{table['first_day']} to {table['last_day']}" if table["first_day"] else "",
             )
-            for one in manifest["tables"]
+            for table in manifest["tables"]
         ),
         LineageEntry("Training code", manifest["code_version"], None, f"recipe {manifest['recipe'] or 'unnamed'}"),
         LineageEntry(
@@ -235,5 +235,5 @@ def _write(folder: Path, page: str) -> None:
 
 
 def _window(artifact: Artifact) -> tuple[str, str]:
-    pairs = next(one for one in artifact.manifest["tables"] if one["table"] == "training_pairs")
+    pairs = next(table for table in artifact.manifest["tables"] if table["table"] == "training_pairs")
     return pairs["first_day"], pairs["last_day"]

@@ -102,7 +102,7 @@ class Geometry:
     squared_length: float | None
 
     @classmethod
-    def of(cls, items: Items, by_distance: bool) -> tuple[Geometry, FloatMatrix]:
+    def fit(cls, items: Items, by_distance: bool) -> tuple[Geometry, FloatMatrix]:
         """The geometry that fits these items, and them laid out: float32 [n, width]."""
         mean_log_q, mean_bias = float(items.log_q.mean()), float(items.bias.mean())
         popularity, bias = items.log_q - mean_log_q, items.bias - mean_bias

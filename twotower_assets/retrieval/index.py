@@ -232,7 +232,7 @@ def build_index(
     ids = _distinct_ids(item_ids, n)
     chosen = default_factory(n) if factory is None else factory
     by_distance = chosen != "Flat"
-    geometry, stored = Geometry.of(items, by_distance)
+    geometry, stored = Geometry.fit(items, by_distance)
     metric = faiss.METRIC_L2 if by_distance else faiss.METRIC_INNER_PRODUCT
     try:
         index = faiss.index_factory(stored.shape[1], chosen, metric)

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from twotower_assets.checks.gates import CHALLENGER_GATES, CHAMPION_GATES, judge
+from twotower_assets.checks.gates import CHALLENGER_GATES, CHAMPION_GATES, evaluate_gate
 from twotower_assets.checks.outcome import Outcome
 from twotower_assets.core.days import Days
-from twotower_assets.experiments.compare_versions import ComparisonError, compared
+from twotower_assets.experiments.compare_versions import ComparisonError, compare_versions
 from twotower_assets.experiments.hold_out import HoldOutError
 from twotower_assets.lake.artifacts import ArtifactError
 from twotower_assets.lake.queries import read_query, scalar
@@ -148,7 +148,7 @@ def judge_challenger(
         outcomes |= told
         stage_rows(con, "version_comparisons", [] if comparison is None else comparison.to_dicts())
         outcomes |= {
-            gate.name: judge(con, gate, _day(version), workspace.settings, version.model_version)
+            gate.name: evaluate_gate(con, gate, _day(version), workspace.settings, version.model_version)
             for gate in CHALLENGER_GATES
         }
     passed = all(outcome.passed for outcome in outcomes.values())
@@ -159,7 +159,7 @@ def _own_outcomes(con: duckdb.DuckDBPyConnection, workspace: Workspace, version:
     from twotower_assets.retrieval.index import ItemIndexError
     from twotower_assets.two_tower.checkpoint import CheckpointError
 
-    outcomes = {gate.name: judge(con, gate, _day(version), workspace.settings) for gate in CHAMPION_GATES}
+    outcomes = {gate.name: evaluate_gate(con, gate, _day(version), workspace.settings) for gate in CHAMPION_GATES}
     try:
         _read_files(workspace, version)
     except (ArtifactError, CheckpointError, ItemIndexError) as error:
@@ -176,7 +176,7 @@ def _compare(
     if champion is None or champion.model_version == version.model_version:
         return {}, None
     try:
-        return {}, compared(workspace, version.model_version, champion.model_version).rows
+        return {}, compare_versions(workspace, version.model_version, champion.model_version).rows
     except (ArtifactError, CheckpointError, ComparisonError, HoldOutError) as error:
         served = _is_servable(workspace, champion)
         then = "it is served all the same, and stays until a person decides" if served else "nor can it be served"

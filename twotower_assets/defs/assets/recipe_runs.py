@@ -81,7 +81,7 @@ def recipe_assets(plan: Plan) -> list[dg.AssetsDefinition]:
     ) -> dg.MaterializeResult:
         with expected_errors_as_failures():
             workspace, settings = plan.workspace(context), plan.workspace(context).settings
-            recipe = recipe_named(load_recipes(settings.own_recipes), context.partition_key)
+            recipe = recipe_named(load_recipes(settings.recipes_file), context.partition_key)
             changes = changes_for(config.training, recipe, settings, context.log)
             day, window_days = _model_day(config.model_day, plan.partitions), window_for(config.window_days, settings)
             require_training_inputs(context, plan, workspace, day, window_days, exposures=True)
@@ -112,7 +112,7 @@ def recipe_assets(plan: Plan) -> list[dg.AssetsDefinition]:
             shown = metadata.of_comparison(made, workspace.settings.popularity_weight)
             return table_result(context, made.written, **shown)
 
-    recipes = load_recipes(plan.settings.own_recipes)
+    recipes = load_recipes(plan.settings.recipes_file)
     comparable = partial(_require_comparable, plan.settings, recipes, plan.partitions)
     return [
         checked_at_launch(negative_sampling_runs, NegativeSamplingConfig, comparable),

@@ -70,7 +70,7 @@ def training_assets(plan: Plan) -> list[dg.AssetsDefinition]:
         with expected_errors_as_failures():
             workspace, day = plan.workspace(context), day_of(context)
             settings = workspace.settings
-            recipe = recipe_named(load_recipes(settings.own_recipes), config.recipe or settings.recipe)  # type: ignore[attr-defined]
+            recipe = recipe_named(load_recipes(settings.recipes_file), config.recipe or settings.recipe)  # type: ignore[attr-defined]
             changes, window_days = split_config(config, recipe, settings, context.log)
             exposures = reads_exposures(workspace, recipe, changes)
             require_training_inputs(context, plan, workspace, day, window_days, exposures=exposures)
@@ -78,7 +78,7 @@ def training_assets(plan: Plan) -> list[dg.AssetsDefinition]:
             yield artifact_result(context, made.artifact, metadata.of_training(made))
             yield table_result(context, made.curves)
 
-    recipes = load_recipes(plan.settings.own_recipes)
+    recipes = load_recipes(plan.settings.recipes_file)
     trainable = partial(require_trainable, plan.settings, recipes)
     shown = shown_in_launchpad(plan.settings, recipes)
     return [checked_at_launch(tower_checkpoint, TowerTrainingConfig, trainable, {"recipe": list(recipes)}, shown)]
