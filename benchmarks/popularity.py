@@ -2,8 +2,8 @@
 
     python benchmarks/popularity.py [--seeds 3]
 
-The protocol is that of `movielens_ratings` in recipes.py: trained on the training and validation splits, evaluated on the
-test split, with the epochs chosen there. Nothing is chosen by these numbers.
+The protocol is that of `movielens_ratings` in recipes.py: trained on the training and validation splits, evaluated on
+the test split, with the epochs chosen there. Nothing is chosen by these numbers.
 
 - Masks: `in_batch` and `logq` without the mask of clicked items, with the mask alone, and with the mask whose share is
   given back (what the platform does): recall@20 in all and beyond the head, and δ, at γ = 1.

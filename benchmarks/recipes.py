@@ -20,8 +20,8 @@ Protocol:
   training split, seed 0.
   What was chosen is in recipes_tuned.json. Nothing is chosen by the test split.
 - The table trains on training and validation split together, with what was chosen, one training per seed, and evaluates
-  on the test split. Gains are paired by user: the bootstrap draws users, and means over seeds are compared. Seconds are of
-  training on one thread; a mined model's training counts.
+  on the test split. Gains are paired by user: the bootstrap draws users, and means over seeds are compared. Seconds are
+  of training on one thread; a mined model's training counts.
 
 Every training is kept in --out as soon as it is done, and not done again while code, settings and data are the same.
 """

@@ -18,6 +18,6 @@ SELECT
     count(*) = 0 AS passed,
     coalesce('refused: ' || string_agg(model_version, ', ' ORDER BY model_day DESC), 'no challenger refused')
     || '; served: ' || coalesce((SELECT any_value(model_version) FROM champion), 'nothing') AS observed,
-    'every newer version passes the gates against the champion' AS wanted,
+    'every newer version passes the gates against the champion' AS expected,
     list(model_version || ' ' || reasons ORDER BY model_day DESC)[:5] AS sample
 FROM refused

@@ -33,6 +33,6 @@ SELECT
         minimum = $minimum_coverage,
         ', the floor',
         printf(', %g %% of the champion''s', 100 * $minimum_kept_of_champion)
-    ) AS wanted,
+    ) AS expected,
     [] AS sample
 FROM evaluated

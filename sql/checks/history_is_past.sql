@@ -22,6 +22,6 @@ wrong AS (
 SELECT
     count(*) = 0 AS passed,
     count(*) || ' history entries that are not in the past' AS observed,
-    'none' AS wanted,
+    'none' AS expected,
     list('user ' || user_id || ' at ' || clicked_at || ' has ' || past_item)[:5] AS sample
 FROM wrong

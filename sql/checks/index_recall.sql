@@ -8,7 +8,7 @@ WITH measured AS (
 SELECT
     coalesce(min(recall_at_k) >= $minimum_index_recall, false) AS passed,
     coalesce('lowest recall@' || any_value(k) || ': ' || min(recall_at_k), 'nothing measured') AS observed,
-    'at least ' || $minimum_index_recall || ' at every popularity weight' AS wanted,
+    'at least ' || $minimum_index_recall || ' at every popularity weight' AS expected,
     list(
         'γ = ' || popularity_weight || ': ' || recall_at_k ORDER BY popularity_weight
     ) FILTER (recall_at_k < $minimum_index_recall) AS sample

@@ -16,7 +16,7 @@ evaluated AS (
 SELECT
     coalesce(bool_and(beats), false) AS passed,
     coalesce('recall@20 of ' || round(min(model_recall), 4), 'nothing measured at the served γ') AS observed,
-    'above that of most popular' || coalesce(', ' || round(min(popular_recall), 4), '') AS wanted,
+    'above that of most popular' || coalesce(', ' || round(min(popular_recall), 4), '') AS expected,
     list(
         day::VARCHAR || ': ' || coalesce(round(model_recall, 4)::VARCHAR, 'not measured')
         || ' against ' || coalesce(round(popular_recall, 4)::VARCHAR, 'not measured')

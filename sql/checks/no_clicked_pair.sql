@@ -11,6 +11,6 @@ WITH wrong AS (
 SELECT
     count(*) = 0 AS passed,
     count(*) || ' exposures of clicked pairs' AS observed,
-    'none' AS wanted,
+    'none' AS expected,
     list(day::VARCHAR || ' user ' || user_id || ' item ' || item_id ORDER BY day, user_id, item_id)[:5] AS sample
 FROM wrong

@@ -15,6 +15,6 @@ SELECT
     'furthest sum from 1: ' || (
         SELECT coalesce(max_by(total, abs(total - 1))::VARCHAR, 'no day with a click') FROM sums
     ) AS observed,
-    'every day''s q and decayed_q sum to 1 within 1e-6' AS wanted,
+    'every day''s q and decayed_q sum to 1 within 1e-6' AS expected,
     list(day::VARCHAR || ': ' || total || ' and ' || decayed_total ORDER BY day)[:5] AS sample
 FROM off

@@ -15,6 +15,6 @@ SELECT
     ) AS observed,
     'the whole interval'
     || coalesce(' at least ' || any_value(printf('%+.4f', allowed_loss)), ' above the allowed loss')
-    || printf(', %g %% of the champion''s recall', 100 * $maximum_recall_loss) AS wanted,
+    || printf(', %g %% of the champion''s recall', 100 * $maximum_recall_loss) AS expected,
     [] AS sample
 FROM compared

@@ -13,6 +13,6 @@ SELECT
     count(*) = 0 AS passed,
     count(*) || ' epochs of ' || (SELECT count(*) FROM losses)
     || ' with a loss that is not finite or above the first' AS observed,
-    'every loss finite, and none above that of the first epoch' AS wanted,
+    'every loss finite, and none above that of the first epoch' AS expected,
     list(day::VARCHAR || ' epoch ' || epoch || ': ' || loss ORDER BY day, epoch)[:5] AS sample
 FROM wrong

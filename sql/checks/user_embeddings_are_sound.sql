@@ -20,7 +20,7 @@ wrong AS (
 SELECT
     count(*) = 0 AS passed,
     count(*) || ' unsound vectors of ' || (SELECT count(*) FROM measured) AS observed,
-    'every number finite, every vector of norm 1 within 0.001 and of the same dimension' AS wanted,
+    'every number finite, every vector of norm 1 within 0.001 and of the same dimension' AS expected,
     list(
         'user ' || user_id || ': ' || dimensions || ' dimensions, norm ' || coalesce(norm::VARCHAR, 'null')
         || ', inverse_temperature ' || inverse_temperature

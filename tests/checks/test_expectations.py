@@ -1,4 +1,4 @@
-"""The suites: they run on any frame, pass on good rows, and on a bad row say what was found, wanted and where."""
+"""The suites: they run on any frame, pass on good rows, and on a bad row say what was observed, expected and where."""
 
 from __future__ import annotations
 
@@ -67,9 +67,9 @@ def test_a_value_out_of_range_is_counted_and_shown() -> None:
     frame = frame_of(table, 3).assign(q=[0.5, -0.25, 1.5])
     outcome = outcomes(table, frame)["q_is_in_range"]
     assert not outcome.passed
-    assert outcome.observed == "2 of 3 rows are otherwise"
+    assert outcome.observed == "2 of 3 rows fail"
     assert outcome.sample == ["-0.25", "1.5"]
-    assert "[0, 1]" in outcome.wanted
+    assert "[0, 1]" in outcome.expected
 
 
 def test_both_ends_of_a_range_are_allowed_and_rounding_above_one_is() -> None:
@@ -86,18 +86,18 @@ def test_a_value_outside_the_known_set_is_shown() -> None:
     table = TABLES["item_frequency"]
     outcome = outcomes(table, frame_of(table, 2).assign(bucket=["head", "shoulder"]))["bucket_is_known"]
     assert (outcome.passed, outcome.sample) == (False, ["shoulder"])
-    assert "head, mid, tail, cold" in outcome.wanted
+    assert "head, mid, tail, cold" in outcome.expected
 
 
 def test_repeated_identities_are_shown_by_one_column_or_several() -> None:
     items, pairs = TABLES["items"], TABLES["training_pairs"]
     one = outcomes(items, frame_of(items, 3).assign(item_id=["a", "b", "a"]))["rows_are_unique"]
-    assert (one.passed, one.observed, one.sample) == (False, "2 of 3 rows are otherwise", ["a", "a"])
+    assert (one.passed, one.observed, one.sample) == (False, "2 of 3 rows fail", ["a", "a"])
     frame = frame_of(pairs, 2)
     several = outcomes(pairs, pd.concat([frame, frame.iloc[:1]], ignore_index=True))["rows_are_unique"]
-    assert (several.passed, several.observed) == (False, "2 of 3 rows are otherwise")
+    assert (several.passed, several.observed) == (False, "2 of 3 rows fail")
     assert frame["user_id"][0] in several.sample[0]
-    assert "user_id, item_id, clicked_at" in several.wanted
+    assert "user_id, item_id, clicked_at" in several.expected
 
 
 def test_identities_that_differ_in_one_column_are_no_repeats() -> None:

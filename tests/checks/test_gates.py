@@ -38,7 +38,7 @@ def verdict(tables: duckdb.DuckDBPyConnection) -> Verdict:
 def test_on_empty_tables_a_gate_gives_a_verdict_in_words(verdict: Verdict, gate: str) -> None:
     outcome = verdict(gate)
     assert outcome.passed is (gate not in ("index_recall", "model_beats_most_popular"))
-    assert "None" not in outcome.observed + outcome.wanted
+    assert "None" not in outcome.observed + outcome.expected
     assert outcome.sample == []
 
 
@@ -268,7 +268,7 @@ def test_an_index_that_finds_too_little_at_one_weight_fails_and_names_the_weight
     assert not outcome.passed
     (line,) = outcome.sample
     assert "0.5" in line
-    assert "0.9" in outcome.wanted
+    assert "0.9" in outcome.expected
 
 
 @pytest.fixture
@@ -370,7 +370,7 @@ def test_a_challenger_passes_whose_interval_lies_above_the_margin(
 ) -> None:
     outcome = beside_the_champion("recall_is_not_worse", 0.21, 0.2, low, maximum_recall_loss=0.05)
     assert outcome.passed
-    assert "-0.0100, 5 % of the champion's" in outcome.wanted
+    assert "-0.0100, 5 % of the champion's" in outcome.expected
 
 
 @pytest.mark.parametrize("low", [-0.0101, None, nan])
@@ -414,7 +414,7 @@ def test_enough_of_the_catalogue_and_of_the_clicks_beyond_the_head_is_kept(
 ) -> None:
     outcome = beside_the_champion(gate, value, other, **settings)
     assert outcome.passed is passes
-    assert "None" not in outcome.observed + outcome.wanted
+    assert "None" not in outcome.observed + outcome.expected
 
 
 @pytest.fixture

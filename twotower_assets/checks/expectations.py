@@ -1,7 +1,7 @@
-"""The Great Expectations suites: one per table, derived from its declared columns, and running them on a frame.
+"""The Great Expectations suites, one per table, derived from its declared columns; and how to run them on a frame.
 
-Missing values in columns that must have one are refused by the lake itself and need no expectation. What spans
-several rows, days or tables is a gate.
+The lake itself rejects nulls in columns that are not nullable, so no expectation checks them. Conditions across days or
+tables are gates.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ MAY_BE_EMPTY = {
     "users",
     "rejected_impressions",
     "exposure_log",
-    # as long as there is one version, or none was judged
+    # until there is a second version, and it was evaluated
     "champion_decisions",
     "embedding_drift",
     "version_comparisons",
-    # as long as no recipe is applicable
+    # until a recipe is applicable
     "negative_sampling_metrics",
     "negative_sampling_user_metrics",
     "negative_sampling_diagnostics",
@@ -42,11 +42,11 @@ class Expectation:
     type: str
     arguments: dict[str, Any]
     error: bool = True
-    """Whether a failure is an error, which also blocks what is downstream; else it is a warning."""
+    """Whether a failure is an error, which also blocks downstream assets; else it is a warning."""
 
     @property
     def columns(self) -> list[str]:
-        """The columns that it reads."""
+        """The columns it reads."""
         if "column_list" in self.arguments:
             return list(self.arguments["column_list"])
         return [self.arguments["column"]] if "column" in self.arguments else []
@@ -76,12 +76,12 @@ EXTRA = {
 
 def suite(table: Table) -> list[Expectation]:
     """The expectations of a table: ranges and value sets of its columns, its grain, its volume, and the extra ones."""
-    expectations = [one for column in table.columns for one in _of_column(column)]
+    expectations = [expectation for column in table.columns for expectation in _column_expectations(column)]
     if table.grain:
         expectations.append(
             Expectation(
                 "rows_are_unique",
-                f"No two rows agree in {', '.join(table.grain)}.",
+                f"No two rows have the same {', '.join(table.grain)}.",
                 "ExpectCompoundColumnsToBeUnique" if len(table.grain) > 1 else "ExpectColumnValuesToBeUnique",
                 {"column_list": list(table.grain), "ignore_row_if": "never"}
                 if len(table.grain) > 1
@@ -102,9 +102,9 @@ def suite(table: Table) -> list[Expectation]:
 
 
 def validate(frame: pd.DataFrame, expectations: list[Expectation], identified_by: Sequence[str] = ()) -> list[Outcome]:
-    """Run the expectations on a pandas frame that has their columns; one outcome each, in order.
+    """Run the expectations on a pandas frame that has their columns; one outcome per expectation, in order.
 
-    Offending rows are told by the columns `identified_by`, which the frame has too.
+    Outcomes name offending rows by the columns `identified_by`, which the frame must have too.
     """
     import great_expectations as gx
 
@@ -115,19 +115,19 @@ def validate(frame: pd.DataFrame, expectations: list[Expectation], identified_by
         .add_dataframe_asset("table")
         .add_batch_definition_whole_dataframe("rows")
     )
-    classes = [getattr(gx.expectations, one.type)(**one.arguments) for one in expectations]
+    gx_expectations = [getattr(gx.expectations, ours.type)(**ours.arguments) for ours in expectations]
     found = batch.get_batch(batch_parameters={"dataframe": frame}).validate(
-        gx.ExpectationSuite("suite", expectations=classes),
+        gx.ExpectationSuite("suite", expectations=gx_expectations),
         result_format={"result_format": "SUMMARY", "unexpected_index_column_names": list(identified_by)},
     )
     by_config = {_identity(result.expectation_config): result for result in found.results}
     return [
-        _outcome(one, by_config[_identity(expected.configuration)], identified_by)
-        for one, expected in zip(expectations, classes, strict=True)
+        _outcome(ours, by_config[_identity(theirs.configuration)], identified_by)
+        for ours, theirs in zip(expectations, gx_expectations, strict=True)
     ]
 
 
-def _of_column(column: Column) -> list[Expectation]:
+def _column_expectations(column: Column) -> list[Expectation]:
     found = []
     if column.minimum is not None or column.maximum is not None:
         bounds = {"min_value": column.minimum, "max_value": column.maximum}
@@ -170,7 +170,7 @@ def _outcome(expectation: Expectation, result: Any, identified_by: Sequence[str]
     if error := _error(result.exception_info or {}):
         return Outcome(False, f"could not be evaluated: {error}", expectation.description)
     if "unexpected_count" in details:
-        told = f"{details['unexpected_count']} of {details['element_count']} rows are otherwise"
+        observed = f"{details['unexpected_count']} of {details['element_count']} rows fail"
         sample = [str(value) for value in details.get("partial_unexpected_list", [])[:SAMPLE]]
         names = dict.fromkeys([*identified_by, *expectation.columns])
         rows = [
@@ -178,15 +178,15 @@ def _outcome(expectation: Expectation, result: Any, identified_by: Sequence[str]
             for row in details.get("partial_unexpected_index_list", [])[:SAMPLE]
             if isinstance(row, dict)
         ]
-        return Outcome(bool(result.success), told, expectation.description, sample, rows)
-    observed = details.get("observed_value")
-    if observed is None:
-        return Outcome(bool(result.success), "no value to look at", expectation.description)
-    shown = f"{observed:g}" if isinstance(observed, float) and math.isfinite(observed) else str(observed)
-    return Outcome(bool(result.success), shown, expectation.description)
+        return Outcome(bool(result.success), observed, expectation.description, sample, rows)
+    value = details.get("observed_value")
+    if value is None:
+        return Outcome(bool(result.success), "no observed value", expectation.description)
+    observed = f"{value:g}" if isinstance(value, float) and math.isfinite(value) else str(value)
+    return Outcome(bool(result.success), observed, expectation.description)
 
 
 def _error(exception_info: dict[str, Any]) -> str | None:
-    # Great Expectations gives one record, or one per metric that could not be computed.
+    # Great Expectations returns one record, or one per metric that it could not compute.
     records = [exception_info, *(value for value in exception_info.values() if isinstance(value, dict))]
     return next((str(record["exception_message"]) for record in records if record.get("raised_exception")), None)

@@ -1,7 +1,7 @@
-"""The gates: what must hold across rows, days and tables, each a SQL file under `sql/checks/`.
+"""The gates: conditions across rows, days and tables, each a SQL file under `sql/checks/`.
 
-`GATES` run as asset checks after a materialization; some of them again when a champion is chosen, with those that set
-a challenger beside it.
+`GATES` run as asset checks after a materialization. When a champion is chosen, `CHAMPION_GATES` run again, followed by
+`CHALLENGER_GATES`, which compare a challenger with the champion.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from twotower_assets.settings import Settings
 
 @dataclass(frozen=True)
 class Gate:
-    """One gate: its SQL file's name, the asset that it judges, what it means, whether it stops what is downstream."""
+    """One gate: its SQL file's name, the asset it checks, what must hold, and whether a failure blocks downstream."""
 
     name: str
     asset: str
@@ -32,7 +32,7 @@ GATES = (
     Gate(
         "no_clicked_pair",
         "exposure_log",
-        "No pair that the user clicked on that day or in the trailing window is taken for a negative.",
+        "No pair that the user clicked on that day or in the trailing window is used as a negative.",
     ),
     Gate("history_is_past", "training_pairs", "Histories hold only what was clicked strictly before."),
     Gate("training_went_down", "tower_checkpoint", "The loss is finite and fell; a training that diverged did not."),
@@ -56,19 +56,19 @@ CHAMPION_GATES = tuple(
     for gate in GATES
     if gate.asset in ("item_embeddings", "user_embeddings", "ann_index", "popularity_bias_report")
 )
-"""Gates of one version that it must pass, again, to be served."""
+"""Gates that a version must pass again to be served."""
 CHALLENGER_GATES = (
     Gate("recall_is_not_worse", "champion", "Recall@20 is not below the champion's by more than is allowed."),
     Gate("coverage_is_kept", "champion", "The lists reach enough of the catalogue."),
     Gate("beyond_head_is_kept", "champion", "Enough of the clicks beyond the head are found."),
 )
-"""Gates that set a version beside the champion, in the rows of `staged_version_comparisons`."""
+"""Gates that compare a version with the champion, by the rows of `staged_version_comparisons`."""
 
 
 def evaluate_gate(
     con: duckdb.DuckDBPyConnection, gate: Gate, days: Days, settings: Settings, version: str | None = None
 ) -> Outcome:
-    """What the gate finds on some days, or of a version of the model."""
+    """Run the gate's SQL for some days, or for a version of the model."""
     sql = read_query(f"checks/{gate.name}.sql")
     parameters: dict[str, Any] = {
         "first_day": days.first,
@@ -87,6 +87,6 @@ def evaluate_gate(
     except duckdb.Error as error:
         return Outcome(False, f"could not be evaluated: {error}", gate.description)
     if row is None:
-        return Outcome(False, "the gate's SQL gave no row", gate.description)
-    passed, observed, wanted, sample = row
-    return Outcome(bool(passed), str(observed), str(wanted), [str(value) for value in sample or []])
+        return Outcome(False, "the gate's SQL returned no row", gate.description)
+    passed, observed, expected, sample = row
+    return Outcome(bool(passed), str(observed), str(expected), [str(value) for value in sample or []])

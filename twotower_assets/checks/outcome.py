@@ -1,4 +1,4 @@
-"""What a check found: whether it holds, what was observed and what was wanted."""
+"""The result of a check."""
 
 from __future__ import annotations
 
@@ -7,13 +7,18 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an expectation found: passed or not, what was observed, what was wanted, offending values.
+    """The result of an expectation or a gate.
 
-    `rows` are the rows of these values, as the columns that identify a row and the value, where that is known.
+    Attributes:
+        passed: whether it holds.
+        observed: what was found, as text.
+        expected: what must hold, as text.
+        sample: a few offending values.
+        rows: the rows of these values, where known: the columns that identify a row, and the value.
     """
 
     passed: bool
     observed: str
-    wanted: str
+    expected: str
     sample: list[str] = field(default_factory=list)
     rows: list[dict[str, str]] = field(default_factory=list)

@@ -220,7 +220,7 @@ def in_words(outcomes: dict[str, Outcome]) -> str:
         for passed in (False, True)
     )
     parts = {
-        "failed": [f"{name} ({outcome.observed}; wanted: {outcome.wanted})" for name, outcome in failed],
+        "failed": [f"{name} ({outcome.observed}; wanted: {outcome.expected})" for name, outcome in failed],
         "held": [f"{name} ({outcome.observed})" for name, outcome in held],
     }
     return "; ".join(f"{title}: {', '.join(those)}" for title, those in parts.items() if those)
