@@ -82,7 +82,7 @@ def test_many_users_have_the_normal_interval(monkeypatch):
 
 
 def test_what_cannot_be_compared_is_refused_by_name():
-    with pytest.raises(ValueError, match=r"'logq' is not among the compared: 'a', 'b'"):
+    with pytest.raises(ValueError, match=r"'logq' is not among the models: 'a', 'b'"):
         compare({"a": np.ones(2), "b": np.ones(2)}, "logq")
     with pytest.raises(ValueError, match=r"'b' has values of shape \(3,\), the baseline 'a' of \(2,\)"):
         compare({"a": np.ones(2), "b": np.ones(3)}, "a")

@@ -1,6 +1,6 @@
-"""Baselines that stand in every table of results: most popular, and EASE.
+"""The baselines in every table of results: most popular, and EASE.
 
-Each gives a `ScoreBlock` that `top_k` takes like any model's. Trained towers live elsewhere.
+Each gives a `ScoreBlock`, so that `top_k` treats it like any model. Trained towers do not belong here.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ def ease(
     Args:
         user: user row of each training click, int [m]; repeats of a pair count once.
         item: item position of each training click, int [m].
-        n_users: users, so that scores can be asked for rows 0 to n_users − 1.
-        n_items: items, at most `EASE_MAX_ITEMS`.
+        n_users: number of users; scores are available for rows 0 to n_users − 1.
+        n_items: number of items, at most `EASE_MAX_ITEMS`.
         l2: λ, the weight of the squared norm. 200 suits MovieLens-100K; larger logs want more.
-        profiles: items to score from, one set per row that scores will be asked for, such as what users clicked
-            after the training clicks too; None scores from the training clicks.
+        profiles: items to score from, one set per user row, such as clicks of the training and validation splits;
+            None scores from the training clicks.
 
     Raises:
         ValueError: more items than `EASE_MAX_ITEMS`, or λ not positive.
@@ -55,8 +55,8 @@ def ease(
     """
     if n_items > EASE_MAX_ITEMS:
         raise ValueError(
-            f"EASE inverts a dense {n_items:,} by {n_items:,} matrix, and is refused beyond "
-            f"{EASE_MAX_ITEMS:,} items: leave this baseline out for a catalogue of this size"
+            f"EASE inverts a dense {n_items:,} by {n_items:,} matrix, and is limited to "
+            f"{EASE_MAX_ITEMS:,} items: omit this baseline for a catalogue of this size"
         )
     if l2 <= 0:
         raise ValueError(f"l2 must be positive, got {l2}")

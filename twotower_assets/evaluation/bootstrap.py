@@ -1,6 +1,6 @@
-"""Means over users with bootstrap intervals, users being what is drawn again.
+"""Means over users, bootstrapped over users.
 
-Per-user numbers come in, one interval goes out. What the numbers measure is no concern of this module.
+The input is one value per user, the output an interval. What the values measure does not belong here.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from scipy.special import ndtri
 from twotower_assets.evaluation.scores import FloatArray, IntArray
 
 MAX_RESAMPLED_USERS = 10_000
-"""Beyond this many users the interval is the normal one, to which the bootstrap of a mean converges."""
+"""Above this many users the normal interval is used, to which the bootstrap of a mean converges."""
 
 BLOCK = 64
-"""Draws that are summed at once, as float64."""
+"""Resamples that are summed at once, as float64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +40,18 @@ def resampled_users(n_users: int, resamples: int, seed: int) -> Iterator[IntArra
 
 
 @functools.lru_cache(maxsize=16)
-def _times_drawn(n_users: int, resamples: int, seed: int) -> NDArray[np.uint16]:
-    """How often each draw of `resampled_users` takes each user, uint16 [resamples, n_users].
+def _resample_counts(n_users: int, resamples: int, seed: int) -> NDArray[np.uint16]:
+    """How often each resample of `resampled_users` contains each user, uint16 [resamples, n_users].
 
-    Metrics share it: drawing users takes longer than summing over them.
+    Cached for all metrics, because drawing users takes longer than summing over them.
     """
     drawn = resampled_users(n_users, resamples, seed)
     return np.stack([np.bincount(users, minlength=n_users).astype(np.uint16) for users in drawn])
 
 
-def _drawn_sums(values: FloatArray, resamples: int, seed: int) -> FloatArray:
-    """The sum of the values over the users of every draw, float64 [resamples]."""
-    times = _times_drawn(len(values), resamples, seed)
+def _resample_sums(values: FloatArray, resamples: int, seed: int) -> FloatArray:
+    """The sum of the values over the users of every resample, float64 [resamples]."""
+    times = _resample_counts(len(values), resamples, seed)
     return np.concatenate([times[start : start + BLOCK] @ values for start in range(0, resamples, BLOCK)])
 
 
@@ -59,10 +59,10 @@ def bootstrap_interval(values: FloatArray, level: float = 0.95, resamples: int =
     """The mean over users and its percentile bootstrap interval.
 
     Args:
-        values: float64 [n_users]; users with NaN (no relevant items) are left out.
+        values: float64 [n_users]; users with NaN (no relevant items) are excluded.
         level: coverage of the interval, between 0 and 1.
-        resamples: number of bootstrap draws.
-        seed: of the draws.
+        resamples: number of bootstrap resamples.
+        seed: of the resampling.
 
     Raises:
         ValueError: a level outside (0, 1) or an infinite value.
@@ -81,12 +81,12 @@ def bootstrap_ratio(
 
     Args:
         numerator: float64 [n_users].
-        denominator: float64 [n_users]; users with NaN in either are left out.
+        denominator: float64 [n_users]; users with NaN in either are excluded.
         level: coverage of the interval, between 0 and 1.
-        resamples: number of bootstrap draws; 0 for the ratio alone, without its interval.
-        seed: of the draws.
+        resamples: number of bootstrap resamples; 0 for the ratio alone, without its interval.
+        seed: of the resampling.
 
-    An end is infinite or NaN where the denominator is 0 in too many draws.
+    An end is infinite or NaN if the denominator is 0 in too many resamples.
     """
     if not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1, got {level}")
@@ -104,9 +104,9 @@ def bootstrap_ratio(
         return Interval(ratio, np.nan, np.nan, users)
     if users > MAX_RESAMPLED_USERS:
         spread = (above - ratio * below).std(ddof=1) / (abs(below.mean()) * np.sqrt(users))
-        margin = float(ndtri(0.5 + level / 2) * spread)
-        return Interval(ratio, ratio - margin, ratio + margin, users)
+        half_width = float(ndtri(0.5 + level / 2) * spread)
+        return Interval(ratio, ratio - half_width, ratio + half_width, users)
     with np.errstate(divide="ignore", invalid="ignore"):
-        draws = _drawn_sums(above, resamples, seed) / _drawn_sums(below, resamples, seed)
-        low, high = np.nanquantile(draws, [(1 - level) / 2, (1 + level) / 2])
+        ratios = _resample_sums(above, resamples, seed) / _resample_sums(below, resamples, seed)
+        low, high = np.nanquantile(ratios, [(1 - level) / 2, (1 + level) / 2])
     return Interval(ratio, float(low), float(high), users)

@@ -1,6 +1,6 @@
-"""Models side by side: the means over users, and gain or difference with an interval that is paired by user.
+"""Models compared: means over users, and gain or difference with an interval that is paired by user.
 
-Per-user numbers come in, whatever they measure. What they are is in `summary`, the drawing of users in `bootstrap`.
+The input is one value per user, of any metric. `summary` computes the values, `bootstrap` resamples users.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from twotower_assets.evaluation.scores import FloatArray
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One model beside the baseline, in one metric. What cannot be said is None, never NaN.
+    """One model compared with the baseline in one metric. Undefined values are None, never NaN.
 
     Attributes:
         value: mean over the users who have a value.
@@ -25,8 +25,8 @@ class Comparison:
         high: upper end.
         gain_percent: (mean / mean of the baseline − 1) · 100 over the users who have both; None for the baseline
             itself, and where the baseline's mean over them is 0.
-        gain_low: lower end of its interval, users being drawn as pairs; None, with the upper, where the draws do not
-            bound it, as with fewer than two users or with a baseline that is 0 for nearly all of them.
+        gain_low: lower end of its interval, bootstrapped over pairs by user; both ends are None if the resamples do not
+            bound it, as with fewer than two users or a baseline that is 0 for nearly all of them.
         gain_high: upper end.
         users: users that `value` is the mean over.
     """
@@ -42,13 +42,13 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One model less another, in one metric. What cannot be said is None, never NaN.
+    """One model minus another in one metric. Undefined values are None, never NaN.
 
     Attributes:
-        value: mean of the first over the users who have a value of both.
+        value: mean of the first over the users with a value for both.
         other_value: mean of the other, over the same users.
         difference: value − other_value.
-        low: lower end of its bootstrap interval, users being drawn as pairs; None with fewer than two users.
+        low: lower end of its interval, bootstrapped over pairs by user; None with fewer than two users.
         high: upper end.
         users: users that the means are over.
     """
@@ -62,25 +62,25 @@ class Difference:
 
 
 def paired_difference(
-    own: FloatArray, other: FloatArray, *, level: float = 0.95, resamples: int = 1000, seed: int = 0
+    first: FloatArray, other: FloatArray, *, level: float = 0.95, resamples: int = 1000, seed: int = 0
 ) -> Difference:
-    """How much more one model has than another, user by user.
+    """The values of one model minus those of another, paired by user.
 
     Args:
-        own: float64 [n_users], NaN where a user does not count.
+        first: float64 [n_users], NaN for users without a value.
         other: float64 [n_users] of the same users in the same order.
         level: coverage of the interval, between 0 and 1.
-        resamples: number of bootstrap draws.
-        seed: of the draws; the same users are drawn for every metric that as many users have.
+        resamples: number of bootstrap resamples.
+        seed: of the resampling; metrics with the same number of users get the same resamples.
 
     Raises:
-        ValueError: other shapes, a level outside (0, 1) or an infinite value.
+        ValueError: different shapes, a level outside (0, 1) or an infinite value.
     """
-    if own.shape != other.shape:
-        raise ValueError(f"values must be of the same users in the same order, got shapes {own.shape}, {other.shape}")
-    found = bootstrap_interval(own - other, level, resamples, seed)
-    both = ~np.isnan(own - other)
-    value, other_value = (float(values[both].mean()) if found.users else None for values in (own, other))
+    if first.shape != other.shape:
+        raise ValueError(f"values must be of the same users in the same order, got shapes {first.shape}, {other.shape}")
+    found = bootstrap_interval(first - other, level, resamples, seed)
+    both = ~np.isnan(first - other)
+    value, other_value = (float(values[both].mean()) if found.users else None for values in (first, other))
     return Difference(value, other_value, _finite(found.mean), *_bounds(found.low, found.high), found.users)
 
 
@@ -92,41 +92,41 @@ def compare(
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, Comparison]:
-    """Set every model beside the baseline.
+    """Compare every model with the baseline.
 
-    A user who is easy for one model is easy for the other, so the gain is drawn again in pairs: its interval is much
-    narrower than what the two means' own intervals suggest.
+    A user who is easy for one model is easy for the other, so the gain is bootstrapped over pairs: its interval is much
+    narrower than the intervals of the two means suggest.
 
     Args:
-        values: per model, float64 [n_users] of the same users in the same order, not negative, NaN where a user does
-            not count.
+        values: per model, float64 [n_users] of the same users in the same order, not negative, NaN for users
+            without a value.
         baseline: the model in `values` that the others are compared with.
         level: coverage of the intervals, between 0 and 1.
-        resamples: number of bootstrap draws.
-        seed: of the draws.
+        resamples: number of bootstrap resamples.
+        seed: of the resampling.
 
     Returns:
         One comparison per model, in the order of `values`.
 
     Raises:
-        ValueError: an unknown baseline, other shapes than the baseline's, a level outside (0, 1) or an infinite value.
+        ValueError: an unknown baseline, a shape unlike the baseline's, a level outside (0, 1) or an infinite value.
     """
     if baseline not in values:
-        raise ValueError(f"the baseline {baseline!r} is not among the compared: {', '.join(map(repr, values))}")
-    own = values[baseline]
-    for name, its in values.items():
-        if its.shape != own.shape:
+        raise ValueError(f"the baseline {baseline!r} is not among the models: {', '.join(map(repr, values))}")
+    baseline_values = values[baseline]
+    for name, model_values in values.items():
+        if model_values.shape != baseline_values.shape:
             raise ValueError(
-                f"{name!r} has values of shape {its.shape}, the baseline {baseline!r} of {own.shape}: they must be of "
-                "the same users in the same order"
+                f"{name!r} has values of shape {model_values.shape}, the baseline {baseline!r} of "
+                f"{baseline_values.shape}: they must be of the same users in the same order"
             )
     found = {}
-    for name, its in values.items():
-        mean = bootstrap_interval(its, level, resamples, seed)
+    for name, model_values in values.items():
+        mean = bootstrap_interval(model_values, level, resamples, seed)
         low, high = _bounds(mean.low, mean.high)
         gain, gain_low, gain_high = None, None, None
         if name != baseline:
-            ratio = bootstrap_ratio(its, own, level, resamples, seed)
+            ratio = bootstrap_ratio(model_values, baseline_values, level, resamples, seed)
             gain = _finite(100 * (ratio.mean - 1))
             gain_low, gain_high = _bounds(100 * (ratio.low - 1), 100 * (ratio.high - 1))
         found[name] = Comparison(_finite(mean.mean), low, high, gain, gain_low, gain_high, mean.users)
@@ -139,5 +139,5 @@ def _bounds(low: float, high: float) -> tuple[float | None, float | None]:
 
 
 def _finite(value: float) -> float | None:
-    """The number, None where there is none."""
+    """The number, or None if it is not finite."""
     return value if math.isfinite(value) else None

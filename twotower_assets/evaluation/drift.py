@@ -1,7 +1,7 @@
-"""How far items moved between two versions of a model, whose spaces are turned against each other at random.
+"""How far items moved between two versions of a model, after aligning their embedding spaces.
 
-Two trainings that learn the same likeness of items may put it down in any rotation, so vectors of two versions are not
-compared as they are. Which versions are compared, and where their vectors lie, is not decided here.
+Two trainings that learn the same similarities may differ by any rotation, so the vectors of two versions cannot be
+compared directly. The caller chooses the versions and loads their vectors.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ ROWS_AT_ONCE = 1024
 
 @dataclass(frozen=True)
 class Drift:
-    """What became of each item.
+    """How much each item moved.
 
     Attributes:
         cosine: between the two vectors of an item after alignment, float64 [n].
@@ -31,19 +31,19 @@ class Drift:
 def drift(before: NDArray[np.float32], after: NDArray[np.float32], neighbours: int = NEIGHBOURS) -> Drift:
     """Compare the vectors of the same items in two versions.
 
-    1. Directions: every vector is brought to length 1, as likeness is a cosine.
-    2. Alignment: of all rotations and reflections R, that which minimises ‖before·R − after‖ (orthogonal Procrustes,
-       Schönemann 1966). A version of fewer dimensions is first given zeros for the others.
-    3. Per item, the cosine of its aligned vectors, and how many of its nearest neighbours are the same; these are
-       sought in each version by itself, which no rotation changes.
+    1. Normalisation: every vector gets length 1, because similarity is a cosine.
+    2. Alignment: the rotation or reflection R that minimises ‖before·R − after‖ (orthogonal Procrustes,
+       Schönemann 1966). The version with fewer dimensions is first padded with zeros.
+    3. Per item, the cosine of its aligned vectors, and how many of its nearest neighbours are the same. Neighbours are
+       searched within each version, so rotation does not matter.
 
     Args:
-        before: float [n, d], a row for each item that both versions know.
+        before: float [n, d], one row per item that both versions have.
         after: float [n, e], in the same order.
         neighbours: how many nearest neighbours are compared; fewer where there are fewer items.
 
     Raises:
-        ValueError: matrices that do not fit together, fewer than two items, or a vector that is 0 or not finite.
+        ValueError: matrices with different items, fewer than two items, or a vector that is 0 or not finite.
     """
     from scipy.linalg import orthogonal_procrustes
 
@@ -54,7 +54,7 @@ def drift(before: NDArray[np.float32], after: NDArray[np.float32], neighbours: i
     if neighbours < 1:
         raise ValueError(f"neighbours must be at least 1, got {neighbours}")
     width = max(before.shape[1], after.shape[1])
-    old, new = _directions(before, width), _directions(after, width)
+    old, new = _normalised(before, width), _normalised(after, width)
     rotation, _ = orthogonal_procrustes(old, new)
     cosine = np.einsum("nd,nd->n", old @ rotation, new)
     k = min(neighbours, len(old) - 1)
@@ -65,25 +65,25 @@ def drift(before: NDArray[np.float32], after: NDArray[np.float32], neighbours: i
     return Drift(np.clip(cosine, -1, 1), kept)
 
 
-def _directions(vectors: NDArray[np.float32], width: int) -> NDArray[np.float64]:
+def _normalised(vectors: NDArray[np.float32], width: int) -> NDArray[np.float64]:
     lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
     if not (np.isfinite(lengths).all() and (lengths > 0).all()):
         raise ValueError("a vector is 0, or holds NaN or infinity; materialize the embeddings again")
-    directions = np.zeros((len(vectors), width))
-    directions[:, : vectors.shape[1]] = vectors / lengths
-    return directions
+    normalised = np.zeros((len(vectors), width))
+    normalised[:, : vectors.shape[1]] = vectors / lengths
+    return normalised
 
 
-def _nearest(directions: NDArray[np.float64], rows: slice, k: int) -> NDArray[np.int64]:
-    """The k nearest other items of some items, in no order: int64 [rows, k]. O(rows · n · d) time, rows · n memory."""
-    cosines = directions[rows] @ directions.T
+def _nearest(normalised: NDArray[np.float64], rows: slice, k: int) -> NDArray[np.int64]:
+    """The k nearest other items per row, unsorted: int64 [rows, k]. O(rows · n · d) time, rows · n memory."""
+    cosines = normalised[rows] @ normalised.T
     cosines[np.arange(len(cosines)), np.arange(rows.start, rows.stop)] = -np.inf
     found: NDArray[np.int64] = np.argpartition(-cosines, k - 1, axis=1)[:, :k]
     return found
 
 
 def _overlap(left: NDArray[np.int64], right: NDArray[np.int64], n: int) -> NDArray[np.float64]:
-    """The share of `left` that is in `right` too, row by row."""
+    """The share of `left` that is also in `right`, per row."""
     row = np.arange(len(left))[:, None] * n
     same = np.isin(left + row, right + row)
     share: NDArray[np.float64] = same.mean(axis=1)

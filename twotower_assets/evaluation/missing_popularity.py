@@ -1,7 +1,7 @@
 """The missing popularity δ: how much log q a model's scores need to become click probabilities.
 
-Here are the fit of δ on held-out clicks and the slope of scores on log q; both read scores over the whole
-catalogue. The correlation with PMI is in `segment_pmi`; what lists show is in `popularity`.
+This module fits δ on held-out clicks, and the slope of scores on log q; both read scores over the whole catalogue.
+`segment_pmi` has the correlation with PMI, `popularity_metrics` the popularity in lists.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from twotower_assets.evaluation.ranking import mask_items
 from twotower_assets.evaluation.scores import FloatArray, IntArray, ScoreBlock, score_blocks
 
 MAX_USERS: Final = 5_000
-"""Users that δ is fitted on, a seeded sample where there are more; its standard error is then about .02."""
+"""Most users to fit δ on; of more, a seeded sample is taken. The standard error of δ is then about 0.02."""
 MAX_DELTA: Final = 20.0
 MAX_ITERATIONS: Final = 50
 TOLERANCE: Final = 1e-7
@@ -30,12 +30,12 @@ class MissingPopularity:
     """The fitted δ and its bootstrap interval over users.
 
     Attributes:
-        delta: 0: calibrated as p(i|u); above 0: popular items are under-scored (pure PMI: 1); below 0: over-
-            scored. NaN where the clicks do not determine it: no clicks, one popularity for all items, or
-            clicks that only ever fall on the most (or least) popular item there was to choose.
+        delta: 0: calibrated as p(i|u); above 0: popular items are under-scored (pure PMI: 1); below 0: they are over-
+            scored. NaN if the clicks do not determine it: no clicks, one popularity for all items, or
+            every click is on the most (or every click on the least) popular available item.
         low: lower end of the interval, NaN with fewer than two users.
         high: upper end.
-        users: users with held-out clicks that were used.
+        users: users with held-out clicks in the fit.
         clicks: their held-out clicks.
     """
 
@@ -61,30 +61,30 @@ def missing_popularity(
 ) -> MissingPopularity:
     """Fit δ by maximum likelihood on held-out clicks under softmax(s + δ·log q) over the whole catalogue.
 
-    The log-likelihood is concave in δ, so Newton steps kept inside a bracket find its maximum; each step is
+    The log-likelihood is concave in δ, so bracketed Newton steps find its maximum; each step is
     one pass over the scores of the users who have held-out clicks (a sample of `max_users`).
 
-    The interval is a percentile bootstrap over users that never asks for scores again. The cumulants of log q
-    at the maximum give each user's derivative near it to third order in δ; a draw of users sums them, and the
-    root of the sum is that draw's δ. A test compares it with refitting.
+    The interval is a percentile bootstrap over users that does not compute scores again. The cumulants of log q
+    at the maximum give each user's derivative near it to third order in δ; a resample of users sums them, and the
+    root of the sum is that resample's δ. A test compares it with refitting.
 
     Adding w·log q to the scores lowers δ and its interval by exactly w: one fit serves every popularity
     weight.
 
-    A user's held-out clicks are distinct items, and the popular ones are used up first, so that many clicks
-    per user bias δ downward (20 clicks among 1,500 items: −.09; 8 among 120: −.16). With `clicked_at` each
-    click is drawn from what the user had not clicked before, which removes the bias.
+    A user's held-out clicks are distinct items, and popular items tend to be clicked first, so that many clicks
+    per user bias δ downward (20 clicks among 1,500 items: −0.09; 8 among 120: −0.16). With `clicked_at`, the
+    softmax of each click is over the items not clicked before it, which removes the bias.
 
     Args:
         score_block: the served scores, with bias and popularity weight, float [b, n_items] for rows int64
             [b].
         relevant: held-out clicked items per user.
         log_q: log sampling probability per item, float [n_items], finite; any constant may be added to it.
-        excluded: items to leave out of each user's softmax (the seen ones, never recommended), or None.
+        excluded: items to exclude from each user's softmax (seen items, never recommended), or None.
         clicked_at: time of each of `relevant.values` in any unit, as from `Ragged.earliest`, or None.
         level: coverage of the interval.
-        resamples: bootstrap draws.
-        seed: of the draws and of the sample of users.
+        resamples: number of bootstrap resamples.
+        seed: of the resampling and of the sample of users.
         max_users: most users to fit on.
         block_size: users scored at once.
 
@@ -120,34 +120,34 @@ def slope_on_log_q(
 ) -> FloatArray:
     """Least-squares slope of each user's scores on log q over the catalogue.
 
-    A description, not a calibration: items differ in more than popularity, so that even exact PMI has a slope
-    that depends on the data. Compare it between models, and read δ for what is missing.
+    A description, not a calibration: items differ in more than popularity, so even exact PMI has a slope
+    that depends on the data. Compare it between models; use δ to measure what is missing.
 
     Args:
         score_block: float [b, n_items] for rows int64 [b].
         n_users: users, rows 0 to n_users − 1.
         log_q: float [n_items], finite.
-        excluded: items to leave out per user, or None.
+        excluded: items to exclude per user, or None.
         block_size: users scored at once.
 
     Returns:
-        float64 [n_users], NaN where the user's items all have one popularity.
+        float64 [n_users], NaN where all of a user's items have the same popularity.
     """
     x = _centred(log_q)
     slopes = np.full(n_users, np.nan)
     for rows, raw in score_blocks(score_block, np.arange(n_users, dtype=np.int64), block_size):
         scores = raw.astype(np.float64)
         scores -= scores.mean(axis=1, keepdims=True)
-        left_out = Ragged.from_lists([[] for _ in rows]) if excluded is None else excluded.take(rows)
-        y = scores[left_out.rows(), left_out.values]
+        omitted = Ragged.from_lists([[] for _ in rows]) if excluded is None else excluded.take(rows)
+        y = scores[omitted.rows(), omitted.values]
 
-        def removed(values: FloatArray, of: Ragged = left_out) -> FloatArray:
-            return np.bincount(of.rows(), weights=values, minlength=len(of)).astype(np.float64)
+        def omitted_sum(values: FloatArray, omitted: Ragged = omitted) -> FloatArray:
+            return np.bincount(omitted.rows(), weights=values, minlength=len(omitted)).astype(np.float64)
 
-        z = x[left_out.values]
-        n = len(x) - left_out.sizes()
-        sum_x, sum_y = x.sum() - removed(z), scores.sum(axis=1) - removed(y)
-        sum_xx, sum_xy = x @ x - removed(z * z), scores @ x - removed(y * z)
+        z = x[omitted.values]
+        n = len(x) - omitted.sizes()
+        sum_x, sum_y = x.sum() - omitted_sum(z), scores.sum(axis=1) - omitted_sum(y)
+        sum_xx, sum_xy = x @ x - omitted_sum(z * z), scores @ x - omitted_sum(y * z)
         variance = n * sum_xx - sum_x**2
         determined = variance > 1e-9 * np.maximum(n * sum_xx, 1e-300)
         covariance = n * sum_xy - sum_x * sum_y
@@ -156,7 +156,7 @@ def slope_on_log_q(
 
 
 def _centred(log_q: NDArray[Any]) -> FloatArray:
-    """log q less its mean, which changes no softmax and keeps its powers small, float64 [n_items]."""
+    """log q minus its mean, which changes no softmax and keeps its powers small, float64 [n_items]."""
     popularity = np.asarray(log_q, dtype=np.float64)
     if popularity.ndim != 1 or not len(popularity) or not np.isfinite(popularity).all():
         raise ValueError("log_q must be one finite number per item: clip it from below for items never clicked")
@@ -165,7 +165,7 @@ def _centred(log_q: NDArray[Any]) -> FloatArray:
 
 
 def _click_order(relevant: Ragged, clicked_at: NDArray[Any] | None) -> IntArray | None:
-    """The rank of each held-out click in time, over all users, or None where times are not given."""
+    """The rank of each held-out click in time, over all users, or None without times."""
     if clicked_at is None:
         return None
     times = np.asarray(clicked_at)
@@ -188,11 +188,11 @@ def _derivatives(
     delta: float,
     block_size: int,
 ) -> FloatArray:
-    """What derivatives of the users' log-likelihoods near δ are made of: Σ (log q − κ₁), Σ κ₂, Σ κ₃, Σ κ₄, [users, 4].
+    """Each user's terms of the log-likelihood's derivative near δ: Σ (log q − κ₁), Σ κ₂, Σ κ₃, Σ κ₄, [users, 4].
 
     With κ₁ … κ₄ the cumulants of log q under the softmax that a click was drawn from, the derivative at δ + ε
-    is Σ_clicks (log q − κ₁ − κ₂ε − κ₃ε²/2 − κ₄ε³/6) + O(ε⁴). Summed per user, that is what a bootstrap draw
-    adds up. One pass over the scores of the users `rows`, all of whom have clicks.
+    is Σ_clicks (log q − κ₁ − κ₂ε − κ₃ε²/2 − κ₄ε³/6) + O(ε⁴). A bootstrap resample adds up the per-user
+    sums. One pass over the scores of the users `rows`, all of whom have clicks.
     """
     powers = popularity[:, None] ** np.arange(5)  # (items, 5), of which the first column is 1
     derivatives = np.empty((len(rows), 4))
@@ -206,11 +206,11 @@ def _derivatives(
         user, item = _clicks(relevant, order, block, len(popularity))  # (clicks,) each, by user and then time
         logits = weights[user, item]
         if np.isneginf(logits).any():
-            raise ValueError("a held-out click is on an excluded item: take it out with ranking.without first")
+            raise ValueError("a held-out click is on an excluded item: remove it with ranking.exclude_seen first")
         moments = (np.exp(weights, out=weights) @ powers)[user]  # (clicks, 5)
-        own = np.exp(logits)[:, None] * powers[item]
+        click_terms = np.exp(logits)[:, None] * powers[item]
         if order is not None:
-            moments = _less_earlier(moments, own, user)
+            moments = _subtract_earlier(moments, click_terms, user)
         terms = _cumulants(moments[:, 1:] / moments[:, :1])  # (clicks, 4)
         terms[:, 0] = popularity[item] - terms[:, 0]
         first = np.searchsorted(user, np.arange(len(block)))  # every user of the block has a click
@@ -233,15 +233,15 @@ def _clicks(relevant: Ragged, order: IntArray | None, block: IntArray, n_items: 
     return user, item
 
 
-def _less_earlier(moments: FloatArray, own: FloatArray, user: IntArray) -> FloatArray:
-    """The sums over the catalogue less the terms of the user's earlier clicks, [clicks, 5] each.
+def _subtract_earlier(moments: FloatArray, click_terms: FloatArray, user: IntArray) -> FloatArray:
+    """The sums over the catalogue minus the terms of the user's earlier clicks, [clicks, 5] each.
 
-    Where rounding leaves nothing of a sum, the click counts as certain, and says nothing about δ.
+    Where rounding leaves nothing of a sum, the click counts as certain and has no influence on δ.
     """
-    before = np.cumsum(own, axis=0) - own
-    left = moments - (before - before[np.searchsorted(user, user)])
-    lost = left[:, :1] < np.maximum(own[:, :1], 1e-9 * moments[:, :1])
-    return np.where(lost, own, left)
+    before = np.cumsum(click_terms, axis=0) - click_terms
+    remaining = moments - (before - before[np.searchsorted(user, user)])
+    lost = remaining[:, :1] < np.maximum(click_terms[:, :1], 1e-9 * moments[:, :1])
+    return np.where(lost, click_terms, remaining)
 
 
 def _cumulants(raw: FloatArray) -> FloatArray:
@@ -254,7 +254,7 @@ def _cumulants(raw: FloatArray) -> FloatArray:
 
 
 def _maximum(at: Callable[[float], FloatArray]) -> tuple[float, FloatArray] | None:
-    """The δ of largest likelihood, with the derivatives there; None where none is finite."""
+    """The maximum-likelihood δ, with the derivatives there; None if it is not finite."""
     low, high, delta = -MAX_DELTA, MAX_DELTA, 0.0
     here = at(delta)
     for _ in range(MAX_ITERATIONS):
@@ -282,9 +282,9 @@ def _interval(delta: float, derivatives: FloatArray, level: float, resamples: in
     shift = one_step.copy()
     for _ in range(20):
         curvature = first + second * shift + third * shift**2 / 2
-        left = g - first * shift - second * shift**2 / 2 - third * shift**3 / 6
-        shift = np.where(curvature > 0, shift + left / np.where(curvature > 0, curvature, 1.0), one_step)
-    # Draws of few users may have their maximum at infinity, like clicks that do not determine δ.
-    drawn_delta = np.clip(delta + shift, -MAX_DELTA, MAX_DELTA)
-    low, high = np.nanquantile(drawn_delta, [(1 - level) / 2, (1 + level) / 2])
+        residual = g - first * shift - second * shift**2 / 2 - third * shift**3 / 6
+        shift = np.where(curvature > 0, shift + residual / np.where(curvature > 0, curvature, 1.0), one_step)
+    # Resamples of few users may have their maximum at infinity, like clicks that do not determine δ.
+    deltas = np.clip(delta + shift, -MAX_DELTA, MAX_DELTA)
+    low, high = np.nanquantile(deltas, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

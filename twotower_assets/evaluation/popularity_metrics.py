@@ -1,7 +1,7 @@
-"""What ranked lists do to popularity: which items are shown, how unequally, and to users of which taste.
+"""Popularity in ranked lists: which items are shown, how unequally, and how well that fits each user's taste.
 
-Everything here reads lists, profiles and training counts. Finding relevant items is in `ranking`; what is
-missing in the scores behind the lists is in `missing_popularity`.
+Everything here reads lists, profiles and training counts. `ranking` measures relevance; `missing_popularity` measures
+the popularity that the scores lack.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from twotower_assets.evaluation.scores import FloatArray, IntArray
 
 
 def exposure_counts(lists: IntArray, n_items: int, k: int) -> IntArray:
-    """How often each item stands in the first k of a list, int64 [n_items]; padding is not counted."""
+    """How many lists have each item in their first k, int64 [n_items]; padding is not counted."""
     shown = _first(lists, k).ravel()
     shown = shown[shown >= 0]
     if len(shown) and shown.max() >= n_items:
@@ -28,12 +28,12 @@ def exposure_counts(lists: IntArray, n_items: int, k: int) -> IntArray:
 
 
 def coverage_at_k(lists: IntArray, n_items: int, k: int) -> float:
-    """Share of the catalogue that stands in the first k of at least one list."""
+    """Share of the catalogue in the first k of at least one list."""
     return float(np.count_nonzero(exposure_counts(lists, n_items, k)) / n_items)
 
 
 def gini(exposure: NDArray[Any]) -> float:
-    """Gini coefficient of how often items are shown: 0 all alike, (n − 1)/n one item only, NaN where none is.
+    """Gini coefficient of exposure: 0 if all items are shown equally, (n − 1)/n if only one is, NaN if none is.
 
     Args:
         exposure: per item of the whole catalogue, zeros included, [n_items].
@@ -46,11 +46,11 @@ def gini(exposure: NDArray[Any]) -> float:
 
 
 def lorenz_curve(exposure: NDArray[Any], points: int = 201) -> tuple[FloatArray, FloatArray]:
-    """The Lorenz curve of exposure: the share of it that the least shown items hold.
+    """The Lorenz curve of exposure: the share of exposure that the least shown items hold.
 
     Args:
         exposure: per item of the whole catalogue, [n_items], with at least one shown.
-        points: most points returned, evenly spread over the items, both ends included.
+        points: maximum number of points, evenly spread over the items, both ends included.
 
     Returns:
         Share of items and share of exposure, float64 each, from (0, 0) to (1, 1), least shown first.
@@ -58,7 +58,7 @@ def lorenz_curve(exposure: NDArray[Any], points: int = 201) -> tuple[FloatArray,
     ranked = np.sort(np.asarray(exposure, dtype=np.float64))
     held = np.concatenate([[0.0], np.cumsum(ranked)])
     if not held[-1] > 0:
-        raise ValueError("no item is shown, so there is no curve of exposure")
+        raise ValueError("no item is shown, so the Lorenz curve of exposure is undefined")
     at = np.unique(np.linspace(0, len(ranked), points).round().astype(np.int64))
     return at / len(ranked), held[at] / held[-1]
 
@@ -100,16 +100,16 @@ def popularity_lift(
     resamples: int = 1000,
     seed: int = 0,
 ) -> Interval:
-    """Mean popularity of lists over that of profiles, −1: at 0 as popular as what users chose before.
+    """Mean popularity of lists divided by that of profiles, minus 1; 0 if lists are as popular as earlier clicks.
 
     Args:
         lists: int64 [n_users, at least k].
-        profile: items of each user's training clicks; users without any, or with an empty list, are left out.
+        profile: items of each user's training clicks; users without any, or with an empty list, are excluded.
         counts: training clicks per item, [n_items].
         k: depth of the lists.
         level: coverage of the bootstrap interval over users.
-        resamples: number of bootstrap draws.
-        seed: of the draws.
+        resamples: number of bootstrap resamples.
+        seed: of the resampling.
 
     Source: Abdollahpouri et al. (2020), "The Connection Between Popularity Bias, Calibration, and Fairness in
     Recommendation".
@@ -126,7 +126,7 @@ def popularity_lift(
 def calibration(lists: IntArray, profile: Ragged, buckets: NDArray[np.int8], k: int) -> FloatArray:
     """Jensen–Shannon divergence between each user's profile and list, as distributions over buckets.
 
-    In bits, so 0 is the same mix of head, mid, tail and cold, and 1 nothing in common. The divergence, not
+    In bits: 0 for the same mix of head, mid, tail and cold, 1 for no bucket in common. The divergence, not
     its square root.
 
     Args:
@@ -157,13 +157,13 @@ def calibration(lists: IntArray, profile: Ragged, buckets: NDArray[np.int8], k: 
 
 @dataclass(frozen=True, slots=True)
 class BucketExposure:
-    """One popularity bucket: how many items it has, what share of clicks they hold, and of exposure.
+    """One popularity bucket: its share of items, of clicks and of exposure.
 
     Attributes:
         bucket: head, mid, tail or cold.
         item_share: of the catalogue.
         click_share: of training clicks.
-        exposure_share: of places in the lists; NaN where all lists are empty.
+        exposure_share: of the positions in all lists; NaN if all lists are empty.
     """
 
     bucket: str

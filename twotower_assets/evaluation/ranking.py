@@ -1,7 +1,7 @@
 """Ranked lists over the whole catalogue, and how well they find the items users clicked later.
 
-Here are the lists (`top_k`), and recall, NDCG, MRR and hit rate per user. Sets of items per user are `core.ragged`;
-means over users and their intervals are in `bootstrap`; what the lists do to popularity is in `popularity_metrics`.
+This module has the lists (`top_k`), and recall, NDCG, MRR and hit rate per user. Sets of items per user are in
+`core.ragged`, means over users with intervals in `bootstrap`, popularity metrics in `popularity_metrics`.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from twotower_assets.core.ragged import Ragged
 from twotower_assets.evaluation.scores import FloatArray, IntArray, ScoreBlock, Scores, score_blocks
 
 PADDING = -1
-"""Stands in a list where the user had fewer than k items left."""
+"""Fills a list where the user has fewer than k items left."""
 GROUP = 32
-"""Items of which only the best is looked at first."""
+"""Items per group; the first pass looks at the best item of each group only."""
 MANY = 8
-"""Candidates per place of a list beyond which sorting them costs more than it saves."""
+"""Candidates per list position above which sorting them costs more than partitioning whole rows."""
 
 
 def restrict(relevant: Ragged, keep: NDArray[np.bool_]) -> Ragged:
-    """The sets without the items that are not kept, such as everything outside a popularity bucket.
+    """The sets restricted to the items kept, such as those of one popularity bucket.
 
     Args:
         relevant: sets per user.
@@ -33,7 +33,7 @@ def restrict(relevant: Ragged, keep: NDArray[np.bool_]) -> Ragged:
 
 
 def exclude_seen(relevant: Ragged, seen: Ragged) -> Ragged:
-    """The sets without the items each user has seen: what a list with seen items removed can still find."""
+    """The sets without the items that each user has seen, which lists exclude as well."""
     if len(relevant) != len(seen):
         raise ValueError(f"relevant has {len(relevant)} users, seen has {len(seen)}")
     stride = int(max(relevant.values.max(initial=0), seen.values.max(initial=0))) + 1
@@ -41,12 +41,12 @@ def exclude_seen(relevant: Ragged, seen: Ragged) -> Ragged:
 
 
 def top_k(score_block: ScoreBlock, n_users: int, seen: Ragged | None, k: int, block_size: int = 1024) -> IntArray:
-    """Each user's k best items of the catalogue, best first; of equal scores the lower position first.
+    """Each user's k best items of the catalogue, best first; ties are broken by lower position.
 
     Args:
         score_block: gives scores, float [b, n_items], for user rows, int64 [b].
         n_users: users, rows 0 to n_users − 1.
-        seen: items to leave out per user, or None.
+        seen: items to exclude per user, or None.
         k: length of a list.
         block_size: most users scored at once.
 
@@ -63,60 +63,60 @@ def top_k(score_block: ScoreBlock, n_users: int, seen: Ragged | None, k: int, bl
         raise ValueError(f"seen has {len(seen)} users, expected {n_users}")
     lists = np.full((n_users, k), PADDING, dtype=np.int64)
     for rows, scores in score_blocks(score_block, np.arange(n_users, dtype=np.int64), block_size):
-        lists[rows, : scores.shape[1]] = _best(scores, None if seen is None else _removed(scores, seen, rows), k)
+        lists[rows, : scores.shape[1]] = _best(scores, None if seen is None else _excluded(scores, seen, rows), k)
     return lists
 
 
-def mask_items(scores: Scores, removed: Ragged | None, rows: IntArray) -> Scores:
-    """A copy of the block's scores, [b, n_items], with −∞ on the items removed for its users, int64 [b]."""
+def mask_items(scores: Scores, excluded: Ragged | None, rows: IntArray) -> Scores:
+    """A copy of the block's scores, [b, n_items], with −∞ on the items excluded for its users, int64 [b]."""
     scores = np.array(scores, copy=True)
-    if removed is not None:
-        block = _removed(scores, removed, rows)
+    if excluded is not None:
+        block = _excluded(scores, excluded, rows)
         scores[block.rows(), block.values] = -np.inf
     return scores
 
 
-def _removed(scores: Scores, removed: Ragged, rows: IntArray) -> Ragged:
-    """The items removed for the users of a block, once they are known to be among those scored."""
-    block = removed.take(rows)
+def _excluded(scores: Scores, excluded: Ragged, rows: IntArray) -> Ragged:
+    """The items excluded for the users of a block, checked to be among those scored."""
+    block = excluded.take(rows)
     outside = block.values[(block.values < 0) | (block.values >= scores.shape[1])]
     if len(outside):
-        raise ValueError(f"an item to leave out has position {outside[0]}, but only {scores.shape[1]} items are scored")
+        raise ValueError(f"an excluded item has position {outside[0]}, but only {scores.shape[1]} items are scored")
     return block
 
 
-def _best(scores: Scores, removed: Ragged | None, k: int) -> IntArray:
-    """Positions of the min(k, n_items) best per row that are not removed, best first, then −1.
+def _best(scores: Scores, excluded: Ragged | None, k: int) -> IntArray:
+    """Positions of the min(k, n_items) best per row that are not excluded, best first, then −1.
 
-    1. The items are dealt into groups, and a user's groups ranked by their best score. The best of k + r groups are as
-       many items, of which at most the r removed ones do not count: so the k-th best item is no worse than the best of
-       the (k + r)-th group.
-    2. Only items as good as that, a few hundred, are candidates, and sorted.
-    3. Where that leaves too many, in a small catalogue or among many equal scores, whole rows are partitioned.
+    1. The items are divided into groups, and a user's groups ranked by their best score. The best of k + r groups are
+       as many items, of which at most the r excluded ones do not count: so the k-th best item is no worse than the best
+       of the (k + r)-th group.
+    2. Only items with at least that score, a few hundred, are candidates, and are sorted.
+    3. If that leaves too many, in a small catalogue or among many equal scores, whole rows are partitioned.
     """
     users, n_items = scores.shape
     width = min(k, n_items)
     best = np.full((users, width), PADDING, dtype=np.int64)
-    sizes = np.zeros(users, dtype=np.int64) if removed is None else removed.sizes()
+    sizes = np.zeros(users, dtype=np.int64) if excluded is None else excluded.sizes()
     groups = n_items // GROUP
-    dealt = scores[:, : groups * GROUP].reshape(users, GROUP, groups)
-    tops = np.hstack([dealt.max(axis=1), scores[:, groups * GROUP :]])  # (users, groups and the items left over)
+    grouped = scores[:, : groups * GROUP].reshape(users, GROUP, groups)
+    tops = np.hstack([grouped.max(axis=1), scores[:, groups * GROUP :]])  # (users, groups + remaining items)
     needed = np.minimum(width + sizes, tops.shape[1])
     least = np.take_along_axis(np.sort(tops, axis=1), (tops.shape[1] - needed)[:, None], axis=1)  # (users, 1)
     candidate = scores >= least
     few = (width + sizes <= tops.shape[1]) & (candidate.sum(axis=1) <= MANY * (width + sizes))
     candidate[~few] = False
     user, item = np.divmod(np.flatnonzero(candidate), n_items)
-    if removed is not None:
-        unseen = ~np.isin(user * n_items + item, removed.rows() * n_items + removed.values)
+    if excluded is not None:
+        unseen = ~np.isin(user * n_items + item, excluded.rows() * n_items + excluded.values)
         user, item = user[unseen], item[unseen]
-    order = np.lexsort((-scores[user, item], user))  # stable: of equal scores the lower position stays first
+    order = np.lexsort((-scores[user, item], user))  # stable: ties stay in order of position
     user, item = user[order], item[order]
     rank = np.arange(len(user)) - np.searchsorted(user, user)
     best[user[rank < width], rank[rank < width]] = item[rank < width]
     whole = np.flatnonzero(~few)
     if len(whole):
-        best[whole] = _best_of_whole_rows(mask_items(scores[whole], removed, whole), width)
+        best[whole] = _best_of_whole_rows(mask_items(scores[whole], excluded, whole), width)
     return best
 
 
@@ -124,10 +124,10 @@ def _best_of_whole_rows(scores: Scores, width: int) -> IntArray:
     """Positions of the `width` best per row, best first, −1 for those at −∞."""
     n_items = scores.shape[1]
     chosen = np.argpartition(scores, n_items - width, axis=1)[:, n_items - width :]  # (b, width), any order
-    last = np.take_along_axis(scores, chosen, axis=1).min(axis=1, keepdims=True)  # (b, 1), the worst score let in
+    last = np.take_along_axis(scores, chosen, axis=1).min(axis=1, keepdims=True)  # (b, 1), the worst chosen score
     ties = (scores == last).sum(axis=1)
-    ties_in = (np.take_along_axis(scores, chosen, axis=1) == last).sum(axis=1)
-    for row in np.flatnonzero((ties > ties_in) & np.isfinite(last[:, 0])):
+    chosen_ties = (np.take_along_axis(scores, chosen, axis=1) == last).sum(axis=1)
+    for row in np.flatnonzero((ties > chosen_ties) & np.isfinite(last[:, 0])):
         above = np.flatnonzero(scores[row] > last[row])
         level = np.flatnonzero(scores[row] == last[row])[: width - len(above)]
         chosen[row] = np.concatenate([above, level])

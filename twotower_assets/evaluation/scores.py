@@ -1,8 +1,7 @@
-"""Scores of users on the whole catalogue, asked for in blocks so that the full matrix is never held.
+"""Scores of users on the whole catalogue, computed in blocks so that the full matrix is never in memory.
 
-Here live the type of such a source, the loop that walks over it, a two-tower model as such a source, and the wrapper
-that makes its scores hold γ.
-What is made of the scores (lists, metrics, the missing popularity) lives in the modules that read them.
+This module has the type of a score function, the loop over its blocks, the score function of a two-tower model, and the
+wrapper that serves it at γ. Lists, metrics and the missing popularity are in the modules that read scores.
 """
 
 from __future__ import annotations
@@ -20,20 +19,20 @@ FloatArray: TypeAlias = NDArray[np.float64]
 Scores: TypeAlias = NDArray[np.floating[Any]]
 
 ScoreBlock: TypeAlias = Callable[[IntArray], Scores]
-"""Takes user rows, int64 [b], and gives their scores on every item, float [b, n_items]."""
+"""A function of user rows, int64 [b], to their scores on every item, float [b, n_items]."""
 
 MAX_SCORES_PER_BLOCK = 2**22
-"""Scores held at once: 16 MiB in float32, about a cache. A wide catalogue is walked with fewer users per block."""
+"""Scores in memory at once: 16 MiB in float32, about a cache. A large catalogue gets fewer users per block."""
 
 
 def score_blocks(score_block: ScoreBlock, rows: IntArray, block_size: int = 1024) -> Iterator[tuple[IntArray, Scores]]:
-    """Walk over the users in blocks, with every block checked.
+    """Iterate over the users in blocks, and check each block.
 
     Args:
         score_block: gives scores, float [b, n_items], for user rows, int64 [b].
         rows: users to score, int64 [n].
-        block_size: most users in a block. The first block holds one user, to learn how wide the catalogue is;
-            the later ones hold at most `MAX_SCORES_PER_BLOCK` scores.
+        block_size: most users in a block. The first block has one user, to learn the size of the catalogue;
+            the later ones have at most `MAX_SCORES_PER_BLOCK` scores.
 
     Yields:
         The block's rows, int64 [b], and its scores, float32 or float64 [b, n_items].
@@ -60,7 +59,7 @@ def served_scores(
     """The scores that are served at γ, block by block: s + (γ − γ₀)·log q.
 
     Args:
-        score_block: the model's own scores, float [b, n_items].
+        score_block: the trained scores of the model, float [b, n_items].
         log_q: log sampling probability per item, float [n_items], finite (clipped below for unseen items).
         popularity_weight: γ, from 0 to 1.
         trained_popularity_weight: γ₀.
@@ -75,9 +74,9 @@ def served_scores(
 
 
 def _with_added(score_block: ScoreBlock, added: FloatArray, name: str) -> ScoreBlock:
-    """Scores with one number per item added, float64 [n_items]; they stay of their type. `name` is for errors."""
+    """Scores plus one number per item, float64 [n_items], in the dtype of the scores. `name` is for errors."""
 
-    def more(rows: IntArray) -> Scores:
+    def score(rows: IntArray) -> Scores:
         scores = np.asarray(score_block(rows))
         if scores.ndim != 2 or scores.shape[1] != len(added):
             raise ValueError(f"{name} has {len(added)} items, but the scores have shape {scores.shape}")
@@ -85,11 +84,11 @@ def _with_added(score_block: ScoreBlock, added: FloatArray, name: str) -> ScoreB
         total: Scores = scores + added.astype(kind)
         return total
 
-    return more
+    return score
 
 
 def _checked(scores: Scores, rows: IntArray, n_items: int | None) -> Scores:
-    """The scores as float32 or float64, [b, n_items], once they are known to be finite and of that shape."""
+    """The scores as float32 or float64, [b, n_items], checked to be finite and of that shape."""
     scores = np.asarray(scores)
     if scores.dtype not in (np.float32, np.float64):
         scores = scores.astype(np.float64)
@@ -112,12 +111,12 @@ def inner_products(
     inverse_temperature: float,
     bias: NDArray[Any] | None = None,
 ) -> ScoreBlock:
-    """A two-tower model's own scores, ⟨u, v⟩/τ + b, without popularity.
+    """The trained scores of a two-tower model, ⟨u, v⟩/τ + b, without added popularity.
 
     Args:
         user_vectors: float [n_users, d].
         item_vectors: float [n_items, d].
-        inverse_temperature: 1/τ; it does not divide the bias.
+        inverse_temperature: 1/τ; it does not scale the bias.
         bias: learned additive bias of each item, float [n_items], finite; None for a model without.
 
     Raises:

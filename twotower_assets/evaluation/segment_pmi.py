@@ -1,7 +1,7 @@
-"""How well scores follow PMI between user segments and items, over cells with clicks enough to know it.
+"""How well scores follow PMI between user segments and items, over cells (segment, item) with enough clicks.
 
-Segments are clusters of users, or their leading category, because the empirical PMI of a single user, with
-one click per pair, is −log q again. How segments are found is decided elsewhere.
+Segments are clusters of users, or their most clicked category: the empirical PMI of a single user, with one click per
+pair, would be −log q again. The caller assigns users to segments.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ class SegmentPmi:
     """Correlation of scores with PMI within segments.
 
     Attributes:
-        correlation: Pearson's, over all cells used, each segment centred; NaN with fewer than three cells.
-        cells: cells (segment, item) with clicks enough, in segments that have at least two.
-        segments: segments that have such cells.
+        correlation: Pearson correlation over all cells used, centred per segment; NaN with fewer than three cells.
+        cells: cells with enough clicks, in segments that have at least two.
+        segments: segments with such cells.
     """
 
     correlation: float
@@ -33,14 +33,14 @@ class SegmentPmi:
 
 
 def segment_pmi_correlation(segment_scores: NDArray[Any], counts: NDArray[Any], min_clicks: int = 20) -> SegmentPmi:
-    """Correlate mean scores with log(p(item | segment) / p(item)), over cells of enough clicks.
+    """Correlate mean scores with log(p(item | segment) / p(item)), over cells with enough clicks.
 
     Both are centred within each segment first, because training fixes scores up to a constant per user only.
 
     Args:
         segment_scores: mean score of the segment's users per item, float [n_segments, n_items].
         counts: clicks of the segment's users per item, int64 [n_segments, n_items].
-        min_clicks: clicks that a cell needs to count.
+        min_clicks: minimum clicks of a cell.
 
     Raises:
         ValueError: different shapes.
@@ -52,9 +52,9 @@ def segment_pmi_correlation(segment_scores: NDArray[Any], counts: NDArray[Any], 
     cells, segments = int(used.sum()), int(used.any(axis=1).sum())
     if cells < 3:
         return SegmentPmi(np.nan, cells, segments)
-    of_segment, of_item = counts.sum(axis=1, keepdims=True), counts.sum(axis=0, keepdims=True)
+    segment_clicks, item_clicks = counts.sum(axis=1, keepdims=True), counts.sum(axis=0, keepdims=True)
     segment, item = np.nonzero(used)
-    pmi = np.log(counts[used] * counts.sum() / (of_segment[segment, 0] * of_item[0, item]))
+    pmi = np.log(counts[used] * counts.sum() / (segment_clicks[segment, 0] * item_clicks[0, item]))
     x, y = _centred_within(pmi, segment), _centred_within(segment_scores[used].astype(np.float64), segment)
     spread = np.sqrt((x @ x) * (y @ y))
     return SegmentPmi(float(x @ y / spread) if spread > 0 else np.nan, cells, segments)
@@ -67,7 +67,7 @@ def segment_mean_scores(
 
     Args:
         score_block: float [b, n_items] for rows int64 [b].
-        segments: segment of each user, int64 [n_users], −1 for users of none.
+        segments: segment of each user, int64 [n_users], −1 for users without one.
         n_segments: number of segments.
         block_size: users scored at once.
 
@@ -81,8 +81,8 @@ def segment_mean_scores(
     sums: FloatArray | None = None
     for block, scores in score_blocks(score_block, rows, block_size):
         member = _membership(segments[block], n_segments)
-        part = np.asarray(member @ scores.astype(np.float64))
-        sums = part if sums is None else sums + part
+        block_sums = np.asarray(member @ scores.astype(np.float64))
+        sums = block_sums if sums is None else sums + block_sums
     assert sums is not None
     users = np.bincount(segments[rows], minlength=n_segments)[:, None]
     means: FloatArray = np.where(users > 0, sums / np.maximum(users, 1), np.nan)
@@ -94,7 +94,7 @@ def segment_item_counts(clicks: Ragged, segments: IntArray, n_segments: int, n_i
 
     Args:
         clicks: clicked items per user.
-        segments: segment of each user, int64 [n_users], −1 for users of none.
+        segments: segment of each user, int64 [n_users], −1 for users without one.
         n_segments: number of segments.
         n_items: size of the catalogue.
     """
@@ -107,19 +107,19 @@ def segment_item_counts(clicks: Ragged, segments: IntArray, n_segments: int, n_i
 
 
 def _check(segments: IntArray, n_segments: int) -> None:
-    """Refuse segment numbers out of range."""
+    """Raise `ValueError` for segment numbers out of range."""
     if len(segments) and (segments.min() < -1 or segments.max() >= n_segments):
         raise ValueError(f"segments must lie in [−1, {n_segments}), got {segments.min()} to {segments.max()}")
 
 
 def _membership(segments: IntArray, n_segments: int) -> Any:
-    """Users of a block as columns of their segments, sparse [n_segments, b]."""
+    """Which users of a block are in which segment, sparse [n_segments, b]."""
     ones = np.ones(len(segments))
     return csr_matrix((ones, (segments, np.arange(len(segments)))), shape=(n_segments, len(segments)))
 
 
 def _centred_within(values: FloatArray, group: IntArray) -> FloatArray:
-    """Values less the mean of their group."""
+    """Values minus the mean of their group."""
     sizes = np.bincount(group)
     means = np.bincount(group, weights=values) / np.maximum(sizes, 1)
     centred: FloatArray = values - means[group]

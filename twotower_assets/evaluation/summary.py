@@ -1,7 +1,7 @@
-"""All list metrics of one model: per user, for the catalogue, and as rows in long format, each with its interval.
+"""All list metrics of one model, per user and for the catalogue, as rows in long format with intervals.
 
-Only the choice of metrics, depths and buckets lives here; every number is computed by the module that defines
-it. The missing popularity reads scores and not lists, and has its own function.
+Only the choice of metrics, depths and buckets belongs here; other modules define the metrics. The missing popularity is
+not among them, because it reads scores, not lists.
 """
 
 from __future__ import annotations
@@ -53,18 +53,18 @@ def evaluate_lists(
 
     Args:
         lists: int64 [n_users, at least max(ks)], from `top_k`.
-        relevant: held-out items per user. Items the lists may not hold (seen in training) should be taken out
-            with `exclude_seen`, or recall cannot reach 1.
+        relevant: held-out items per user. Items that lists never hold (seen in training) should be removed
+            with `ranking.exclude_seen`, or recall cannot reach 1.
         profile: items of each user's training clicks.
         train_counts: training clicks per item, [n_items].
         model: name of the model.
         popularity_weight: γ of the lists; None for a baseline.
         ks: depths.
         seed: of the bootstrap.
-        resamples: bootstrap draws.
+        resamples: number of bootstrap resamples.
 
     Raises:
-        ValueError: lists shorter than a depth, another number of users, no training clicks at all, or a γ that is
+        ValueError: lists shorter than a depth, different numbers of users, no training clicks at all, or a γ that is
             not from 0 to 1.
     """
     if popularity_weight is not None:
@@ -90,14 +90,14 @@ def user_values(
     Arguments as in `evaluate_lists`.
 
     Yields:
-        Metric, depth, bucket, and the values, float64 [n_users], NaN where a user does not count: recall, ndcg, mrr,
+        Metric, depth, bucket, and the values, float64 [n_users], NaN for users without a value: recall, ndcg, mrr,
         hit_rate, recall of each bucket and of `beyond_head`, average_recommendation_popularity, aplt, novelty and
         calibration.
 
     Raises:
-        ValueError: lists shorter than a depth, another number of users, or no training clicks at all.
+        ValueError: lists shorter than a depth, different numbers of users, or no training clicks at all.
     """
-    _of_the_same_users(lists=lists, relevant=relevant, profile=profile)
+    _require_equal_users(lists=lists, relevant=relevant, profile=profile)
     buckets, popularity = popularity_buckets(train_counts), log_q(train_counts)
     restricted = {name: restrict(relevant, buckets == number) for number, name in enumerate(BUCKETS)}
     restricted[BEYOND_HEAD] = restrict(relevant, buckets != HEAD)
@@ -118,7 +118,7 @@ def user_values(
 def catalogue_values(
     lists: IntArray, profile: Ragged, train_counts: NDArray[Any], ks: Sequence[int] = KS
 ) -> Iterator[tuple[str, int, str, float]]:
-    """Every metric that is one number of all lists together: coverage, gini and popularity_lift.
+    """Every metric that is one number for all lists together: coverage, gini and popularity_lift.
 
     Arguments as in `evaluate_lists`.
 
@@ -126,7 +126,7 @@ def catalogue_values(
         Metric, depth, bucket (`all`) and the value, NaN where all lists are empty.
 
     Raises:
-        ValueError: lists shorter than a depth, or another number of users.
+        ValueError: lists shorter than a depth, or different numbers of users.
     """
     for metric, k, bucket, interval in _catalogue_intervals(lists, profile, train_counts, ks, seed=0, resamples=0):
         yield metric, k, bucket, interval.mean
@@ -135,8 +135,8 @@ def catalogue_values(
 def _catalogue_intervals(
     lists: IntArray, profile: Ragged, train_counts: NDArray[Any], ks: Sequence[int], seed: int, resamples: int
 ) -> Iterator[tuple[str, int, str, Interval]]:
-    """The catalogue's numbers as intervals; only the popularity lift, a ratio of two means over users, has ends."""
-    _of_the_same_users(lists=lists, profile=profile)
+    """Catalogue metrics as intervals; only popularity_lift, a ratio of two means over users, has finite ends."""
+    _require_equal_users(lists=lists, profile=profile)
     n_items = len(train_counts)
     for k in ks:
         users = int((lists[:, :k] >= 0).any(axis=1).sum())
@@ -147,8 +147,8 @@ def _catalogue_intervals(
         yield "popularity_lift", k, ALL, lift
 
 
-def _of_the_same_users(**of_users: Sized) -> None:
-    """Refuse arrays that hold different numbers of users."""
-    if len({len(one) for one in of_users.values()}) > 1:
-        found = ", ".join(f"{name} {len(one)}" for name, one in of_users.items())
-        raise ValueError(f"{' and '.join(of_users)} must be of the same users, got {found}")
+def _require_equal_users(**arrays: Sized) -> None:
+    """Raise `ValueError` if the arrays have different numbers of users."""
+    if len({len(array) for array in arrays.values()}) > 1:
+        found = ", ".join(f"{name} {len(array)}" for name, array in arrays.items())
+        raise ValueError(f"{' and '.join(arrays)} must be of the same users, got {found}")
