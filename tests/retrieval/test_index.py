@@ -242,7 +242,7 @@ class TestBuilding:
                 raise RuntimeError
 
         monkeypatch.setattr(type(built), "faiss_index", Forgetful(), raising=False)
-        with pytest.raises(ItemIndexError, match="does not give vectors back"):
+        with pytest.raises(ItemIndexError, match="cannot return its vectors"):
             built.similar_items(3, 2)
 
     def test_an_item_is_found_by_its_id(self, build):

@@ -56,7 +56,7 @@ def test_one_depth_beyond_enough_recall_is_measured(build, measure):
     index, depths = build("IVF64,Flat"), (1, 2, 4, 8, 16, 32, 64)
     every = measure(index, depths=depths)
     reached = least_depth(every, 0.7)
-    some = measure(index, depths=depths, enough=0.7)
+    some = measure(index, depths=depths, stop_at_recall=0.7)
     last = depths[depths.index(reached) + 1]
     assert last < depths[-1]
     assert [row.search_depth for row in some] == [depth for depth in depths if depth <= last for _ in WEIGHTS]

@@ -64,7 +64,7 @@ def test_an_interrupted_write_over_another_index_does_not_load(saved, build, mon
     monkeypatch.setattr(faiss, "write_index", interrupted)
     with pytest.raises(ItemIndexError, match="disk full"):
         save_index(build(), saved)
-    with pytest.raises(ItemIndexError, match="not to the end"):
+    with pytest.raises(ItemIndexError, match="not completely"):
         load_index(saved)
 
 
@@ -129,7 +129,7 @@ def test_a_description_that_does_not_fit_is_refused(saved, changes, message):
 
 
 def as_format_2(folder, **extra):
-    """The description as it was when γ₀ was kept among what the builder adds."""
+    """The description as it was when γ₀ was in `extra`."""
     path = folder / "index.json"
     description = json.loads(path.read_text())
     for name in ("trained_popularity_weight", "trained_weight_is_known"):

@@ -1,19 +1,19 @@
-"""How items and queries are laid out, so that any score, at any popularity weight, is a search for the nearest.
+"""How items and queries become vectors, so that ranking by score, at any γ, is a nearest-neighbour search.
 
-The score is ⟨u, v⟩/τ + b + w·log q. Here it becomes an inner product or a distance of vectors, and is read back
-from what FAISS answers. Which index holds the vectors is decided in `index`.
+The score is ⟨u, v⟩/τ + b + w·log q. This module expresses it as an inner product or a distance of vectors, and converts
+what FAISS returns back to scores. `index` chooses the FAISS index.
 
 Four steps, none of which changes a score:
 
-1. Centred: b and log q are stored less their means. Otherwise all items have a large coordinate in common, and a
-   graph's edges lead along it.
-2. Uncorrelated: a learned bias often holds much of log q. Stored is b less its regression on log q, and the slope is
-   asked for with w, so that a layout does not depend on where the model keeps its popularity.
-3. Scaled: both are shrunk until their spread is `POPULARITY_SPREAD` of an item vector's length, and the query grows
-   them back. So items are neighbours first of all by taste, and by popularity among these.
-4. Lengthened: in an index by distance, an item has one coordinate more, √(R² − ‖x‖²), that brings all to the same
-   length R. The largest inner product is then the smallest distance (Bachrach et al. 2014, RecSys), and a graph is
-   navigable, as its neighbours are near in every sense. By inner product its edges lead to long vectors.
+1. Centring: b and log q are stored minus their means. Otherwise all items share a large coordinate, and the edges of a
+   graph follow it.
+2. Decorrelation: a learned bias often contains much of log q. The vectors store b minus its regression on log q, and the
+   query adds the slope to w, so that the layout does not depend on where the model keeps popularity.
+3. Scaling: both are shrunk until their spread is `POPULARITY_SPREAD` of an item vector's length, and the query scales
+   them up again. Neighbours are then similar in taste first, in popularity second.
+4. Equal lengths: in an index by distance, an item gets one more coordinate, √(R² − ‖x‖²), which gives all items the
+   same length R. The largest inner product is then the smallest distance (Bachrach et al. 2014, RecSys), and a graph is
+   navigable, because its neighbours are near by both measures. With inner products, edges would lead to long vectors.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from twotower_assets.retrieval.errors import ItemIndexError
 FloatMatrix = NDArray[np.float32]
 
 POPULARITY_SPREAD: Final = 0.3
-"""Spread of bias and log q beside the length of item vectors. Much less or more lowers recall at γ = 1, or at 0."""
+"""Spread of bias and log q relative to item vectors. Much smaller lowers recall at γ = 1, much larger at γ = 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class Items:
-    """What is indexed, checked: the parts of a score that belong to items.
+    """The item side of a score, validated.
 
     Attributes:
         vectors: float32 [n, d].
@@ -56,7 +56,7 @@ class Items:
         bias: NDArray[Any] | None,
         log_q: NDArray[Any],
     ) -> Items:
-        """The parts, once they are known to fit together. Raises ItemIndexError for wrong shapes, NaN or infinity."""
+        """Validate and convert the arrays. Raises ItemIndexError for wrong shapes, NaN or infinity."""
         vectors = np.ascontiguousarray(item_vectors, dtype=np.float32)
         if vectors.ndim != 2 or 0 in vectors.shape:
             raise ItemIndexError(f"expected item vectors of shape [n, d] with n and d at least 1, got {vectors.shape}")
@@ -68,8 +68,8 @@ class Items:
         for name, numbers in (("log_q", popularity), ("bias", biases)):
             if numbers.shape != (n,):
                 raise ItemIndexError(f"{name} must have shape [{n}], one value per item, got {numbers.shape}")
-        given: dict[str, NDArray[Any]] = {"item_vectors": vectors, "bias": biases, "log_q": popularity}
-        for name, values in given.items():
+        arrays: dict[str, NDArray[Any]] = {"item_vectors": vectors, "bias": biases, "log_q": popularity}
+        for name, values in arrays.items():
             if not np.isfinite(values).all():
                 raise ItemIndexError(
                     f"{name} holds NaN or infinity: look for a diverged training, or log q of an item "
@@ -83,15 +83,15 @@ class Items:
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """What items and queries have in common, float64 each; the module says why.
+    """The constants that items and queries share, float64 each; the module docstring explains them.
 
     Attributes:
-        inverse_temperature: 1/τ, in no stored vector.
-        mean_log_q: taken from log q.
-        mean_bias: taken from b.
-        bias_slope: regression of b on log q, taken from b and added to w.
+        inverse_temperature: 1/τ, not part of the stored vectors.
+        mean_log_q: subtracted from log q.
+        mean_bias: subtracted from b.
+        bias_slope: regression of b on log q, subtracted from b and added to w.
         scale: of bias and log q in the stored vectors.
-        squared_length: R² of the stored vectors where the index is by distance; None where by inner product.
+        squared_length: R² of the stored vectors in an index by distance; None in one by inner product.
     """
 
     inverse_temperature: float
@@ -103,7 +103,7 @@ class Geometry:
 
     @classmethod
     def fit(cls, items: Items, by_distance: bool) -> tuple[Geometry, FloatMatrix]:
-        """The geometry that fits these items, and them laid out: float32 [n, width]."""
+        """The geometry for these items, and their stored vectors, float32 [n, width]."""
         mean_log_q, mean_bias = float(items.log_q.mean()), float(items.bias.mean())
         popularity, bias = items.log_q - mean_log_q, items.bias - mean_bias
         variance = float(popularity @ popularity)
@@ -132,28 +132,28 @@ class Geometry:
         return geometry, stored
 
     def width(self, dimension: int) -> int:
-        """Coordinates of a stored vector, for item vectors of this dimension."""
+        """The dimension of stored vectors, for item vectors of this dimension."""
         return dimension + (2 if self.squared_length is None else 3)
 
     def queries(self, users: FloatMatrix, weights: NDArray[np.float32]) -> FloatMatrix:
-        """Users at their popularity weights, float32 [m, d] and [m] or [], laid out: [m, width]."""
+        """Query vectors [m, width] for users, float32 [m, d], at their weights of log q, [m] or []."""
         d = users.shape[1]
-        grown = 1.0 / (self.inverse_temperature * self.scale)
+        unscaled = 1.0 / (self.inverse_temperature * self.scale)
         queries = np.zeros((len(users), self.width(d)), dtype=np.float32)
         queries[:, :d] = users
-        queries[:, d] = grown
-        queries[:, d + 1] = (weights + self.bias_slope) * grown
+        queries[:, d] = unscaled
+        queries[:, d + 1] = (weights + self.bias_slope) * unscaled
         return queries
 
     def scores(self, found: FloatMatrix, queries: FloatMatrix, weights: NDArray[np.float32]) -> FloatMatrix:
-        """⟨u, v⟩/τ + b + w·log q of what FAISS found for the queries: distances or inner products, [m, k]."""
+        """Scores ⟨u, v⟩/τ + b + w·log q from the distances or inner products that FAISS returned, [m, k]."""
         constants = np.broadcast_to(weights * self.mean_log_q + self.mean_bias, len(queries))
         scores: FloatMatrix = self.inner_products(found, queries) * np.float32(self.inverse_temperature)
         scores += constants.astype(np.float32)[:, None]
         return scores
 
     def inner_products(self, found: FloatMatrix, queries: FloatMatrix) -> FloatMatrix:
-        """Inner products of the queries with what was found, float32 [m, k]."""
+        """Inner products from the distances or inner products that FAISS returned, float32 [m, k]."""
         if self.squared_length is None:
             return found
         squared = np.einsum("md,md->m", queries, queries)  # (m,)

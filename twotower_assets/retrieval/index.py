@@ -1,11 +1,10 @@
 """The index over item embeddings, with the popularity weight γ as part of the query.
 
 Build, search and similar items are here. How items and queries become vectors is in `geometry`, files are in
-`storage`, measurements against exact search in `quality`; which index is served, and whether it may be, is decided
-elsewhere.
+`storage`, measurements against exact search in `quality`. Which index is served is decided in `serving`.
 
 The score is ⟨u, v⟩/τ + b_j + (γ − γ₀)·log q_j. Bias and log q are dimensions of the stored vectors, 1 and γ − γ₀ of
-the query, so that γ is chosen query by query without a rebuild. The index knows γ₀, and whoever searches gives γ.
+the query, so that γ is chosen per query without a rebuild. The index stores γ₀; the caller of `search` gives γ.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from twotower_assets.retrieval.geometry import FloatMatrix, Geometry, Items
 IntMatrix: TypeAlias = NDArray[np.int64]
 
 FLAT_UP_TO: Final = 50_000
-"""Items up to which the default index is exact: a query then costs a few milliseconds at most."""
+"""Up to this many items the default index is exact: a query then takes a few milliseconds at most."""
 HNSW_EF_CONSTRUCTION: Final = 200
 HNSW_EF_SEARCH: Final = 256
 HNSW_DEPTHS: Final = (100, 150, 200, 300, 400, 600, 800, 1200)
@@ -40,16 +39,16 @@ class ItemIndex:
     """A searchable index, built by `build_index` or read by `storage.load_index`.
 
     Attributes:
-        faiss_index: the FAISS index over vectors laid out by the geometry.
-        item_ids: the id of every position, in the order in which items were given.
+        faiss_index: the FAISS index over the stored vectors of `geometry`.
+        item_ids: the id at every position, in the order that items were given in.
         dimension: d, of user and item vectors.
-        geometry: how items and queries are laid out, and scores read back.
+        geometry: converts items and queries to vectors, and results to scores.
         factory: the FAISS index-factory string.
-        trained_popularity_weight: γ₀, how much log q the score of the model holds already.
-        trained_weight_is_known: whether γ₀ follows from the recipe; where not, γ is relative to it.
-        search_depth: efSearch of a graph or nprobe of an inverted file; None where the index has no such
-            dial.
-        extra: what the builder wants to keep with the index, such as the checkpoint version; JSON values.
+        trained_popularity_weight: γ₀, how much log q the trained score already contains.
+        trained_weight_is_known: whether γ₀ follows from the recipe; if not, γ is relative to it.
+        search_depth: efSearch of a graph or nprobe of an inverted file; None if the index has no such
+            parameter.
+        extra: JSON values stored with the index, such as the checkpoint version.
     """
 
     faiss_index: Any
@@ -66,7 +65,7 @@ class ItemIndex:
         return len(self.item_ids)
 
     def at_depth(self, search_depth: int) -> ItemIndex:
-        """This index set to another efSearch or nprobe. The vectors are shared, so the index as it was is set too."""
+        """This index with another efSearch or nprobe. It shares the FAISS index, so the original changes too."""
         return replace(self, search_depth=set_search_depth(self.faiss_index, search_depth))
 
     def search(
@@ -83,7 +82,7 @@ class ItemIndex:
             k: items per user; may exceed the size of the index.
             popularity_weight: γ, from 0 (affinity alone) to 1 (click probability): one number or one per user, [m];
                 None for the score as it was trained, γ = γ₀.
-            threads: over which the users are spread; None leaves it to FAISS. A single query takes one.
+            threads: that share the users; None leaves it to FAISS. A single query uses one.
 
         Returns:
             Scores ⟨u, v⟩/τ + b + (γ − γ₀)·log q, float32 [m, k], with log q and b as they were given, and positions
@@ -107,7 +106,7 @@ class ItemIndex:
         return scores, positions
 
     def log_q_weight(self, popularity_weight: float | NDArray[Any]) -> NDArray[np.float64]:
-        """γ − γ₀, by which a query at γ weighs log q.
+        """γ − γ₀, the weight of log q in a query at γ.
 
         Raises:
             ItemIndexError: γ is not a number from 0 to 1.
@@ -118,25 +117,25 @@ class ItemIndex:
             raise ItemIndexError(str(error)) from error
 
     def similar_items(self, item: int | NDArray[Any], k: int) -> tuple[FloatMatrix, IntMatrix]:
-        """The k items of largest inner product with this item, which is itself left out.
+        """The k items with the largest inner product with this item, itself excluded.
 
-        Neither bias nor popularity counts. With normalised item vectors this is the cosine.
+        Bias and popularity are ignored. With normalised item vectors this is the cosine.
 
         Args:
             item: a position in `item_ids`, or a vector, float32 [d], that need not be in the index.
             k: number of items.
 
         Returns:
-            Inner products, float32 [k], and positions, int64 [k]; −∞ and −1 where fewer were found. Exact
-            only as far as the index is: a compressed index gives back compressed vectors.
+            Inner products, float32 [k], and positions, int64 [k]; −∞ and −1 where fewer were found. As exact
+            as the index: a compressed index returns compressed vectors.
 
         Raises:
             ItemIndexError: no such position, a vector of the wrong shape or not finite, or k below 1.
         """
-        itself = PADDING
+        own_position = PADDING
         if isinstance(item, int | np.integer):
-            itself = int(item)
-            vector = self.item_vector(itself)
+            own_position = int(item)
+            vector = self.item_vector(own_position)
         else:
             vector = self._user_vectors(np.asarray(item)[None, :])[0]
         query = np.zeros((1, self.geometry.width(self.dimension)), dtype=np.float32)
@@ -144,7 +143,7 @@ class ItemIndex:
         found, positions = self._nearest(query, k + 1)
         products = self.geometry.inner_products(found, query)
         products[positions == PADDING] = -np.inf
-        others = np.flatnonzero((positions[0] != itself) | (positions[0] == PADDING))[:k]
+        others = np.flatnonzero((positions[0] != own_position) | (positions[0] == PADDING))[:k]
         return products[0, others], positions[0, others]
 
     def item_vector(self, position: int) -> FloatMatrix:
@@ -154,19 +153,19 @@ class ItemIndex:
         try:
             stored = self.faiss_index.reconstruct(position)
         except RuntimeError as error:
-            raise ItemIndexError(f"an index of type '{self.factory}' does not give vectors back") from error
+            raise ItemIndexError(f"an index of type '{self.factory}' cannot return its vectors") from error
         vector: FloatMatrix = stored[: self.dimension]
         return vector
 
     def position_of(self, item_id: str) -> int:
-        """The position of an item id; walks over all ids."""
+        """The position of an item id, found in time proportional to the number of items."""
         try:
             return self.item_ids.index(item_id)
         except ValueError:
             raise ItemIndexError(f"item '{item_id}' is not among the {len(self):,} items indexed") from None
 
     def _user_vectors(self, vectors: NDArray[Any]) -> FloatMatrix:
-        """The vectors as contiguous float32 [m, d], once they are known to be finite and of that shape."""
+        """The vectors as contiguous float32 [m, d], checked to be finite and of that shape."""
         vectors = np.ascontiguousarray(vectors, dtype=np.float32)
         if vectors.ndim != 2 or vectors.shape[1] != self.dimension:
             raise ItemIndexError(f"expected vectors of shape [m, {self.dimension}], got {vectors.shape}")
@@ -175,7 +174,7 @@ class ItemIndex:
         return vectors
 
     def _nearest(self, queries: FloatMatrix, k: int, threads: int | None = None) -> tuple[FloatMatrix, IntMatrix]:
-        """What FAISS answers to laid-out queries, [m, width], and positions; 0 and −1 where it found no more."""
+        """Distances or inner products of query vectors [m, width], and positions; 0 and −1 where fewer were found."""
         if k < 1:
             raise ItemIndexError(f"k must be at least 1, got {k}")
         with faiss_threads(threads):
@@ -206,22 +205,22 @@ def build_index(
         item_vectors: float32 [n, d].
         inverse_temperature: 1/τ of the model; 1 where it was trained on plain inner products.
         log_q: log sampling probability, float32 [n], finite (clipped below for unseen items).
-        trained_popularity_weight: γ₀, how much log q the model's score holds already.
-        trained_weight_is_known: whether γ₀ follows from the recipe; where not, γ is relative to it.
+        trained_popularity_weight: γ₀, how much log q the trained score already contains.
+        trained_weight_is_known: whether γ₀ follows from the recipe; if not, γ is relative to it.
         bias: learned additive bias b, float32 [n], or None.
-        factory: a FAISS index-factory string; None chooses by size, see `default_factory`. Some kinds compress or
+        factory: a FAISS index-factory string; None chooses by size, see `default_factory`. Some types compress or
             rotate popularity along with the rest, so measure them at γ > 0 (`quality.measure_index`). `Flat` is by
             inner product, every other by distance, see `geometry`.
-        search_depth: efSearch of a graph or nprobe of an inverted file, the dial between recall and speed;
-            None takes 256, and an eighth of the lists but at least 8.
-        seed: of clustering and graph levels. The same input and seed give the same index; a graph is sure to
-            only with threads=1, because threads insert in the order in which they get there.
+        search_depth: efSearch of a graph or nprobe of an inverted file, which trades speed for recall;
+            None means 256, respectively an eighth of the lists but at least 8.
+        seed: of clustering and graph levels. The same input and seed give the same index; for a graph this holds
+            only with threads=1, because the insertion order of several threads varies.
         threads: for building; None leaves it to FAISS.
-        extra: JSON values kept with the index, such as the checkpoint version.
+        extra: JSON values stored with the index, such as the checkpoint version.
 
     Raises:
-        ItemIndexError: nothing to index, shapes that do not fit, repeated ids, NaN or infinity, a factory
-            string that FAISS does not know or that needs more items than there are.
+        ItemIndexError: nothing to index, mismatched shapes, repeated ids, NaN or infinity, a factory
+            string that FAISS does not know, or that needs more items than there are.
     """
     import faiss
 
@@ -244,7 +243,7 @@ def build_index(
         raise ItemIndexError(
             f"FAISS cannot build '{chosen}' over {n:,} vectors of dimension {stored.shape[1]} (the model's "
             f"{dimension} and {stored.shape[1] - dimension} for bias, popularity and length): {_reason(error)}. "
-            "Take another index-factory string, or none for the default"
+            "Choose another index-factory string, or none for the default"
         ) from error
     return ItemIndex(
         faiss_index=index,
@@ -269,7 +268,7 @@ def default_factory(n_items: int) -> str:
 
 
 def depths_to_try(index: ItemIndex) -> tuple[int, ...]:
-    """Values of efSearch or nprobe among which to choose by measuring, ascending; none for an index without a dial."""
+    """Values of efSearch or nprobe to measure, ascending; empty for an index without a search depth."""
     import faiss
 
     if index.search_depth is None:
@@ -287,9 +286,9 @@ def inverted_file_depths(lists: int) -> tuple[int, ...]:
 
 
 def set_search_depth(index: Any, search_depth: int | None) -> int | None:
-    """Set efSearch or nprobe, whichever the FAISS index has, and prepare it to give vectors back.
+    """Set efSearch or nprobe, whichever the FAISS index has, and prepare it to reconstruct vectors.
 
-    Returns what was set, or None where the index has neither. Raises ItemIndexError for a depth below 1.
+    Returns the depth set, or None if the index has neither. Raises ItemIndexError for a depth below 1.
     """
     import faiss
 
@@ -311,7 +310,7 @@ def set_search_depth(index: Any, search_depth: int | None) -> int | None:
 
 @contextmanager
 def faiss_threads(threads: int | None) -> Iterator[int]:
-    """Run FAISS on this many threads, and set it back after; gives the number in force."""
+    """Run FAISS on this many threads inside the block; yields the number in use."""
     import faiss
 
     before: int = faiss.omp_get_max_threads()
@@ -326,13 +325,13 @@ def faiss_threads(threads: int | None) -> Iterator[int]:
 
 
 def _distinct_ids(item_ids: Sequence[str], n: int) -> tuple[str, ...]:
-    """The ids, once they are known to be n distinct strings."""
+    """The ids, checked to be n distinct strings."""
     ids = tuple(item_ids)
     if len(ids) != n:
         raise ItemIndexError(f"{len(ids)} item ids for {n} item vectors")
-    strangers = [item_id for item_id in ids if not isinstance(item_id, str)]
-    if strangers:
-        raise ItemIndexError(f"item ids must be strings, got {strangers[0]!r}")
+    not_strings = [item_id for item_id in ids if not isinstance(item_id, str)]
+    if not_strings:
+        raise ItemIndexError(f"item ids must be strings, got {not_strings[0]!r}")
     if len(set(ids)) < n:
         repeated = Counter(ids).most_common(1)[0][0]
         raise ItemIndexError(f"item id '{repeated}' occurs more than once; {n - len(set(ids))} ids are repeats")
@@ -340,7 +339,7 @@ def _distinct_ids(item_ids: Sequence[str], n: int) -> tuple[str, ...]:
 
 
 def _seed(index: Any, seed: int) -> None:
-    """Seed the parts of a FAISS index that draw at random: clustering, and the levels of a graph."""
+    """Seed the random parts of a FAISS index: clustering, and the levels of a graph."""
     import faiss
 
     swig: Any = faiss  # its type stubs lack the random generator
@@ -356,5 +355,5 @@ def _seed(index: Any, seed: int) -> None:
 
 
 def _reason(error: RuntimeError) -> str:
-    """What FAISS says, without the C++ signature and source line in front of it."""
+    """The message of FAISS without the leading C++ signature and source line."""
     return re.sub(r"^Error in .*? at [^ ]+:\d+: ", "", str(error), flags=re.DOTALL).strip()

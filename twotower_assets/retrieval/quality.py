@@ -1,6 +1,6 @@
 """How much of the exact result an index finds, and how fast, at several popularity weights and search depths.
 
-Here are measurements, and the choice of a depth from them. What recall an index must reach is decided elsewhere.
+Measurements, and the choice of a depth from them, belong here. The recall that an index must reach is a setting.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ class IndexQuality:
 
     Attributes:
         popularity_weight: γ of the queries.
-        search_depth: efSearch or nprobe; None where the index has no such dial.
+        search_depth: efSearch or nprobe; None if the index has no such parameter.
         k: length of the lists compared.
-        recall_at_k: mean share of the k found that are as good as the k-th of exact search.
-        queries: users measured on.
-        queries_per_second: of one batch of all of them.
+        recall_at_k: mean share of the k results that score at least as high as the k-th exact result.
+        queries: number of users searched for.
+        queries_per_second: when searching for all of them in one batch.
         threads: FAISS threads in use.
     """
 
@@ -52,7 +52,7 @@ def measure_index(
     bias: NDArray[Any] | None = None,
     popularity_weights: Sequence[float],
     depths: Sequence[int] = (),
-    enough: float | None = None,
+    stop_at_recall: float | None = None,
     k: int = 100,
     max_queries: int = MAX_QUERIES,
     seed: int = 0,
@@ -60,21 +60,21 @@ def measure_index(
 ) -> list[IndexQuality]:
     """Compare the index with exact search over the same vectors, once per search depth and popularity weight.
 
-    An item counts as found if its exact score reaches that of the k-th exact item, so equal scores (items
-    with the same vector) cost no recall. Exact search runs once per weight, however many depths there are, and knows
-    nothing of how the index lays its vectors out.
+    An item counts as found if its exact score reaches that of the k-th exact item, so ties (items
+    with the same vector) cost no recall. Exact search runs once per weight, for any number of depths, and is
+    independent of the index's geometry.
 
     Args:
-        index: the index to measure; it is left at the depth it has.
+        index: the index to measure; its depth is restored afterwards.
         item_vectors: float32 [n, d], as given to `build_index`, in the same order; likewise log_q and bias.
         user_vectors: float32 [m, d]; a sample of at most `max_queries` is drawn from them.
         log_q: float32 [n].
         bias: float32 [n] or None.
-        popularity_weights: the γ to measure at; the gate asks for 0, ½ and 1.
-        depths: of search, ascending; none for the one that the index has.
-        enough: a recall; once a depth reaches it at every weight, only one depth more is measured. None measures all.
+        popularity_weights: the γ to measure at; the gate needs 0, ½ and 1.
+        depths: search depths, ascending; empty for the current depth of the index.
+        stop_at_recall: once a depth reaches this recall at every weight, one more is measured; None measures all.
         k: length of the lists.
-        max_queries: bound on the users measured on.
+        max_queries: most users to search for.
         seed: of that sample.
         threads: for searching; None leaves it to FAISS.
 
@@ -82,7 +82,7 @@ def measure_index(
         One row per depth and weight, in the order given.
 
     Raises:
-        ItemIndexError: vectors of another number than the index holds, no user vectors, or γ outside 0 to 1.
+        ItemIndexError: item vectors that do not match the index, no user vectors, or γ outside 0 to 1.
     """
     items = Items.checked(item_vectors, index.geometry.inverse_temperature, bias, log_q)
     if items.vectors.shape != (len(index), index.dimension):
@@ -100,20 +100,20 @@ def measure_index(
         rows: list[IndexQuality] = []
         reached = False
         for depth in depths or (index.search_depth,):
-            here = [_measure(index if depth is None else index.at_depth(depth), one, used) for one in targets]
-            rows.extend(here)
+            at_depth = [_measure(index if depth is None else index.at_depth(depth), target, used) for target in targets]
+            rows.extend(at_depth)
             if reached:
                 break
-            reached = enough is not None and min(row.recall_at_k for row in here) >= enough
+            reached = stop_at_recall is not None and min(row.recall_at_k for row in at_depth) >= stop_at_recall
     if index.search_depth is not None:
         index.at_depth(index.search_depth)
     return rows
 
 
 def least_depth(rows: Sequence[IndexQuality], floor: float) -> int | None:
-    """The smallest depth measured whose recall reaches the floor at every weight, or the deepest where none does.
+    """The smallest measured depth whose recall reaches the floor at every weight, or the largest if none does.
 
-    None for an index without a dial.
+    None for an index without a search depth.
     """
     depths = sorted({row.search_depth for row in rows if row.search_depth is not None})
     for depth in depths:
@@ -126,8 +126,8 @@ def least_depth(rows: Sequence[IndexQuality], floor: float) -> int | None:
 class _Target:
     """What an index should find at one γ: for m users, the k items of highest score.
 
-    Items are [v/τ, b, log q], float32 [n, d + 2], with b and log q less their means, so that float32 tells scores
-    apart; queries are [u, 1, γ − γ₀], [m, d + 2].
+    Items are [v/τ, b, log q], float32 [n, d + 2], with b and log q minus their means, so that float32 distinguishes
+    close scores; queries are [u, 1, γ − γ₀], [m, d + 2].
     """
 
     popularity_weight: float
@@ -138,7 +138,7 @@ class _Target:
 
 
 def _target(index: ItemIndex, items: Items, users: FloatMatrix, popularity_weight: float, k: int) -> _Target:
-    """Exact search at one γ; FAISS goes over the items in blocks."""
+    """Exact search at one γ."""
     import faiss
 
     plain = np.column_stack(

@@ -1,7 +1,6 @@
-"""An index as files: `index.faiss`, `item_ids.json`, and `index.json` that holds the two together.
+"""Saving and loading an index: `index.faiss`, `item_ids.json`, and `index.json`, which ties the two together.
 
-A folder is written once and read whole. Where it lies, how it is renamed into place and how long it is kept
-is the business of whoever calls.
+A folder is written once and read as a whole. The caller decides where it lies, and moves and deletes it.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ IDS_FILE: Final = "item_ids.json"
 DESCRIPTION_FILE: Final = "index.json"
 FORMAT: Final = 3
 GAMMA_IN_EXTRA: Final = 2
-"""The format that kept γ₀ among what the builder adds."""
+"""The earlier format, which has γ₀ in `extra`."""
 
 _REBUILD = "Restore the folder from a copy, or build the index again"
 _TRAINED_WEIGHT = ("trained_popularity_weight", "trained_weight_is_known")
@@ -39,9 +38,9 @@ _FIELDS = {
 
 
 def save_index(index: ItemIndex, folder: Path) -> None:
-    """Write the index into a folder, which is made if it is missing.
+    """Write the index into a folder, which is created if missing.
 
-    `index.json` comes last, so a folder left by an interrupted write does not load. The same index gives the
+    `index.json` is written last, so a folder left by an interrupted write does not load. The same index gives the
     same bytes.
 
     Raises:
@@ -71,15 +70,15 @@ def save_index(index: ItemIndex, folder: Path) -> None:
     try:
         text = json.dumps(description, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise ItemIndexError(f"what is kept with the index must be JSON values: {error}") from error
+        raise ItemIndexError(f"`extra` of the index must hold JSON values: {error}") from error
     (folder / DESCRIPTION_FILE).write_text(text + "\n", encoding="utf-8")
 
 
 def load_index(folder: Path) -> ItemIndex:
-    """Read an index that `save_index` wrote, and make sure that ids and vectors belong together.
+    """Read an index that `save_index` wrote, and verify that ids and vectors belong together.
 
     Raises:
-        ItemIndexError: a file is missing, was changed since it was written, or does not fit the others; the
+        ItemIndexError: a file is missing, was changed after it was written, or does not match the others; the
             message names the file and says what to do.
     """
     import faiss
@@ -91,8 +90,8 @@ def load_index(folder: Path) -> ItemIndex:
             raise ItemIndexError(f"{path} is missing. {_REBUILD}")
         if _sha256(path) != expected:
             raise ItemIndexError(
-                f"{path} is not the file that {DESCRIPTION_FILE} was written with (its SHA-256 differs), so "
-                f"ids and vectors may have come apart. {_REBUILD}"
+                f"{path} is not the file that {DESCRIPTION_FILE} describes (its SHA-256 differs), so "
+                f"ids and vectors may not match. {_REBUILD}"
             )
     try:
         vectors = faiss.read_index(str(folder / VECTORS_FILE))
@@ -120,20 +119,20 @@ def load_index(folder: Path) -> ItemIndex:
 
 
 def _description(folder: Path) -> dict[str, Any]:
-    """What `index.json` says, once it is known to have every field."""
+    """The content of `index.json`, checked to have every field."""
     path = folder / DESCRIPTION_FILE
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ItemIndexError(f"{path} is missing: no index was written there, or not to the end. {_REBUILD}") from None
+        raise ItemIndexError(f"{path} is missing: no index was written there, or not completely. {_REBUILD}") from None
     except ValueError as error:
         raise ItemIndexError(f"{path} is not JSON ({error}). {_REBUILD}") from error
     if not isinstance(description, dict):
         raise ItemIndexError(f"{path} does not hold a JSON object. {_REBUILD}")
     if description.get("format") == GAMMA_IN_EXTRA and isinstance(description.get("extra"), dict):
         extra = dict(description["extra"])
-        kept = {name: extra.pop(name) for name in _TRAINED_WEIGHT if name in extra}
-        description |= {"format": FORMAT, "extra": extra, **kept}
+        trained_weight = {name: extra.pop(name) for name in _TRAINED_WEIGHT if name in extra}
+        description |= {"format": FORMAT, "extra": extra, **trained_weight}
     wrong = [
         name
         for name, kind in _FIELDS.items()

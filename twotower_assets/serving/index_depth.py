@@ -54,7 +54,7 @@ def measured_index(
         bias=bias,
         popularity_weights=KEY_WEIGHTS,
         depths=depths_to_try(index),
-        enough=settings.minimum_index_recall,
+        stop_at_recall=settings.minimum_index_recall,
         k=min(WIDE_K, len(index)),
         threads=settings.threads,
     )
