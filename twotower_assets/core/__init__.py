@@ -1,4 +1,4 @@
-"""What every room may know: days, the popularity weight, buckets, the columns of metric rows, ragged arrays.
+"""Shared basics: days, the popularity weight, buckets, the columns of metric rows, ragged arrays.
 
-Nothing here imports another room, or a library heavier than numpy.
+Modules here import no other package of this project, and no library heavier than numpy.
 """

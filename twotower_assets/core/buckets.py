@@ -1,6 +1,6 @@
 """Head, mid, tail and cold: the popularity bucket of every item, by cumulative share of training clicks.
 
-Names, bounds and the rule live here; `sql/features/item_frequency.sql` is given the bounds as parameters. Metrics per
+Names, bounds and the rule belong here; `sql/features/item_frequency.sql` gets the bounds as parameters. Metrics per
 bucket are in `evaluation`.
 """
 
@@ -17,7 +17,7 @@ MID: Final = 1
 TAIL: Final = 2
 COLD: Final = 3
 BUCKETS: Final = ("head", "mid", "tail", "cold")
-"""Names of the buckets, most popular first, each at the position of its number."""
+"""Names of the buckets, most popular first; the index of a name is the bucket's number."""
 ALL: Final = "all"
 BEYOND_HEAD: Final = "beyond_head"
 """Mid, tail and cold together."""
@@ -29,10 +29,10 @@ MID_PERCENT: Final = 80
 def popularity_buckets(counts: NDArray[Any]) -> NDArray[np.int8]:
     """The bucket of every item: HEAD, MID, TAIL or COLD.
 
-    Items are ordered by clicks, most first, the lower position first among equals. An item is head while the
-    items before it hold less than 50 % of all clicks, mid while they hold less than 80 %, tail after that; so
-    the head is the smallest set of most popular items that holds half the clicks, and is never empty where
-    there are clicks. An item without clicks is cold.
+    Items are sorted by clicks, descending; ties are broken by lower position. An item is head while the
+    items before it hold less than 50 % of all clicks, mid while they hold less than 80 %, tail after that. So
+    the head is the smallest set of most popular items that holds half the clicks, and is not empty if
+    there are any clicks. An item without clicks is cold.
 
     Args:
         counts: training clicks per item, int64 [n_items] (or decayed counts, float), not negative.

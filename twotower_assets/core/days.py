@@ -1,4 +1,4 @@
-"""Days and trailing windows, as plain dates. How Dagster cuts them into partitions is in `defs/partitions.py`."""
+"""Days and trailing windows, as plain dates. Dagster's partitions are in `defs/partitions.py`."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A row of metrics: its columns, declared once, and the lengths at which lists are cut.
+"""A row of metrics: its columns, declared once, and the list lengths k.
 
-The tables of the lake, the frames of the report and the rows that the evaluation gives derive their columns from here.
+The tables of the lake, the frames of the report and the rows of the evaluation derive their columns from here.
 How a metric is computed is in `evaluation`.
 """
 
@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Final, get_args, get_type_hints
 
 K: Final = 20
-"""Length of the list that a person sees."""
+"""Length of the list shown to a user."""
 WIDE_K: Final = 100
-"""Length at which retrieval hands over to ranking; the recall of an index is measured at it, too."""
+"""Length of the candidate list that retrieval passes to ranking; index recall is measured at it too."""
 KS: Final = (K, WIDE_K)
 MODELS: Final = ("two_tower", "most_popular", "ease")
 """The model, then the baselines."""
@@ -24,7 +24,7 @@ def _column(description: str, **facts: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class MetricRow:
-    """One metric of one model. Numbers that cannot be said are NaN here, and null in tables.
+    """One metric of one model. Undefined values are NaN here, and null in tables.
 
     Attributes:
         model: `two_tower` or a baseline.
@@ -32,7 +32,7 @@ class MetricRow:
         metric: its name, without the length.
         k: length of the lists.
         bucket: `all`, head, mid, tail, cold or `beyond_head`: what the relevant items are restricted to.
-        value: the mean over users, or the catalogue's number for coverage and Gini; NaN where nobody counts.
+        value: the mean over users, or the catalogue's value for coverage and Gini; NaN if no user has a value.
         low: lower end of the bootstrap interval over users; NaN for coverage and Gini.
         high: upper end.
         users: users that the mean is over.
@@ -51,7 +51,7 @@ class MetricRow:
 
 @dataclass(frozen=True, slots=True)
 class MetricColumn:
-    """What is declared of a column of `MetricRow`; `type` is str, int or float, `minimum` and `maximum` inclusive."""
+    """The declaration of a `MetricRow` column; `type` is str, int or float, `minimum` and `maximum` are inclusive."""
 
     name: str
     type: type
@@ -65,9 +65,9 @@ class MetricColumn:
 def _declared() -> dict[str, MetricColumn]:
     hints = get_type_hints(MetricRow)
     columns = {}
-    for one in fields(MetricRow):
-        type_, *absent = get_args(hints[one.name]) or (hints[one.name],)
-        columns[one.name] = MetricColumn(one.name, type_, **{"nullable": bool(absent), **one.metadata})
+    for column in fields(MetricRow):
+        type_, *optional = get_args(hints[column.name]) or (hints[column.name],)
+        columns[column.name] = MetricColumn(column.name, type_, **{"nullable": bool(optional), **column.metadata})
     return columns
 
 

@@ -1,8 +1,8 @@
 """The popularity weight γ: log q, its weight in the served score s + (γ − γ₀)·log q, and the γ that are reported.
 
-γ is how much popularity a served score holds, from 0 (affinity alone) to 1 (click probability); γ₀ is how much the
-trained score holds already. Everything that takes a `popularity_weight` takes γ, and the difference is taken here and
-nowhere else. Popularity buckets are in `buckets`.
+γ is how much popularity a served score contains, from 0 (affinity alone) to 1 (click probability); γ₀ is how much the
+trained score already contains. Every argument `popularity_weight` is γ; only this module subtracts γ₀. Popularity
+buckets are in `buckets`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 UNSEEN_CLICKS: Final = 0.5
-"""Clicks that an item never clicked is counted as having, so that its log q is finite."""
+"""Clicks that an item without clicks counts as having, so that its log q is finite."""
 REPORTED_WEIGHTS: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
 """The γ at which lists are evaluated."""
 KEY_WEIGHTS: Final = (0.0, 0.5, 1.0)
@@ -26,7 +26,7 @@ def log_q(counts: NDArray[Any], floor: float = UNSEEN_CLICKS) -> NDArray[np.floa
 
     Args:
         counts: clicks (or impressions) per item, [n_items], finite and not negative.
-        floor: what stands in for fewer, so that log q of an item never clicked is finite.
+        floor: minimum count per item, so that log q of an item never clicked is finite.
 
     Returns:
         float64 [n_items], finite.
@@ -44,9 +44,9 @@ def log_q(counts: NDArray[Any], floor: float = UNSEEN_CLICKS) -> NDArray[np.floa
 
 
 def check_popularity_weight(popularity_weight: Any) -> None:
-    """Refuse what is no γ, a number from 0 to 1 or an array of them: raises `ValueError`.
+    """Raise `ValueError` unless the weight is γ: a number from 0 to 1, or an array of them.
 
-    γ − γ₀, the mistake that is easiest to make, lies below 0 for most models trained to γ₀ = 1.
+    Passing γ − γ₀ is the easiest mistake; for γ₀ = 1 it is negative and raises here unless γ = 1.
     """
     import numpy as np
 
@@ -54,16 +54,16 @@ def check_popularity_weight(popularity_weight: Any) -> None:
     if weights.dtype.kind not in "fiu" or not ((weights >= 0) & (weights <= 1)).all():
         raise ValueError(
             f"popularity_weight is γ, from 0 (affinity alone) to 1 (click probability), got {popularity_weight!r}. "
-            "Pass γ itself: γ₀ of the model is subtracted for you"
+            "Pass γ itself: the model's γ₀ is subtracted for you"
         )
 
 
 def log_q_weight(popularity_weight: Any, trained_popularity_weight: float) -> NDArray[np.float64]:
-    """γ − γ₀: how many times log q is added to a trained score, so that the served one holds γ.
+    """γ − γ₀: the weight of log q to add to a trained score, so that the served score contains γ.
 
     Args:
         popularity_weight: γ, one number from 0 to 1 or an array of them.
-        trained_popularity_weight: γ₀, finite. Where it is not known this is what γ is relative to.
+        trained_popularity_weight: γ₀, finite. If it is unknown, γ is relative to it.
 
     Returns:
         float64, of the shape of γ.

@@ -1,6 +1,6 @@
-"""Rows of different length as two flat arrays: histories, and sets of items per user.
+"""Rows of different lengths as two flat arrays: histories, and sets of items per user.
 
-Here: the container, how it is made, taking rows out of it, and what sets are asked. Not here: what the values mean.
+The container, its constructors, row selection and set operations belong here. The meaning of the values does not.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Int64s = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ragged:
-    """Rows of whole numbers.
+    """Rows of integers.
 
     A row may be a sequence (`from_lengths`) or a set (`from_pairs`, `from_lists`): a set's values ascend without
     repeats. `contains`, `earliest` and `pair_keys` need sets.
@@ -72,11 +72,11 @@ class Ragged:
         return cls.from_lengths(np.bincount(rows, minlength=n_rows), values)
 
     @classmethod
-    def concatenate(cls, parts: list[Ragged]) -> Ragged:
-        """The rows of all parts, one part after the other."""
+    def concatenate(cls, arrays: list[Ragged]) -> Ragged:
+        """The rows of several arrays, one array after the other."""
         empty = np.zeros(0, np.int64)
-        lengths = np.concatenate([empty, *(part.sizes() for part in parts)])
-        return cls.from_lengths(lengths, np.concatenate([empty, *(part.values for part in parts)]))
+        lengths = np.concatenate([empty, *(array.sizes() for array in arrays)])
+        return cls.from_lengths(lengths, np.concatenate([empty, *(array.values for array in arrays)]))
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -95,20 +95,20 @@ class Ragged:
         return np.repeat(np.arange(len(self), dtype=np.int64), self.sizes())
 
     def take(self, rows: Int64s) -> Ragged:
-        """The chosen rows, int64 [b], in that order; a row may be taken twice."""
+        """The rows at the indices `rows`, int64 [b], in that order; indices may repeat."""
         sizes = self.offsets[rows + 1] - self.offsets[rows]
-        taken = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
-        within = np.arange(taken[-1]) - np.repeat(taken[:-1], sizes)
-        return Ragged(taken, self.values[np.repeat(self.offsets[rows], sizes) + within])
+        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
+        within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], sizes)
+        return Ragged(offsets, self.values[np.repeat(self.offsets[rows], sizes) + within])
 
     def last(self, length: int) -> Ragged:
-        """At most the last `length` values of each row, in their order."""
+        """The last `length` values of each row, or fewer, in their order."""
         sizes = self.sizes()
         from_end = np.repeat(self.offsets[1:], sizes) - np.arange(len(self.values))
         return Ragged.from_lengths(np.minimum(sizes, length), self.values[from_end <= length])
 
     def where(self, keep: NDArray[np.bool_]) -> Ragged:
-        """The values for which `keep` (bool [values]) holds; the number of rows stays."""
+        """The values where `keep` (bool [m]) is true; the number of rows does not change."""
         return Ragged.from_lengths(np.bincount(self.rows()[keep], minlength=len(self)), self.values[keep])
 
     def pair_keys(self, stride: int) -> Int64s:
@@ -118,7 +118,7 @@ class Ragged:
             stride: above every value.
 
         Raises:
-            ValueError: the rows are no sets.
+            ValueError: the rows are not sets.
         """
         if len(self.values) and self.values.min() < 0:
             raise ValueError(f"values of sets must not be negative, got {self.values.min()}")
@@ -131,12 +131,12 @@ class Ragged:
         """The earliest time of each pair in the sets, float64 [m], in the order of `self.values`.
 
         Args:
-            rows: rows of the pairs, int [p]; pairs in no set are passed over, repeats are allowed.
+            rows: rows of the pairs, int [p]; pairs that are in no set are ignored, repeats are allowed.
             values: their values, int [p].
             times: numbers in any unit, [p].
 
         Raises:
-            ValueError: a pair in the sets that has no time, or rows that are no sets.
+            ValueError: a pair in the sets has no time, or the rows are not sets.
         """
         stride = int(max(self.values.max(initial=0), np.max(values, initial=0))) + 1
         keys = self.pair_keys(stride)
@@ -156,7 +156,7 @@ class Ragged:
         Negative numbers, which pad lists, are in no set.
 
         Raises:
-            ValueError: another number of lists than rows, or rows that are no sets.
+            ValueError: the number of lists differs from the number of rows, or the rows are not sets.
         """
         if lists.ndim != 2 or len(lists) != len(self):
             raise ValueError(f"lists must have shape [{len(self)}, k], got {lists.shape}")
