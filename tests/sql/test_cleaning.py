@@ -172,16 +172,16 @@ def test_over_several_days_each_row_lies_in_its_own(clean: Clean, con: duckdb.Du
 
 def test_a_day_without_rows_is_empty_and_not_refused(clean: Clean, con: duckdb.DuckDBPyConnection) -> None:
     found = clean(rows(f"'u', 'a', {NOON}, true") + " WHERE false")
-    found.refuse_above(0, "impressions")
+    found.raise_above(0, "impressions")
     assert (found.rows, taken(con), rejected(con)) == (0, [], [])
 
 
 def test_more_rejects_than_allowed_are_refused_and_the_first_few_named(clean: Clean) -> None:
     found = clean(rows(*(f"NULL, 'item {i}', {NOON}, true" for i in range(5)), f"'u', 'a', {NOON}, true"))
     with pytest.raises(SourceError, match=r"5 of 6 rows of impressions .*TWOTOWER_MAXIMUM_REJECTED_SHARE") as error:
-        found.refuse_above(0.5, "impressions")
+        found.raise_above(0.5, "impressions")
     assert str(error.value).count("user_id is missing (user_id=None, item_id=item ") == 3
-    found.refuse_above(5 / 6, "impressions")
+    found.raise_above(5 / 6, "impressions")
 
 
 def catalogue(con: duckdb.DuckDBPyConnection, columns: str) -> list[tuple[Any, ...]]:

@@ -1,7 +1,6 @@
-"""Raw data into the lake: the log of some days with its rejects, and the catalogues.
+"""Writes raw data to the lake: the log of some days with its rejected rows, and the catalogues.
 
-What a raw row looks like is known to `sql/sources/`, what a clean one is to `sql/cleaning/`; how raw files are read is
-in `raw_source.py`.
+`sql/sources/` reads raw rows, `sql/cleaning/` validates them, and `raw_source.py` runs both.
 """
 
 from __future__ import annotations
@@ -30,15 +29,15 @@ def ingest_impressions(
 ) -> tuple[WrittenTable, WrittenTable]:
     """Write `impressions` and `rejected_impressions` of some days.
 
-    Raises as `stage_impressions` and `Rejects.refuse_above` do; then nothing is written.
+    Raises like `stage_impressions` and `Rejects.raise_above`; then nothing is written.
     """
     names = ("impressions", "rejected_impressions")
     with lake.writer() as con:
         rejects, ignored = stage_impressions(con, source, partition_bounds(*days, first_partition))
-        rejects.refuse_above(maximum_rejected_share, "impressions")
+        rejects.raise_above(maximum_rejected_share, "impressions")
         snapshot = commit_tables(lake, con, names, days, run)
         if ignored:
-            run.log.info(f"Columns that the data contract does not know were left out: {', '.join(ignored)}")
+            run.log.info(f"ignored columns that are not in the data contract: {', '.join(ignored)}")
         reasons = {"reasons_in_this_run": rejects.reasons, "first_in_this_run": rejects.first}
         return (
             written_table(con, "impressions", snapshot, days, columns_left_out=ignored),
@@ -47,14 +46,14 @@ def ingest_impressions(
 
 
 def ingest_catalogue(lake: Lake, source: Source, table: str, maximum_rejected_share: float, run: Run) -> WrittenTable:
-    """Write `items` or `users`; a data set without users has no row in `users`. Raises as `ingest_impressions`."""
+    """Write `items` or `users`; `users` is empty for a data set without users. Raises like `ingest_impressions`."""
     with lake.writer() as con:
         if table == "users" and (reason := _why_no_users(con, source)):
             stage(con, "staged_users", NO_USERS)
             facts: dict[str, object] = {"note": reason}
         else:
             rejects = stage_catalogue(con, source, table)
-            rejects.refuse_above(maximum_rejected_share, table)
+            rejects.raise_above(maximum_rejected_share, table)
             facts = {
                 "rows_read": rejects.rows,
                 "rows_rejected": rejects.rejected,
@@ -66,11 +65,11 @@ def ingest_catalogue(lake: Lake, source: Source, table: str, maximum_rejected_sh
 
 
 def _why_no_users(con: duckdb.DuckDBPyConnection, source: Source) -> str | None:
-    """Users are optional: why the data set has none, or None if it has."""
+    """Why the data set has no users, which are optional; None if it has users."""
     if source.query("users") is None:
         return "The data set has no users.sql."
     try:
         source.stage(con, "users")
     except NoFilesError as error:
-        return f"The data set has no file of users: {error}"
+        return f"The data set has no users file: {error}"
     return None

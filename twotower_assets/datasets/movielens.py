@@ -1,7 +1,7 @@
-"""MovieLens-100K for the demo: taken from a Python wheel that ships it, checked, and kept in the cache.
+"""MovieLens-100K for the demo: extracted from a Python wheel that ships it, verified, and cached.
 
-The data set belongs to GroupLens, which allows research use and no redistribution; it is never part of this project.
-The wheel is only unpacked, neither installed nor imported.
+The data set belongs to GroupLens, which allows research use but no redistribution, so this project does not ship it.
+The wheel is unpacked, but neither installed nor imported.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from twotower_assets.core.errors import ExpectedError
 
 WHEEL = "recbole==1.2.1"
 WHEEL_SHA256 = "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407"
-INSIDE = "recbole/dataset_example/ml-100k"
+WHEEL_FOLDER = "recbole/dataset_example/ml-100k"
 FILES = ("ml-100k.inter", "ml-100k.item", "ml-100k.user")
 LICENCE = (
     "MovieLens-100K: F. Maxwell Harper and Joseph A. Konstan, The MovieLens Datasets, ACM TiiS 5 (2015). "
@@ -27,13 +27,13 @@ LICENCE = (
 
 
 class FetchError(ExpectedError, RuntimeError):
-    """The data set could not be fetched, or is not the one that was expected."""
+    """The data set could not be fetched, or is not the expected one."""
 
 
 def fetch_movielens(folder: Path) -> Path:
-    """The folder with `ml-100k.inter`, `ml-100k.item` and `ml-100k.user`; downloads 2 MB where they are not there.
+    """The folder with `ml-100k.inter`, `ml-100k.item` and `ml-100k.user`; downloads 2 MB if they are missing.
 
-    Raises `FetchError` where pip cannot download the wheel, or its SHA-256 is another.
+    Raises `FetchError` if pip cannot download the wheel, or its SHA-256 is not the expected one.
     """
     if all((folder / name).is_file() for name in FILES):
         return folder
@@ -44,7 +44,7 @@ def fetch_movielens(folder: Path) -> Path:
         folder.mkdir(exist_ok=True)
         with zipfile.ZipFile(wheel) as archive:
             for file in FILES:
-                (scratch / file).write_bytes(archive.read(f"{INSIDE}/{file}"))
+                (scratch / file).write_bytes(archive.read(f"{WHEEL_FOLDER}/{file}"))
                 (scratch / file).replace(folder / file)
     return folder
 
@@ -57,5 +57,5 @@ def _download(scratch: Path) -> Path:
     (wheel,) = scratch.glob("*.whl")
     found = hashlib.sha256(wheel.read_bytes()).hexdigest()
     if found != WHEEL_SHA256:
-        raise FetchError(f"{wheel.name} has the SHA-256 {found}, not {WHEEL_SHA256}; it was not unpacked")
+        raise FetchError(f"{wheel.name} has the SHA-256 {found}, expected {WHEEL_SHA256}; it was not unpacked")
     return wheel

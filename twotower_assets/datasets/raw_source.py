@@ -1,4 +1,4 @@
-"""Raw data sets: finding their SQL, reading it into staged tables, and saying clearly what is wrong with them.
+"""Raw data sets: finds their SQL, stages their rows, and explains what is wrong with them.
 
 A data set is a folder of SQL files (`impressions.sql`, `items.sql`, optionally `users.sql` and `days.sql`), with a
 variant per file format where it comes in several (`impressions.csv.sql`). Cleaning is SQL in `sql/cleaning/`.
@@ -27,11 +27,11 @@ CONTRACT = "The data contract is in docs/data-contract.md"
 
 
 class SourceError(ExpectedError, RuntimeError):
-    """The raw data set cannot be read, or is not what the data contract says."""
+    """The raw data set cannot be read, or violates the data contract."""
 
 
 class NoFilesError(SourceError):
-    """The SQL names files by a pattern, and there is none."""
+    """The SQL reads files by a pattern that matches no file."""
 
 
 class Readable(Protocol):
@@ -44,7 +44,7 @@ class Readable(Protocol):
 
 @dataclass(frozen=True)
 class Source:
-    """A raw data set: its files in `path`, its SQL in `sql_folder`, read as `file_format` where there are variants."""
+    """A raw data set: its files in `path`, its SQL in `sql_folder`, and `file_format` if there are several variants."""
 
     dataset: str
     path: Path
@@ -66,7 +66,7 @@ class Source:
         return read_query(variants[self._format(sorted(variants))]) if variants else None
 
     def stage(self, con: duckdb.DuckDBPyConnection, table: str, parameters: dict[str, Any] | None = None) -> list[str]:
-        """Read `table` into the temporary table `source_rows`; give its columns. Raises `SourceError`."""
+        """Read `table` into the temporary table `source_rows` and return its columns. Raises `SourceError`."""
         sql = self.query(table)
         if sql is None:
             raise SourceError(f"the data set '{self.dataset}' has no {table}.sql in {self.sql_folder}. {CONTRACT}")
@@ -80,7 +80,7 @@ class Source:
         return staged_columns(con, table, f"{table}.sql")
 
     def days(self, con: duckdb.DuckDBPyConnection) -> tuple[date | None, date | None]:
-        """First and last day as `days.sql` gives them; None where it says nothing. Raises `SourceError`."""
+        """First and last day from `days.sql`; None where it gives none. Raises `SourceError`."""
         sql = self.query("days")
         if sql is None:
             return None, None
@@ -104,7 +104,7 @@ class Source:
     def _require_path(self) -> None:
         if not self.path.exists():
             raise SourceError(
-                f"the raw files of the data set '{self.dataset}' are not there: {self.path} does not exist. "
+                f"the raw files of the data set '{self.dataset}' are missing: {self.path} does not exist. "
                 "Set TWOTOWER_SOURCE_PATH to their folder"
                 + (", or fetch them with `twotower fetch`" if self.dataset == "movielens" else "")
             )
@@ -113,7 +113,7 @@ class Source:
         if self.file_format:
             if self.file_format not in known:
                 raise SourceError(
-                    f"TWOTOWER_SOURCE_FORMAT is '{self.file_format}'; the data set '{self.dataset}' is read from: "
+                    f"TWOTOWER_SOURCE_FORMAT is '{self.file_format}'; the data set '{self.dataset}' can be read from: "
                     f"{', '.join(known)}"
                 )
             return self.file_format
@@ -138,14 +138,14 @@ def staged_columns(con: duckdb.DuckDBPyConnection, table: str, read_from: str) -
 
 @dataclass(frozen=True)
 class Rejects:
-    """How many rows were read and rejected, the reasons, and the first few rejected rows as text."""
+    """How many rows were read and rejected, counts by reason, and the first few rejected rows as text."""
 
     rows: int
     rejected: int
     reasons: dict[str, int]
     first: list[str]
 
-    def refuse_above(self, share: float, what: str) -> None:
+    def raise_above(self, share: float, what: str) -> None:
         """Raise `SourceError` where more than `share` of the rows were rejected."""
         if self.rejected > share * self.rows:
             raise SourceError(
@@ -155,7 +155,7 @@ class Rejects:
 
 
 def partition_bounds(first: date, last: date, first_partition: date) -> dict[str, datetime]:
-    """The parameters that bound a range of days: start inclusive, end exclusive, both UTC without offset."""
+    """The query parameters for a range of days: start inclusive, end exclusive, UTC as naive timestamps."""
     return {
         "partition_start": datetime.combine(first, time.min),
         "partition_end": datetime.combine(last + timedelta(days=1), time.min),
@@ -168,7 +168,7 @@ def stage_impressions(
 ) -> tuple[Rejects, list[str]]:
     """Read and clean the log of some days into `staged_impressions` and `staged_rejected_impressions`.
 
-    Gives what was rejected and the columns that the data contract does not know. Raises `SourceError`.
+    Returns the rejected rows and the columns that are not in the data contract. Raises `SourceError`.
     """
     parameters = {**bounds, "now": datetime.now(UTC).replace(tzinfo=None)}
     columns = source.stage(con, "impressions", dict(parameters))
@@ -191,7 +191,7 @@ def _clean(con: duckdb.DuckDBPyConnection, name: str, parameters: dict[str, Any]
     try:
         stage(con, staged or name, read_query(f"cleaning/{name}.sql"), parameters)
     except QueryError as error:
-        raise SourceError(f"the source has a column of a type that does not fit: {error}. {CONTRACT}") from error
+        raise SourceError(f"the source has a column of the wrong type: {error}. {CONTRACT}") from error
 
 
 def _rejects(con: duckdb.DuckDBPyConnection, checked: str, shown: tuple[str, ...]) -> Rejects:

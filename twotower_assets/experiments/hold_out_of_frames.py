@@ -49,9 +49,9 @@ def hold_out_of_frames(
         rejects = {"impressions": stage_impressions(con, source, whole)[0]}
         rejects |= {table: stage_catalogue(con, source, table) for table in ("items", "users")}
         for table, found in rejects.items():
-            found.refuse_above(settings.maximum_rejected_share, table)
+            found.raise_above(settings.maximum_rejected_share, table)
             if found.rejected:
-                log.warning("%d of %d rows of %s are left out: %s", found.rejected, found.rows, table, found.reasons)
+                log.warning("%d of %d rows of %s were rejected: %s", found.rejected, found.rows, table, found.reasons)
             con.execute(f"CREATE TEMP VIEW {table} AS FROM staged_{table}")
         first, last = _days(con)
         rule = HoldOutRule.from_settings(settings, (last - first).days + 1)
