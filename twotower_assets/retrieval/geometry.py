@@ -7,8 +7,8 @@ Four steps, none of which changes a score:
 
 1. Centring: b and log q are stored minus their means. Otherwise all items share a large coordinate, and the edges of a
    graph follow it.
-2. Decorrelation: a learned bias often contains much of log q. The vectors store b minus its regression on log q, and the
-   query adds the slope to w, so that the layout does not depend on where the model keeps popularity.
+2. Decorrelation: a learned bias often contains much of log q. The vectors store b minus its regression on log q, and
+   the query adds the slope to w, so that the layout does not depend on where the model keeps popularity.
 3. Scaling: both are shrunk until their spread is `POPULARITY_SPREAD` of an item vector's length, and the query scales
    them up again. Neighbours are then similar in taste first, in popularity second.
 4. Equal lengths: in an index by distance, an item gets one more coordinate, √(R² − ‖x‖²), which gives all items the
