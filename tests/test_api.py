@@ -161,7 +161,7 @@ def test_rows_that_are_rejected_are_logged(
 ) -> None:
     future = log.head(1).with_columns(shown_at=pl.lit(datetime.now() + timedelta(days=9)))
     twotower_assets.train(pl.concat([log, future]), items, **QUICK)
-    assert "1 of 601 rows of impressions are left out: {'shown_at lies in the future': 1}" in caplog.text
+    assert "1 of 601 rows of impressions were rejected: {'shown_at lies in the future': 1}" in caplog.text
 
 
 def test_a_user_without_a_click_is_unknown(model: twotower_assets.Model) -> None:

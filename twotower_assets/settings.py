@@ -1,8 +1,8 @@
-"""Every setting of the platform: its name, type, range, default and one sentence.
+"""Every setting of the platform: its name, type, range, default and description.
 
 Settings come from the environment (prefix `TWOTOWER_`), then from `twotower.env` in the home folder, then from the
-defaults here. What a single training run may vary (batch size, temperature, …) is not here but in
-`recipes/config.py`, and is edited in the launchpad.
+defaults here. Settings of a single training run (batch size, temperature, …) are in `recipes/config.py`, and edited in
+the launchpad.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Settings(BaseSettings):
     )
     source_format: str | None = Field(
         None,
-        description="File format to read where a data set comes in several; found from the files if not set.",
+        description="File format to read if a data set has several; detected from the files if not set.",
     )
     sql_sources: Path | None = Field(
         None,
@@ -105,7 +105,7 @@ class Settings(BaseSettings):
         description="Recipe that `tower_checkpoint` trains unless a run names another.",
     )
     recipes: Path | None = Field(
-        None, description="A YAML file with recipes of your own. Default: `recipes.yaml` in the home folder."
+        None, description="A YAML file with your recipes. Default: `recipes.yaml` in the home folder."
     )
 
     # Serving
@@ -117,7 +117,7 @@ class Settings(BaseSettings):
     )
     popularity_from: Literal["clicks", "impressions"] = Field(
         "clicks",
-        description="What the log q of γ is the share of: the clicks of the training part, or its impressions.",
+        description="What log q counts: the clicks of the training split, or its impressions.",
     )
     index_factory: str | None = Field(
         None, description="FAISS index-factory string. Default: chosen by catalogue size (flat, IVF)."
@@ -193,7 +193,7 @@ class Settings(BaseSettings):
         try:
             ZoneInfo(name)
         except (ZoneInfoNotFoundError, ValueError) as error:
-            raise ValueError(f"'{name}' is no time zone; use a name such as 'Europe/Berlin'") from error
+            raise ValueError(f"unknown time zone '{name}'; use a name such as 'Europe/Berlin'") from error
         return name
 
     @model_validator(mode="after")
@@ -201,7 +201,7 @@ class Settings(BaseSettings):
         if self.first_day and self.last_day and self.last_day < self.first_day:
             raise ValueError(f"last_day {self.last_day} lies before first_day {self.first_day}")
         if self.sql_sources and "dataset" not in self.model_fields_set:
-            raise ValueError("sql_sources is set: give your data set a name of its own with TWOTOWER_DATASET")
+            raise ValueError("sql_sources is set: name your data set with TWOTOWER_DATASET")
         if self.test_share + self.validation_share >= 1:
             raise ValueError(
                 f"test_share {self.test_share:g} + validation_share {self.validation_share:g} must stay below 1, "
@@ -226,7 +226,7 @@ class Settings(BaseSettings):
 
     @property
     def cache_folder(self) -> Path:
-        """What can be fetched or computed again."""
+        """Files that can be downloaded or computed again."""
         return self.home / "cache"
 
     @property
@@ -236,24 +236,24 @@ class Settings(BaseSettings):
 
     @property
     def data_folder(self) -> Path:
-        """Where the raw files are read."""
+        """The folder of the raw files."""
         return self.source_path or self.cache_folder / self.dataset
 
     @property
     def recipes_file(self) -> Path:
-        """The file of the user's own recipes, which may be missing."""
+        """The YAML file of the user's recipes, which may be missing."""
         return self.recipes or self.home / "recipes.yaml"
 
     @property
     def source_sql_folder(self) -> Path:
-        """Where `impressions.sql`, `items.sql`, `users.sql` and `days.sql` of the data set lie."""
+        """The folder of `impressions.sql`, `items.sql`, `users.sql` and `days.sql` of the data set."""
         return self.sql_sources or SQL_FOLDER / "sources" / self.dataset
 
 
 def load_settings(**overrides: object) -> Settings:
     """Settings from `overrides`, the environment and `<home>/twotower.env`, in that order.
 
-    Raises `SettingsError` with one line per wrong setting, or for a name that is none.
+    Raises `SettingsError` with one line per wrong setting, or for an unknown name.
     """
     home = overrides.get("home") or os.environ.get(f"{ENV_PREFIX}HOME") or Settings.model_fields["home"].default
     env_file = Path(str(home)).expanduser() / "twotower.env"

@@ -1,6 +1,6 @@
 """The platform as one object: settings, lake, artifacts and raw data set, opened together.
 
-Assets get it as the Dagster resource `platform`, the command line opens it itself. It decides nothing.
+Assets get it as the Dagster resource `platform`; the command line opens it itself. No logic belongs here.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ load_from:
 
 @dataclass(frozen=True)
 class Workspace:
-    """What every asset and command needs."""
+    """The settings, lake, artifacts and raw data set of one home folder."""
 
     settings: Settings
     lake: Lake
@@ -64,9 +64,9 @@ class Workspace:
     source: Source
 
     def days(self) -> tuple[date, date | None]:
-        """First and last daily partition: as set, else as the data set's `days.sql` says.
+        """First and last daily partition: from the settings, else from the data set's `days.sql`.
 
-        Raises `SettingsError` where neither names a first day, `SourceError` where `days.sql` fails.
+        Raises `SettingsError` if neither gives a first day, `SourceError` if `days.sql` fails.
         """
         first, last = self.settings.first_day, self.settings.last_day
         if first is None:
@@ -85,18 +85,18 @@ class Workspace:
 
 
 def lineage(workspace: Workspace, artifact: str) -> Node:
-    """The chain below an artifact of this home; raises as `lake.lineage.lineage` does."""
+    """The lineage of an artifact of this home; raises like `lake.lineage.lineage`."""
     from twotower_assets.lake.lineage import RawData
-    from twotower_assets.lake.lineage import lineage as chain_below
+    from twotower_assets.lake.lineage import lineage as artifact_lineage
 
     source = workspace.source
     first_day, _ = workspace.days()
     raw = RawData(str(source.path), str(source.sql_folder), first_day, workspace.settings.window_days)
-    return chain_below(workspace.lake, workspace.artifacts, raw, artifact)
+    return artifact_lineage(workspace.lake, workspace.artifacts, raw, artifact)
 
 
 def open_workspace(settings: Settings) -> Workspace:
-    """The platform that `settings` describe; opens no file yet."""
+    """The workspace of these settings; no file is opened yet."""
     return Workspace(
         settings=settings,
         lake=Lake(
@@ -112,15 +112,15 @@ def open_workspace(settings: Settings) -> Workspace:
 
 
 def dagster_yaml(event_log: str) -> str:
-    """What the `dagster.yaml` of a home with this `TWOTOWER_EVENT_LOG` is written with."""
+    """The content of `dagster.yaml` for this value of `TWOTOWER_EVENT_LOG`."""
     before, runs, after = DAGSTER_YAML.partition("run_monitoring:")
     return before + (BATCHED_EVENT_LOG if event_log == "batched" else "") + runs + after
 
 
 def prepare_dagster_home(settings: Settings) -> None:
-    """Make the folder of the Dagster instance, with its `dagster.yaml`, and point DAGSTER_HOME at it.
+    """Create the folder of the Dagster instance with its `dagster.yaml`, and set DAGSTER_HOME to it.
 
-    A `dagster.yaml` that was edited is left as it is; one that is as it was written follows the settings.
+    An edited `dagster.yaml` is left alone; an unedited one is updated when the settings change.
     """
     folder, wanted = settings.dagster_home, dagster_yaml(settings.event_log)
     folder.mkdir(parents=True, exist_ok=True)
@@ -140,16 +140,16 @@ def write_workspace_file(folder: Path) -> Path:
 
 
 def connect(home: str | Path | None = None, *, snapshot: int | None = None) -> duckdb.DuckDBPyConnection:
-    """A DuckDB connection with the lake attached read-only as `lake`, and chosen with USE.
+    """A DuckDB connection with the lake attached read-only as `lake`, the default database.
 
-    Every statement sees one snapshot: the newest, or `snapshot` throughout. For several statements on the newest, put
-    them between `BEGIN` and `COMMIT`. Runs that write are neither disturbed nor waited for. Close the connection, or
-    use it in a `with`.
+    Every statement sees one snapshot: the newest, or always `snapshot`. To read the same newest snapshot in several
+    statements, put them between `BEGIN` and `COMMIT`. Readers and writers do not block each other. Close the
+    connection, or use it in a `with` statement.
 
     Args:
         home: the home folder. Default: `TWOTOWER_HOME`, else `.twotower` in a checkout, else `~/.twotower`.
-        snapshot: a snapshot of the lake, such as the `lake_snapshot` of an artifact. Views and macros are there as far
-            as they were then.
+        snapshot: a snapshot of the lake, such as the `lake_snapshot` of an artifact. Its views and macros are those of
+            that snapshot.
 
     Raises:
         LakeError: there is no lake in the home, or no such snapshot.

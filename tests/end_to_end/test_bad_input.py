@@ -82,7 +82,7 @@ def test_users_are_optional(make_home: MakeHome) -> None:
     result = materialize(workspace, "users")
     assert rows(workspace, "FROM users") == []
     (event,) = result.asset_materializations_for_node("users")
-    assert "no file of users" in event.metadata["note"].value
+    assert "no users file" in event.metadata["note"].value
 
 
 def test_a_log_of_the_future_alone_names_no_first_day(make_home: MakeHome) -> None:
