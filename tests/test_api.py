@@ -146,7 +146,7 @@ def test_what_is_wrong_with_frames_is_said(log: pl.DataFrame, items: pl.DataFram
         train(log, 7)
     with pytest.raises(HoldOutError, match="no impressions"):
         train(log.clear())
-    with pytest.raises(RecipeError, match="there are in_batch"):
+    with pytest.raises(RecipeError, match="unknown recipe 'bset'"):
         train(log, recipe="bset")
     with pytest.raises(ValidationError, match="temprature"):
         train(log, temprature=1)
