@@ -174,6 +174,7 @@ def person_environment(person: Path, home: Path) -> dict[str, str]:
         "LC_ALL": "C.UTF-8",
         "NO_COLOR": "1",
         "TERM": "dumb",
+        "DG_CLI_CONFIG": str(Path(__file__).with_name("dg.toml")),
         "PYTHONUNBUFFERED": "1",  # both outputs in the order of a terminal
         "BROWSER": "true",  # what is to be opened is not
         "OMP_NUM_THREADS": "1",  # as many readers as cores may be at work

@@ -20,8 +20,8 @@ def leaking_sql(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(queries.SQL_FOLDER, tmp_path / "sql"))
     file = folder / "features" / "training_pairs.sql"
     text = file.read_text()
-    assert "AND place - earlier PRECEDING" in text
-    file.write_text(text.replace("AND place - earlier PRECEDING", "AND CURRENT ROW"))
+    assert "AND click_index - clicks_before PRECEDING" in text
+    file.write_text(text.replace("AND click_index - clicks_before PRECEDING", "AND CURRENT ROW"))
     monkeypatch.setattr(queries, "SQL_FOLDER", folder)
 
 
