@@ -13,6 +13,7 @@ import typer
 from rich.markup import escape
 
 from twotower_assets.cli.app import AsJson, app, err, open_home, out, told_in_one_line, training_changes
+from twotower_assets.core.folders import CHECKOUT
 from twotower_assets.core.suggestions import did_you_mean
 
 if TYPE_CHECKING:
@@ -36,9 +37,10 @@ def demo() -> None:
         highlight=False,
     )
     print(f"Report:  {demo_run.report_path(workspace)}")
-    print("Dagster: make ui, then http://127.0.0.1:3000")
-    print("Models:  .venv/bin/twotower versions")
-    print(f'Query:   .venv/bin/twotower sql "{demo_run.QUERY}"')
+    program = ".venv/bin/twotower" if CHECKOUT else "twotower"
+    print(f"Dagster: {'make' if CHECKOUT else program} ui, then http://127.0.0.1:3000")
+    print(f"Models:  {program} versions")
+    print(f'Query:   {program} sql "{demo_run.QUERY}"')
 
 
 @app.command()
@@ -142,7 +144,6 @@ def ui(port: Annotated[int, typer.Option(min=1, max=65535)] = 3000) -> None:
     Example: `twotower ui --port 3001`
     """
     from twotower_assets.cli.ui import run_ui
-    from twotower_assets.core.folders import CHECKOUT
     from twotower_assets.serving.report_server import REPORTS, ReportServerError, reports_served
     from twotower_assets.workspace import prepare_dagster_home, write_workspace_file
 
