@@ -221,9 +221,9 @@ def test_a_misspelt_training_setting_is_answered_with_the_one_that_was_meant(hom
     ("arguments", "message"),
     [
         (["promote", "nothing"], "error: there is no version 'nothing' of the model"),
-        (["promote", "champion"], "is served already"),
-        (["roll-back"], "no decision says what was served before"),
-        (["roll-back", "--to", "champion"], "is served already"),
+        (["promote", "champion"], "is already served"),
+        (["roll-back"], "no decision records what was served before"),
+        (["roll-back", "--to", "champion"], "is already served"),
     ],
 )
 def test_an_impossible_promotion_or_roll_back_starts_no_run(home: Path, arguments: list[str], message: str) -> None:

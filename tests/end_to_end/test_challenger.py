@@ -147,9 +147,9 @@ def test_a_version_that_was_promoted_gives_the_lists_it_gave_when_it_was_asked(c
     ("arguments", "message"),
     [
         (["promote", "nothing"], "there is no version 'nothing' of the model"),
-        (["promote", "champion"], "is served already"),
+        (["promote", "champion"], "is already served"),
         (["promote", "2024"], "'2024' may be any of 2024-01-06-"),
-        (["roll-back"], "no decision says what was served before"),
+        (["roll-back"], "no decision records what was served before"),
         (["roll-back", "--to", str(LAST)], "was never served"),
         (["compare", "champion"], "cannot be compared with itself"),
         (["recommend", "--user", "u1", "--version", "nothing"], "there is no version 'nothing' of the model"),
