@@ -176,8 +176,8 @@ def twotower_stdout(home: Path, *arguments: str) -> str:
     [
         (["features_job", "--days", "yesterday"], "--days takes 2022-04-24 or"),
         (["features_job", "--days", "2024-01-03..2024-01-01"], "--days takes a day or first..last"),
-        (["features_job", "--days", "2023-12-31"], "2023-12-31 is no daily partition"),
-        (["features_job", "--days", "2023-12-31..2024-01-02"], "2023-12-31 is no daily partition"),
+        (["features_job", "--days", "2023-12-31"], "2023-12-31 is not a daily partition"),
+        (["features_job", "--days", "2023-12-31..2024-01-02"], "2023-12-31 is not a daily partition"),
         (["no_job", "--days", str(LAST)], "unknown job 'no_job'. The jobs: features_job, training_job, "),
         (["traning_job"], "unknown job 'traning_job'; did you mean training_job?"),
         (["recipes_job"], "recipes_job trains one recipe per run; `twotower compare-recipes`"),

@@ -211,7 +211,7 @@ def test_scaffolding_writes_a_file_with_a_prefix_and_a_home_of_its_own(project: 
     ("attributes", "words"),
     [
         ({"settings": {"window_day": 3}}, "TWOTOWER_WINDOW_DAY is no setting .* did you mean TWOTOWER_WINDOW_DAYS"),
-        ({"group_names": {"trainings": "models"}}, "group_names names the group 'trainings'"),
+        ({"group_names": {"trainings": "models"}}, "unknown group 'trainings' in group_names"),
     ],
 )
 def test_a_wrong_attribute_is_refused_with_the_reason(tmp_path: Path, attributes: dict[str, Any], words: str) -> None:

@@ -30,7 +30,7 @@ from twotower_assets.cli import app
 from twotower_assets.defs.build import build_definitions
 from twotower_assets.defs.naming import key_of
 from twotower_assets.defs.partitions import range_tags
-from twotower_assets.defs.runs import dagster_instance, reasons
+from twotower_assets.defs.runs import dagster_instance, failure_reasons
 from twotower_assets.serving.recommendations import recommend
 from twotower_assets.settings import ENV_PREFIX, load_settings
 from twotower_assets.workspace import Workspace, open_workspace
@@ -290,8 +290,8 @@ def assert_scores_in_sql_are_those_of_the_index(workspace: Workspace) -> None:
 
 
 def why(result: dg.ExecuteInProcessResult) -> str:
-    """The reasons why steps of a run failed, as the command line gives them."""
-    return "; ".join(reasons(result))
+    """The reasons why a run failed, as the command line prints them."""
+    return "; ".join(failure_reasons(result))
 
 
 def metadata(event: Any) -> dict[str, Any]:

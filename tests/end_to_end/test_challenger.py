@@ -187,7 +187,7 @@ def test_a_champion_that_cannot_be_compared_stays_while_it_can_be_served(changea
     (indexes / rows(changeable_two, SERVED)[0][1]).rename(indexes / "moved")
     materialize(changeable_two, "champion")
     assert rows(changeable_two, SERVED)[0][0] == worse
-    assert "nor can it be served" in rows(changeable_two, reasons)[0][0]
+    assert "and it cannot be served" in rows(changeable_two, reasons)[0][0]
 
 
 def test_a_version_that_has_seen_the_held_out_clicks_is_refused(changeable: Workspace) -> None:
