@@ -155,7 +155,7 @@ def test_a_platform_with_an_unknown_default_recipe_loads_and_refuses_its_trainin
     settings = Settings(home=tmp_path, dataset="parquet", first_day=date(2024, 1, 1), recipe="gone")
     definitions = build_definitions(settings)
     launch(definitions, "training_job", "tower_checkpoint", {"recipe": "best"})
-    with pytest.raises(InvalidRunConfigError, match="'gone' is no recipe"):
+    with pytest.raises(InvalidRunConfigError, match="unknown recipe 'gone'"):
         launch(definitions, "training_job", "tower_checkpoint", {})
 
 

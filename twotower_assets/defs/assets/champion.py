@@ -72,4 +72,4 @@ def champion_asset(plan: Plan) -> dg.AssetsDefinition:
 
 def _require_decision(config: Mapping[str, Any]) -> None:
     if config.get("reason") and not (config.get("version") or config.get("roll_back")):
-        raise ValueError("reason belongs to a decision by hand; set version or roll_back too.")
+        raise ValueError("reason belongs to a decision by hand; name a version to serve, or set roll_back.")
