@@ -1,7 +1,7 @@
 """The public Python API beside `connect`: train, evaluate, recommend and load a checkpoint, without Dagster.
 
-Each function is a few calls into the rooms below and gives polars frames. What the assets do with the same rooms
-(publish versions, decide what is served) is not here. Use it through the package: `twotower_assets.train(...)`.
+Each function is a few calls into the packages below, and tables are returned as polars frames. Publishing and promoting
+versions is left to the assets. Use it through the package: `twotower_assets.train(...)`.
 """
 
 from __future__ import annotations
@@ -43,18 +43,16 @@ if TYPE_CHECKING:
 
     Frame: TypeAlias = pa.Table | pl.DataFrame | pd.DataFrame
 
-SPLITS = ("train", "validation", "test")
-
 
 @dataclass(frozen=True)
 class Model:
-    """A trained model with the clicks that it was trained and is evaluated on. Made by `train`.
+    """A trained model with its training and hold-out clicks. Made by `train`.
 
     Attributes:
         trained: the configuration, the training set, and a report per epoch in `trained.result.reports`.
         hold_out: the clicks, each with its `split`: train, validation or test.
-        popularity_from: what log q is the share of, `clicks` or `impressions`.
-        popularity_weight: γ where none is asked for.
+        popularity_from: what log q counts, `clicks` or `impressions`.
+        popularity_weight: the default γ.
     """
 
     trained: TrainedModel
@@ -84,11 +82,11 @@ class Model:
 
         from twotower_assets.evaluation.ranking import top_k
 
-        view = self._present.view
+        view = self._serving_scores.view
         row = view.user_ids.index(str(user)).as_py()
         if row < 0:
             raise NothingServedError(f"the model does not know the user '{user}': there is no click of theirs")
-        scores = self._present.served(self.popularity_weight if popularity_weight is None else popularity_weight)
+        scores = self._serving_scores.served(self.popularity_weight if popularity_weight is None else popularity_weight)
         found = top_k(lambda rows: scores(rows + row), 1, view.seen.take(np.asarray([row])), k)[0]
         found = found[found >= 0]
         items = pl.DataFrame(pl.from_arrow(self.hold_out.items.select(["item_id", "title", "category"]).take(found)))
@@ -96,7 +94,7 @@ class Model:
         return items.with_columns(score=numbers).with_row_index("rank", offset=1)
 
     def save(self, folder: str | Path) -> str:
-        """Write the model into `folder` for `load_checkpoint`; give its content hash, SHA-256."""
+        """Write the model into `folder` for `load_checkpoint`; returns its SHA-256 content hash."""
         from twotower_assets.two_tower.checkpoint import save_checkpoint
 
         trained, result = self.trained, self.trained.result
@@ -105,8 +103,8 @@ class Model:
         )
 
     @cached_property
-    def _present(self) -> ModelEvaluation:
-        """The scores for every user, with all clicks known."""
+    def _serving_scores(self) -> ModelEvaluation:
+        """Scores for every user, from all of their clicks."""
         view = self.hold_out.present(self.trained.config.history_length)
         return embed_view(self.checkpoint, self.hold_out, view, self.popularity_from)
 
@@ -133,25 +131,25 @@ def train(
         recipe: A shipped recipe or one of the home's own. Default: the setting of the home, else `best`.
         hold_out: Which clicks are held out. Default: the setting of the home; of frames `per_user_last`, each
             user's last fifth.
-        home: The home folder, where no frames are given. Default as for `connect`.
-        as_of: The day whose trailing window is trained on, in a home. Default: its newest day of clicks.
+        home: The home folder, if no frames are given. Default as for `connect`.
+        as_of: With a home, the day whose trailing window is trained on. Default: its newest day with clicks.
         changes: Training settings over those of the recipe, such as `epochs=5`.
 
     Raises:
         SourceError: a frame lacks a column, or too many of its rows are rejected.
-        HoldOutError: no click is left to train on.
-        RecipeError, pydantic.ValidationError: an unknown recipe, or a wrong training setting.
-        TrainingDataError: the data cannot give what the recipe asks for.
+        HoldOutError: there is no click to train on.
+        RecipeError, pydantic.ValidationError: an unknown recipe, or an invalid training setting.
+        TrainingDataError: the data lack what the recipe needs.
         LakeError: there is no lake in the home.
     """
     if impressions is None:
         if items is not None or users is not None:
-            raise ValueError("items and users are given with impressions, or not at all")
+            raise ValueError("items and users need impressions; pass impressions too, or none of the three")
         settings = load_settings() if home is None else load_settings(home=Path(home))
         settings = settings.model_copy(update={"hold_out": hold_out} if hold_out else {})
     else:
         if home is not None or as_of is not None:
-            raise ValueError("home and as_of choose tables of a home; leave them out where frames are given")
+            raise ValueError("home and as_of select tables of a home; omit them if you pass frames")
         settings = Settings.model_construct(hold_out=hold_out or "per_user_last")
     recipes = load_recipes(settings.recipes_file if impressions is None else None)
     config = recipe_named(recipes, recipe or settings.recipe).config(**changes)
@@ -168,33 +166,33 @@ def train(
 
 
 def evaluate(model: Model | str = CHAMPION, *, home: str | Path | None = None) -> pl.DataFrame:
-    """Metrics on the held-out test clicks, with 95 % intervals over users, beside most-popular and EASE.
+    """Metrics on the held-out test clicks, with 95 % intervals over users, for the model, most-popular and EASE.
 
     Args:
-        model: What `train` gave; or the name of a version in the home: a version, the start of one, a day, `champion`.
-        home: The home folder of a named version. Default as for `connect`.
+        model: A model from `train`; or a version in the home, given as its name, the start of it, a day or `champion`.
+        home: The home folder with the version. Default as for `connect`.
 
     Returns:
         Columns model (`two_tower`, `most_popular`, `ease`), popularity_weight (γ; null for a baseline), metric, k,
         bucket (`all`, `head`, `mid`, `tail`, `cold`, `beyond_head`), value, low, high, users.
 
     Raises:
-        HoldOutError: no test click is left to evaluate with.
-        VersionError, ArtifactError, CheckpointError: there is no such version, or its files are gone or damaged.
+        HoldOutError: there is no test click to evaluate on.
+        VersionError, ArtifactError, CheckpointError: the version does not exist, or its files are missing or damaged.
     """
     import polars as pl
 
     if isinstance(model, Model):
         checkpoint, hold_out = model.checkpoint, model.hold_out
-        counted, gamma = model.popularity_from, model.popularity_weight
+        popularity_from, gamma = model.popularity_from, model.popularity_weight
     else:
         from twotower_assets.two_tower.checkpoint import load_checkpoint as load
 
         workspace = _workspace(home)
         artifact = workspace.artifacts.open("tower_checkpoint", _version(workspace, model))
         checkpoint, hold_out = load(artifact.folder), hold_out_of(workspace, artifact)
-        counted, gamma = workspace.settings.popularity_from, workspace.settings.popularity_weight
-    evaluation = evaluate_checkpoint(checkpoint, hold_out, counted)
+        popularity_from, gamma = workspace.settings.popularity_from, workspace.settings.popularity_weight
+    evaluation = evaluate_checkpoint(checkpoint, hold_out, popularity_from)
     lists = recommendation_lists(evaluation, sorted({*REPORTED_WEIGHTS, gamma}))
     return pl.DataFrame(metric_rows(evaluation, lists), infer_schema_length=None)
 
@@ -207,18 +205,18 @@ def recommend(
     version: str | None = None,
     home: str | Path | None = None,
 ) -> pl.DataFrame:
-    """What a home serves a user, as `twotower recommend`: rank, item_id, title, category, bucket, score.
+    """Recommendations for a user, as `twotower recommend`: rank, item_id, title, category, bucket, score.
 
     Args:
         user: The user's id.
         k: Length of the list.
         popularity_weight: γ between 0 (affinity alone) and 1 (click probability). Default: the setting of the home.
-        version: Instead of the champion: a version, the start of one, or a day.
+        version: A version, the start of one, or a day. Default: the champion.
         home: The home folder. Default as for `connect`.
 
     Raises:
         NothingServedError: there is no champion, or the version does not know the user.
-        VersionError: there is no such version.
+        VersionError: the version does not exist.
         ValueError: γ outside 0 to 1.
     """
     import polars as pl
@@ -227,19 +225,19 @@ def recommend(
     with serving(workspace, version) as served:
         found = served.recommend(str(user), k, popularity_weight)
     names = ("rank", "item_id", "title", "category", "bucket", "score")
-    return pl.DataFrame([one.as_dict() for one in found], schema=None if found else list(names))
+    return pl.DataFrame([suggestion.as_dict() for suggestion in found], schema=None if found else list(names))
 
 
 def load_checkpoint(version_or_path: str | Path = CHAMPION, *, home: str | Path | None = None) -> Checkpoint:
-    """A trained model: vectors of any items and users, γ₀, training clicks. Its methods take and give arrays.
+    """A trained model: vectors for any items and users, γ₀, training clicks. Its methods take and return arrays.
 
     Args:
-        version_or_path: A folder that `Model.save` wrote; or a version in the home: one by name, the start of one, a
-            day, `champion`.
-        home: The home folder of a version. Default as for `connect`.
+        version_or_path: A folder that `Model.save` wrote; or a version in the home, given as its name, the start of it,
+            a day or `champion`.
+        home: The home folder with the version. Default as for `connect`.
 
     Raises:
-        VersionError, ArtifactError, CheckpointError: there is no such version, or its files are gone or damaged.
+        VersionError, ArtifactError, CheckpointError: the version does not exist, or its files are missing or damaged.
     """
     from twotower_assets.two_tower.checkpoint import load_checkpoint as load
 

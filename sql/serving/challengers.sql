@@ -1,6 +1,6 @@
--- Versions that may become the champion by themselves, newest first: all parts of a day are of one model, which is not
--- older than the champion and has not been the champion before. The champion's own model is among them where its
--- index was built again.
+-- Versions that may be promoted automatically, newest first: vectors, index and report of the day come from one model,
+-- which is not older than the champion and was never the champion. The champion's model is included if its index was
+-- rebuilt.
 WITH
 complete AS (
     SELECT

@@ -1,4 +1,4 @@
--- What was served before a version became the champion.
+-- The version that was served before a version became the champion.
 SELECT champion_before
 FROM champion_decisions
 WHERE model_version = $version AND decision IN ('promoted', 'promoted by hand')

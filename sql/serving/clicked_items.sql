@@ -1,4 +1,4 @@
--- Every item that a user has clicked, with its title, the one clicked last at the end.
+-- Every item that a user has clicked, with its title, most recent click last.
 SELECT item_id, any_value(items.title) AS title
 FROM impressions
 LEFT JOIN items USING (item_id)

@@ -1,7 +1,7 @@
--- The vectors of the items that two versions both know: those of a day's model, and of another, which is a day's too or
--- what is served.
-SELECT fresh.item_id, fresh.embedding AS embedding, other.embedding AS other_embedding
-FROM (SELECT item_id, embedding FROM item_embeddings WHERE day = $day AND model_version = $version) AS fresh
+-- Both vectors of every item that two versions share: the first version is a day's model, the second another day's model
+-- or the champion.
+SELECT current.item_id, current.embedding AS embedding, other.embedding AS other_embedding
+FROM (SELECT item_id, embedding FROM item_embeddings WHERE day = $day AND model_version = $version) AS current
 JOIN (
     SELECT item_id, embedding
     FROM item_embeddings

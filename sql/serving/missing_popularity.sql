@@ -1,4 +1,4 @@
--- δ of a version at a γ, where it was measured.
+-- δ of a version at a γ, if it was measured.
 SELECT delta, delta_low, delta_high
 FROM popularity_diagnostics
 WHERE

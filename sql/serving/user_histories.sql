@@ -1,4 +1,4 @@
--- Every known user with the latest clicks of the trailing window, oldest first; empty without a click.
+-- Every known user with their latest clicks in the trailing window, oldest first; an empty list without clicks.
 WITH
 clicked AS (
     SELECT user_id, list({'clicked_at': clicked_at, 'item_id': item_id}) AS clicks

@@ -1,4 +1,4 @@
--- A user's vector of the version that is asked.
+-- A user's vector in the queried version.
 SELECT embedding
-FROM asked_users
+FROM version_users
 WHERE user_id = $user_id

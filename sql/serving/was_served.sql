@@ -1,4 +1,4 @@
--- Whether a version was the champion at some time.
+-- Whether a version was ever the champion.
 SELECT count(*) > 0
 FROM champion_decisions
 WHERE

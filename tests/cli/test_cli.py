@@ -24,9 +24,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_help_of_a_command_has_an_example(home: Path, command: str) -> None:
-    said = twotower(home, command, "--help")
-    assert "Example" in said
-    assert f"twotower {command}" in said
+    output = twotower(home, command, "--help")
+    assert "Example" in output
+    assert f"twotower {command}" in output
 
 
 def test_sql_shows_the_rows_of_one_query(home: Path) -> None:
@@ -34,9 +34,9 @@ def test_sql_shows_the_rows_of_one_query(home: Path) -> None:
 
 
 def test_sql_gives_json_for_scripts(home: Path) -> None:
-    said = twotower(home, "sql", "SELECT day, count(*) AS n FROM impressions GROUP BY day ORDER BY day", "--json")
-    assert json.loads(said)[0]["day"] == "2024-01-01"
-    assert len(json.loads(said)) == 5
+    output = twotower(home, "sql", "SELECT day, count(*) AS n FROM impressions GROUP BY day ORDER BY day", "--json")
+    assert json.loads(output)[0]["day"] == "2024-01-01"
+    assert len(json.loads(output)) == 5
 
 
 @pytest.mark.parametrize("statement", ["DELETE FROM impressions", "CREATE TABLE lake.mine (a INTEGER)"])
@@ -47,26 +47,26 @@ def test_sql_refuses_to_write(home: Path, statement: str) -> None:
 
 
 def test_a_wrong_query_is_one_error(home: Path) -> None:
-    said = twotower(home, "sql", "SELECT nothing_like_it FROM impressions", exit_code=1)
-    assert said.startswith("error: ")
-    assert "nothing_like_it" in said
+    output = twotower(home, "sql", "SELECT nothing_like_it FROM impressions", exit_code=1)
+    assert output.startswith("error: ")
+    assert "nothing_like_it" in output
 
 
 def test_the_prompt_answers_statements_and_survives_a_wrong_one(home: Path) -> None:
-    said = twotower(home, "sql", stdin="SELECT nothing_like_it;\nSELECT\n  40 + 2 AS answer;\n.exit\nSELECT 1;\n")
-    assert "nothing_like_it" in said
-    assert "42" in said
-    assert said.index("nothing_like_it") < said.index("42")
+    output = twotower(home, "sql", stdin="SELECT nothing_like_it;\nSELECT\n  40 + 2 AS answer;\n.exit\nSELECT 1;\n")
+    assert "nothing_like_it" in output
+    assert "42" in output
+    assert output.index("nothing_like_it") < output.index("42")
 
 
 def test_recommend_gives_as_many_items_as_asked_for_and_none_that_was_clicked(home: Path) -> None:
     found = json.loads(twotower(home, "recommend", "--user", "u1", "-k", "4", "--json"))
-    assert [one["rank"] for one in found] == [1, 2, 3, 4]
-    assert sorted((one["score"] for one in found), reverse=True) == [one["score"] for one in found]
+    assert [row["rank"] for row in found] == [1, 2, 3, 4]
+    assert sorted((row["score"] for row in found), reverse=True) == [row["score"] for row in found]
     clicked = {
         item for (item,) in rows(workspace_in(home), "SELECT item_id FROM impressions WHERE user_id = 'u1' AND clicked")
     }
-    assert clicked.isdisjoint(one["item_id"] for one in found)
+    assert clicked.isdisjoint(row["item_id"] for row in found)
 
 
 def test_the_popularity_weight_changes_the_scores(home: Path) -> None:
@@ -74,7 +74,7 @@ def test_the_popularity_weight_changes_the_scores(home: Path) -> None:
         json.loads(twotower(home, "recommend", "--user", "u1", "--popularity-weight", weight, "--json"))
         for weight in ("0", "1")
     ]
-    assert [one["score"] for one in lists[0]] != [one["score"] for one in lists[1]]
+    assert [row["score"] for row in lists[0]] != [row["score"] for row in lists[1]]
 
 
 def test_recommend_shows_titles_to_people(home: Path) -> None:
@@ -82,9 +82,9 @@ def test_recommend_shows_titles_to_people(home: Path) -> None:
 
 
 def test_an_unknown_user_is_one_error_with_a_way_to_find_others(home: Path) -> None:
-    said = twotower(home, "recommend", "--user", "nobody", exit_code=1)
-    assert said.startswith("error: the served model does not know the user 'nobody'")
-    assert "twotower sql" in said
+    output = twotower(home, "recommend", "--user", "nobody", exit_code=1)
+    assert output.startswith("error: the served model does not know the user 'nobody'")
+    assert "twotower sql" in output
 
 
 @pytest.mark.parametrize("wrong", [["--popularity-weight", "1.5"], ["-k", "0"]])
@@ -95,8 +95,8 @@ def test_an_option_out_of_range_is_a_usage_error(home: Path, wrong: list[str]) -
 def test_similar_gives_items_of_the_same_taste_and_not_the_item_itself(home: Path) -> None:
     found = json.loads(twotower(home, "similar", "--item", "i2", "-k", "3", "--json"))
     assert len(found) == 3
-    assert "i2" not in {one["item_id"] for one in found}
-    assert {one["category"] for one in found} == {"c2"}
+    assert "i2" not in {row["item_id"] for row in found}
+    assert {row["category"] for row in found} == {"c2"}
 
 
 def test_similar_to_an_unknown_item_is_one_error(home: Path) -> None:
@@ -105,8 +105,8 @@ def test_similar_to_an_unknown_item_is_one_error(home: Path) -> None:
 
 def test_nothing_is_served_before_the_first_training(tmp_path: Path) -> None:
     write_settings(tmp_path)
-    said = twotower(tmp_path, "recommend", "--user", "u1", exit_code=1)
-    assert "there is no lake" in said
+    output = twotower(tmp_path, "recommend", "--user", "u1", exit_code=1)
+    assert "there is no lake" in output
     assert not list(tmp_path.glob("lake"))
 
 
@@ -125,20 +125,20 @@ def test_lineage_reaches_the_raw_files_and_names_the_snapshots(home: Path, by: s
 
 
 def walk(node: dict) -> list[dict]:
-    return [node, *(below for one in node["made_from"] for below in walk(one))]
+    return [node, *(below for row in node["made_from"] for below in walk(row))]
 
 
 def test_lineage_is_drawn_as_a_tree(home: Path) -> None:
-    said = twotower(home, "lineage", "tower_checkpoint")
-    assert "training_pairs" in said
-    assert "snapshot" in said
-    assert "raw files" in said
+    output = twotower(home, "lineage", "tower_checkpoint")
+    assert "training_pairs" in output
+    assert "snapshot" in output
+    assert "raw files" in output
 
 
 def test_an_unknown_artifact_is_one_error_that_names_known_ones(home: Path) -> None:
-    said = twotower(home, "lineage", "nothing", exit_code=1)
-    assert "there is no artifact 'nothing'" in said
-    assert "ann_index/" in said
+    output = twotower(home, "lineage", "nothing", exit_code=1)
+    assert "there is no artifact 'nothing'" in output
+    assert "ann_index/" in output
 
 
 def test_doctor_finds_a_trained_home_in_order(home: Path) -> None:
@@ -154,8 +154,8 @@ def test_doctor_says_what_is_wrong(home: Path, tmp_path: Path) -> None:
     folder = copy / "artifacts" / "ann_index" / version
     folder.rename(folder.with_name("moved"))
     write_settings(copy, source_path=tmp_path / "nowhere")
-    said = twotower_stdout(copy, "doctor", "--json")
-    wrong = {finding["name"]: finding["text"] for finding in json.loads(said) if not finding["ok"]}
+    output = twotower_stdout(copy, "doctor", "--json")
+    wrong = {finding["name"]: finding["text"] for finding in json.loads(output) if not finding["ok"]}
     assert set(wrong) == {"champion", "data set parquet"}
     assert "does not exist" in wrong["data set parquet"]
     assert "is gone" in wrong["champion"]
@@ -176,12 +176,12 @@ def twotower_stdout(home: Path, *arguments: str) -> str:
     [
         (["features_job", "--days", "yesterday"], "--days takes 2022-04-24 or"),
         (["features_job", "--days", "2024-01-03..2024-01-01"], "--days takes a day or first..last"),
-        (["features_job", "--days", "2023-12-31"], "2023-12-31 is no daily partition"),
-        (["features_job", "--days", "2023-12-31..2024-01-02"], "2023-12-31 is no daily partition"),
+        (["features_job", "--days", "2023-12-31"], "2023-12-31 is not a daily partition"),
+        (["features_job", "--days", "2023-12-31..2024-01-02"], "2023-12-31 is not a daily partition"),
         (["no_job", "--days", str(LAST)], "unknown job 'no_job'. The jobs: features_job, training_job, "),
         (["traning_job"], "unknown job 'traning_job'; did you mean training_job?"),
         (["recipes_job"], "recipes_job trains one recipe per run; `twotower compare-recipes`"),
-        (["champion_job", "--days", str(LAST)], "champion_job has no days; leave out --days"),
+        (["champion_job", "--days", str(LAST)], "champion_job has no days; omit --days"),
         (["features_job", "--set", "epochs=1"], "features_job trains nothing"),
         (["training_job", "--days", str(LAST), "--set", "epochs"], "--set takes NAME=VALUE, not 'epochs'"),
         (
@@ -201,9 +201,9 @@ def twotower_stdout(home: Path, *arguments: str) -> str:
 )
 def test_materialize_says_what_it_cannot_do_and_starts_no_run(home: Path, arguments: list[str], message: str) -> None:
     before = runs_of(home)
-    said = twotower(home, "materialize", *arguments, exit_code=1)
-    assert said.startswith("error: ")
-    assert message in said
+    output = twotower(home, "materialize", *arguments, exit_code=1)
+    assert output.startswith("error: ")
+    assert message in output
     assert runs_of(home) == before
 
 
@@ -213,17 +213,17 @@ def runs_of(home: Path) -> int:
 
 
 def test_a_misspelt_training_setting_is_answered_with_the_one_that_was_meant(home: Path) -> None:
-    said = twotower(home, "materialize", "training_job", "--set", "temprature=0.5", exit_code=1)
-    assert said == "error: unknown training setting 'temprature'; did you mean temperature?\n"
+    output = twotower(home, "materialize", "training_job", "--set", "temprature=0.5", exit_code=1)
+    assert output == "error: unknown training setting 'temprature'; did you mean temperature?\n"
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["promote", "nothing"], "error: there is no version 'nothing' of the model"),
-        (["promote", "champion"], "is served already"),
-        (["roll-back"], "no decision says what was served before"),
-        (["roll-back", "--to", "champion"], "is served already"),
+        (["promote", "champion"], "is already served"),
+        (["roll-back"], "no decision records what was served before"),
+        (["roll-back", "--to", "champion"], "is already served"),
     ],
 )
 def test_an_impossible_promotion_or_roll_back_starts_no_run(home: Path, arguments: list[str], message: str) -> None:
@@ -251,12 +251,12 @@ def test_materialize_says_what_was_read_how_good_the_model_is_and_what_is_served
 def test_materialize_tells_the_same_as_json(home: Path, tmp_path: Path) -> None:
     copy = copy_of(home, tmp_path)
     days = f"{LAST}..{LAST}"
-    (told,) = json.loads(twotower(copy, "materialize", "features_job", "--days", days, "--json"))
+    (summary,) = json.loads(twotower(copy, "materialize", "features_job", "--days", days, "--json"))
     (kept,) = rows(workspace_in(copy), f"SELECT count(*) FROM impressions WHERE day = '{LAST}'")[0]
-    assert (told["first_day"], told["last_day"], told["rows"]["read"]) == (str(LAST), str(LAST), kept)
-    assert told["rows"]["rows"]["items"] == 40
+    assert (summary["first_day"], summary["last_day"], summary["rows"]["read"]) == (str(LAST), str(LAST), kept)
+    assert summary["rows"]["rows"]["items"] == 40
     with instance_of(workspace_in(copy)) as instance:
-        assert instance.get_run_by_id(told["run_id"]) is not None
+        assert instance.get_run_by_id(summary["run_id"]) is not None
 
 
 def test_versions_lists_every_model_and_says_which_is_served(home: Path) -> None:
@@ -265,25 +265,25 @@ def test_versions_lists_every_model_and_says_which_is_served(home: Path) -> None
     assert (found["model_version"], found["model_day"], found["served"]) == (version, str(LAST), True)
     assert found["recall_at_20"] > 0
     assert found["decision"] == "promoted"
-    said = twotower(home, "versions")
-    assert version in said
-    assert "yes" in said
+    output = twotower(home, "versions")
+    assert version in output
+    assert "yes" in output
 
 
 def test_an_unpartitioned_job_is_run_without_days(home: Path, tmp_path: Path) -> None:
     copy = copy_of(home, tmp_path)
     (version,) = rows(workspace_in(copy), "SELECT model_version FROM champion")[0]
-    (told,) = json.loads(twotower(copy, "materialize", "champion_job", "--json"))
-    assert (told["job"], told["served"], told["served_before"]) == ("champion_job", version, version)
+    (summary,) = json.loads(twotower(copy, "materialize", "champion_job", "--json"))
+    assert (summary["job"], summary["served"], summary["served_before"]) == ("champion_job", version, version)
     assert f"served:   {version}, as before" in twotower(copy, "materialize", "champion_job")
-    said = twotower(copy, "materialize", "comparison_job", exit_code=1)
-    assert said.startswith("error: comparison_job")
-    assert "the baseline recipe 'logq' was not trained" in said
+    output = twotower(copy, "materialize", "comparison_job", exit_code=1)
+    assert output.startswith("error: comparison_job")
+    assert "the baseline recipe 'logq' was not trained" in output
 
 
 def test_doctor_says_how_a_home_of_ones_own_gets_its_lake(tmp_path: Path) -> None:
     write_settings(tmp_path, source_path=tmp_path)
-    lake = next(one for one in json.loads(twotower(tmp_path, "doctor", "--json")) if one["name"] == "lake")
+    lake = next(row for row in json.loads(twotower(tmp_path, "doctor", "--json")) if row["name"] == "lake")
     assert "demo" not in lake["text"]
     assert "`twotower materialize features_job`" in lake["text"]
 

@@ -50,10 +50,10 @@ def test_files_as_the_contract_has_them_are_read_as_they_are(home: Path, raw: Pa
     write(raw / "impressions-1.parquet", f"{LOG}, i % 2 = 0 AS clicked")
     write(raw / "items.parquet", "SELECT 'i' || i AS item_id, 'c' AS category, i AS price")
     write(raw / "users.parquet", "SELECT 'u' || i AS user_id, i AS age")
-    told = found(home, raw, "--last-day", "2024-03-05")
+    result = found(home, raw, "--last-day", "2024-03-05")
     names = ("user_id", "item_id", "shown_at", "clicked")
-    assert told["columns"]["impressions"] == dict(zip(names, names, strict=True))
-    assert told["checked"] == {"day": "2024-03-05", "rows": 1, "rejected": 0, "reasons": {}, "items": 5}
+    assert result["columns"]["impressions"] == dict(zip(names, names, strict=True))
+    assert result["checked"] == {"day": "2024-03-05", "rows": 1, "rejected": 0, "reasons": {}, "items": 5}
     settings = load_settings(home=home)
     assert (settings.dataset, settings.source_path) == ("my_shop_s_data", raw)
     assert (str(settings.first_day), str(settings.last_day)) == ("2024-03-01", "2024-03-05")
@@ -101,26 +101,26 @@ def test_times_may_be_text_timestamps_dates_seconds_or_milliseconds(
     time: str, file: str, home: Path, raw: Path
 ) -> None:
     write(raw / file, f'SELECT i AS "User Id", i AS product, {time} AS ts')
-    told = found(home, raw)
-    assert told["first_day"] == "2024-03-01"
-    assert told["checked"] == {"day": "2024-03-05", "rows": 1, "rejected": 0, "reasons": {}, "items": 5}
-    assert told["columns"]["impressions"]["user_id"] == '"User Id"'
+    result = found(home, raw)
+    assert result["first_day"] == "2024-03-01"
+    assert result["checked"] == {"day": "2024-03-05", "rows": 1, "rejected": 0, "reasons": {}, "items": 5}
+    assert result["columns"]["impressions"]["user_id"] == '"User Id"'
 
 
 def test_several_files_and_folders_are_one_table(home: Path, raw: Path) -> None:
     for day in (1, 2):
         write(raw / "events" / f"day={day}" / "part.parquet", f"{LOG}, true AS clicked", rows=2)
     write(raw / "products-2024.csv", "SELECT i AS sku, 'n' AS name")
-    told = found(home, raw)
-    assert told["columns"]["items"] == {"item_id": "sku", "title": "name"}
+    result = found(home, raw)
+    assert result["columns"]["items"] == {"item_id": "sku", "title": "name"}
     assert "'/events/**/*.parquet'" in (home / "sql" / "impressions.sql").read_text(encoding="utf-8")
-    assert told["checked"]["rows"] == 2
+    assert result["checked"]["rows"] == 2
 
 
 def test_a_column_that_is_not_guessed_is_asked_for_or_named(home: Path, raw: Path) -> None:
     write(raw / "log.parquet", LOG.replace("user_id", '"order"'))
-    told = init(home, raw, exit_code=1)
-    assert "which column of log*.parquet is user_id? Say --column user_id=…; it has: order, item_id, shown_at" in told
+    result = init(home, raw, exit_code=1)
+    assert "which column of log*.parquet is user_id? Set --column user_id=…; it has: order, item_id, shown_at" in result
     assert not home.exists()
     assert "has no column 'buyer' (it has: order" in init(home, raw, "--column", "user_id=buyer", exit_code=1)
     assert found(home, raw, "--column", "user_id=order")["columns"]["impressions"]["user_id"] == '"order"'
@@ -148,7 +148,7 @@ def test_a_home_that_is_there_is_left_alone(there: str, home: Path, raw: Path) -
     write(raw / "log.parquet", LOG)
     (home / there).parent.mkdir(parents=True)
     (home / there).write_text("mine", encoding="utf-8")
-    assert "is there already" in init(home, raw, exit_code=1)
+    assert "already exists" in init(home, raw, exit_code=1)
     assert [file.read_text(encoding="utf-8") for file in home.rglob("*") if file.is_file()] == ["mine"]
 
 
@@ -157,7 +157,7 @@ def test_a_folder_without_a_log_and_a_wrong_name_are_refused(home: Path, raw: Pa
     write(raw / "a.parquet", "SELECT i")
     write(raw / "b.parquet", "SELECT i")
     assert "which holds a*.parquet, b*.parquet" in init(home, raw, exit_code=1)
-    assert "is no folder" in init(home, raw / "elsewhere", exit_code=1)
+    assert "is not a folder" in init(home, raw / "elsewhere", exit_code=1)
     write(raw / "log.parquet", LOG)
     assert "lower case letters" in init(home, raw, "--dataset", "My Shop", exit_code=1)
     assert "NAME=COLUMN" in init(home, raw, "--column", "user", exit_code=1)

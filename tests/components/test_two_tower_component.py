@@ -52,7 +52,7 @@ import dagster as dg
 
 @dg.asset(deps=[dg.AssetKey(["films", "features", "item_frequency"])], group_name="features")
 def weekly_charts() -> None:
-    \"\"\"What another team makes of one of our tables, in a group that is called as one of ours.\"\"\"
+    \"\"\"An asset of another team that reads one of our tables, in a group named like one of ours.\"\"\"
 """
 RUN = """
 import sys
@@ -62,7 +62,7 @@ definitions = defs()
 for job, key in (("films_features_job", "2024-01-01"), ("books_features_job", "2024-01-01")):
     result = definitions.resolve_job_def(job).execute_in_process(partition_key=key)
     made = sorted(event.asset_key.to_user_string() for event in result.get_asset_materialization_events())
-    checked = {one.asset_key.path[0] for one in result.get_asset_check_evaluations()}
+    checked = {check.asset_key.path[0] for check in result.get_asset_check_evaluations()}
     print(job, *made, *checked)
 """
 FEATURES = sorted(f"{group}/{name}" for group in ("sources", "features") for name in GROUPS[group])
@@ -143,14 +143,14 @@ def dg_command(project: Path, *arguments: str) -> str:
 
 @pytest.fixture(scope="module")
 def listed(project: Path) -> dict[str, list[dict[str, Any]]]:
-    """What `dg list defs` says."""
+    """The output of `dg list defs`."""
     found: dict[str, list[dict[str, Any]]] = json.loads(dg_command(project, "list", "defs", "--json"))
     return found
 
 
 def test_the_component_is_listed(project: Path) -> None:
     listed = json.loads(dg_command(project, "list", "components", "--json"))["items"]
-    components = {one["key"]: one for one in listed}
+    components = {entry["key"]: entry for entry in listed}
     assert "Two-tower retrieval on one data set" in components[COMPONENT]["summary"]
 
 
@@ -161,7 +161,7 @@ def test_a_code_location_with_a_foreign_asset_and_two_graphs_loads(project: Path
 def test_the_foreign_asset_follows_ours_and_every_key_of_ours_has_its_prefix(
     listed: dict[str, list[dict[str, Any]]],
 ) -> None:
-    assets = {one["asset_key"]: one for one in listed["assets"]}
+    assets = {entry["asset_key"]: entry for entry in listed["assets"]}
     assert assets["weekly_charts"]["dependency_keys"] == ["films/features/item_frequency"]
     ours = [key for key in assets if key != "weekly_charts"]
     assert {key.split("/")[0] for key in ours} == {"films", "books"}
@@ -170,18 +170,20 @@ def test_the_foreign_asset_follows_ours_and_every_key_of_ours_has_its_prefix(
 
 
 def test_groups_are_shown_under_the_names_that_they_are_given(listed: dict[str, list[dict[str, Any]]]) -> None:
-    groups = {one["asset_key"]: one["group_name"] for one in listed["assets"]}
+    groups = {entry["asset_key"]: entry["group_name"] for entry in listed["assets"]}
     assert groups["books/features/training_pairs"] == "book_features"
     assert groups["books/serving/champion"] == "book_promotion"
     assert groups["films/features/training_pairs"] == "features"
 
 
-def test_jobs_and_schedules_have_the_prefix_and_a_schedule_can_be_left_out(
+def test_jobs_and_schedules_have_the_prefix_and_a_schedule_can_be_omitted(
     listed: dict[str, list[dict[str, Any]]],
 ) -> None:
-    jobs = {one["name"] for one in listed["jobs"]}
+    jobs = {entry["name"] for entry in listed["jobs"]}
     assert {"films_everything_job", "books_everything_job", "films_training_job"} <= jobs
-    assert {one["name"]: one["cron_schedule"] for one in listed["schedules"]} == {"films_daily_schedule": "0 5 * * *"}
+    assert {entry["name"]: entry["cron_schedule"] for entry in listed["schedules"]} == {
+        "films_daily_schedule": "0 5 * * *"
+    }
 
 
 def test_each_graph_runs_on_its_own_home_and_takes_no_foreign_asset_along(project: Path) -> None:
@@ -211,7 +213,7 @@ def test_scaffolding_writes_a_file_with_a_prefix_and_a_home_of_its_own(project: 
     ("attributes", "words"),
     [
         ({"settings": {"window_day": 3}}, "TWOTOWER_WINDOW_DAY is no setting .* did you mean TWOTOWER_WINDOW_DAYS"),
-        ({"group_names": {"trainings": "models"}}, "group_names names the group 'trainings'"),
+        ({"group_names": {"trainings": "models"}}, "unknown group 'trainings' in group_names"),
     ],
 )
 def test_a_wrong_attribute_is_refused_with_the_reason(tmp_path: Path, attributes: dict[str, Any], words: str) -> None:

@@ -56,7 +56,7 @@ def run_checks(resource: WorkspaceResource) -> RunChecks:
 
 
 def failed(found: Verdicts) -> set[str]:
-    return {name for name, verdict in found.items() if not verdict.passed}
+    return {name for name, result in found.items() if not result.passed}
 
 
 def test_the_day_of_the_run_is_checked_and_no_other(run_checks: RunChecks) -> None:
@@ -66,20 +66,20 @@ def test_the_day_of_the_run_is_checked_and_no_other(run_checks: RunChecks) -> No
     assert failed(second) == {"rows_are_unique", "q_sums_to_one"}
 
 
-def test_a_verdict_says_what_was_observed_and_wanted_with_an_example(run_checks: RunChecks) -> None:
+def test_a_result_shows_observation_threshold_and_an_example(run_checks: RunChecks) -> None:
     found = run_checks(asset_partition_range_start="2024-01-01", asset_partition_range_end="2024-01-02")
     metadata = {name: value.value for name, value in found["q_sums_to_one"].metadata.items()}
     assert metadata["observed"] == "furthest sum from 1: 1.4"
     assert "1e-6" in str(metadata["threshold"])
-    assert [one.data for one in found["q_sums_to_one"].metadata["sample"].records] == [
+    assert [record.data for record in found["q_sums_to_one"].metadata["sample"].records] == [
         {"found": "2024-01-02: 1.4 and 1.4"}
     ]
     assert found["q_sums_to_one"].severity == dg.AssetCheckSeverity.ERROR
 
 
-def test_an_offending_row_is_told_by_what_identifies_it(run_checks: RunChecks) -> None:
+def test_an_offending_row_is_shown_by_its_identifying_columns(run_checks: RunChecks) -> None:
     found = run_checks(partition="2024-01-02")["rows_are_unique"]
-    assert [one.data for one in found.metadata["sample"].records] == [{"day": "2024-01-02", "item_id": "a"}] * 2
+    assert [record.data for record in found.metadata["sample"].records] == [{"day": "2024-01-02", "item_id": "a"}] * 2
 
 
 def test_a_check_that_holds_has_no_sample(run_checks: RunChecks) -> None:
@@ -87,8 +87,8 @@ def test_a_check_that_holds_has_no_sample(run_checks: RunChecks) -> None:
 
 
 def test_a_long_value_of_a_sample_is_cut() -> None:
-    (one,) = sample_of(Outcome(False, "observed", "wanted", rows=[{"user_id": "u" * 1000, "q": "7"}])).records
-    assert (len(one.data["user_id"]), one.data["q"]) == (80, "7")
+    (record,) = sample_of(Outcome(False, "observed", "wanted", rows=[{"user_id": "u" * 1000, "q": "7"}])).records
+    assert (len(record.data["user_id"]), record.data["q"]) == (80, "7")
 
 
 def test_checks_that_are_run_by_themselves_look_at_every_day(run_checks: RunChecks) -> None:

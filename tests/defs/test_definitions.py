@@ -94,10 +94,10 @@ def test_the_resource_opens_the_home_with_every_setting_that_was_set(tmp_path: P
     chosen = Settings(
         home=tmp_path, dataset="parquet", first_day=date(2024, 1, 1), source_path=tmp_path / "raw", half_life_days=3
     )
-    assert WorkspaceResource.of(chosen).workspace.settings == chosen
+    assert WorkspaceResource.from_settings(chosen).workspace.settings == chosen
 
 
-def test_partitions_and_checks_can_be_replaced_and_the_schedule_left_out(build: Build, tmp_path: Path) -> None:
+def test_partitions_and_checks_can_be_replaced_and_the_schedule_omitted(build: Build, tmp_path: Path) -> None:
     days = dg.DailyPartitionsDefinition("2023-05-01", end_date="2023-05-04")
     chosen = build_definitions(
         Settings(home=tmp_path, dataset="parquet", first_day=date(2024, 1, 1)),
@@ -133,8 +133,8 @@ def test_every_key_of_a_prefixed_graph_has_the_prefix_and_it_stands_beside_anoth
     for spec in specs.values():
         assert {dep.asset_key.path[0] for dep in spec.deps} <= {"shop"}
         lineage = spec.metadata.get("dagster/column_lineage")
-        sources = [one for deps in lineage.deps_by_column.values() for one in deps] if lineage else []
-        assert {one.asset_key.path[0] for one in sources} <= {"shop"}
+        sources = [each for deps in lineage.deps_by_column.values() for each in deps] if lineage else []
+        assert {each.asset_key.path[0] for each in sources} <= {"shop"}
     assert specs["training_pairs"].metadata["dagster/column_lineage"].deps_by_column
     groups = {name: specs[name].group_name for name in ("training_pairs", "champion", "ann_index")}
     assert groups == {"training_pairs": "shop_features", "champion": "shop_live", "ann_index": "serving"}
@@ -143,7 +143,7 @@ def test_every_key_of_a_prefixed_graph_has_the_prefix_and_it_stands_beside_anoth
     assert set(both.resources or {}) == {"workspace", "shop_workspace"}
     assert keys_of(both, "features_job") == keys_of(build(), "features_job")
     assert keys_of(both, "shop_training_job") == {f"shop/{key}" for key in keys_of(build(), "training_job")}
-    assert {one.name for one in both.schedules or []} == {"daily_schedule", "shop_daily_schedule"}
+    assert {each.name for each in both.schedules or []} == {"daily_schedule", "shop_daily_schedule"}
 
 
 def tick(definitions: dg.Definitions, moment: datetime) -> Any:
@@ -196,6 +196,6 @@ def test_loading_from_a_terminal_succeeds_without_a_warning_of_ours(tmp_path: Pa
         text=True,
         timeout=HANGS_AFTER_SECONDS,
     )
-    said = result.stdout + result.stderr
-    assert result.returncode == 0, said
-    assert not [line for line in said.splitlines() if "Warning" in line and "Supersession" not in line], said
+    output = result.stdout + result.stderr
+    assert result.returncode == 0, output
+    assert not [line for line in output.splitlines() if "Warning" in line and "Supersession" not in line], output

@@ -44,8 +44,8 @@ def test_another_process_reads_the_events_while_this_one_goes_on(
         run = small_job.execute_in_process(instance=instance)
         here = len(instance.all_logs(run.run_id))
         command = [sys.executable, "-c", READ, str(tmp_path)]
-        said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=HANGS_AFTER_SECONDS).stdout
-    assert said.split() == [str(here), "SUCCESS"]
+        output = subprocess.run(command, capture_output=True, text=True, check=True, timeout=HANGS_AFTER_SECONDS).stdout
+    assert output.split() == [str(here), "SUCCESS"]
 
 
 def synchronous(path: Path) -> int:

@@ -131,8 +131,8 @@ def test_another_process_reads_along(home: Home) -> None:
     with dg.DagsterInstance.get() as instance:
         here = len(instance.all_logs(materialize(instance)))
         command = [sys.executable, "-c", READ]
-        said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=HANGS_AFTER_SECONDS).stdout
-    assert said.split() == [str(here), "10"]
+        output = subprocess.run(command, capture_output=True, text=True, check=True, timeout=HANGS_AFTER_SECONDS).stdout
+    assert output.split() == [str(here), "10"]
 
 
 def test_a_copied_home_goes_on_in_its_own_files(home: Home, tmp_path: Path) -> None:

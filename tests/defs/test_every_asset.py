@@ -1,4 +1,4 @@
-"""What every asset tells of itself in Dagster, held over all of them."""
+"""Properties that the Dagster definition of every asset must have."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ for_every_asset = pytest.mark.parametrize("spec", EVERY_SPEC)
 
 
 def test_the_groups_name_every_asset() -> None:
-    assert {one.values[0].key.path[-1] for one in EVERY_SPEC} == {name for group in GROUPS.values() for name in group}
+    assert {each.values[0].key.path[-1] for each in EVERY_SPEC} == {name for group in GROUPS.values() for name in group}
 
 
 @for_every_asset
@@ -48,11 +48,11 @@ def test_it_has_an_owner_a_layer_kinds_and_a_code_version(spec: dg.AssetSpec) ->
 
 @for_every_asset
 def test_its_description_says_the_grain_the_use_and_what_it_is_made_from(spec: dg.AssetSpec) -> None:
-    said = spec.description or ""
+    description = spec.description or ""
     name = spec.key.path[-1]
-    assert ("A row is identified by" in said) == bool(name in TABLES and TABLES[name].grain)
-    assert name in TABLES or " per day" in said
-    (used, made) = (said.partition(f"**{heading}:**")[2].strip() for heading in ("Used for", "Made from"))
+    assert ("A row is identified by" in description) == bool(name in TABLES and TABLES[name].grain)
+    assert name in TABLES or " per day" in description
+    (used, made) = (description.partition(f"**{heading}:**")[2].strip() for heading in ("Used for", "Made from"))
     assert used.split("\n")[0].endswith(".")
     assert made.split("\n")[0].endswith(".")
     assert all(f"`{dep.asset_key.path[-1]}`" in made for dep in spec.deps)
@@ -109,6 +109,6 @@ def test_every_job_schedule_and_check_says_what_it_is_for() -> None:
     jobs = [job for job in repository.get_all_jobs() if not job.name.startswith("__")]
     assert len(jobs) > 4
     assert all(len(job.description or "") > 20 for job in jobs)
-    assert all(len(one.description or "") > 20 for one in repository.schedule_defs)
+    assert all(len(each.description or "") > 20 for each in repository.schedule_defs)
     graph = definitions.resolve_asset_graph()
     assert all(graph.get(key).description for key in graph.asset_check_keys)

@@ -32,6 +32,6 @@ def test_a_group_is_shown_under_the_name_that_it_is_given() -> None:
     ]
 
 
-def test_a_name_for_a_group_that_is_none_of_ours_is_refused() -> None:
+def test_an_unknown_group_name_is_refused() -> None:
     with pytest.raises(ValueError, match="group 'trainings'; there are sources, features, training"):
         Naming(group_names={"trainings": "models"})

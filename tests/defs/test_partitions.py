@@ -111,7 +111,7 @@ def test_a_run_over_a_range_covers_it_with_both_ends() -> None:
     assert seen_days(tags=tags) == Days(date(2024, 1, 2), date(2024, 1, 5))
 
 
-def test_a_run_of_no_partition_is_told_to_choose_one() -> None:
+def test_a_run_without_a_partition_fails_with_a_message() -> None:
     seen: list[str] = []
 
     @dg.asset

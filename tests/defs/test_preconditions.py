@@ -8,10 +8,10 @@ import dagster as dg
 import pytest
 
 from twotower_assets.core.days import Days
-from twotower_assets.defs.preconditions import RefusedInputError, refuse_failed_inputs
+from twotower_assets.defs.preconditions import FailedInputError, require_passed_checks
 
 CHECK = dg.AssetCheckKey(dg.AssetKey(["features", "training_pairs"]), "history_is_past")
-ASKED = Days(date(2024, 1, 2), date(2024, 1, 4))
+DAYS = Days(date(2024, 1, 2), date(2024, 1, 4))
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def instance() -> dg.DagsterInstance:
     return dg.DagsterInstance.ephemeral()
 
 
-def tell(instance: dg.DagsterInstance, passed: bool, first: int | None, last: int | None = None) -> None:
+def record(instance: dg.DagsterInstance, passed: bool, first: int | None, last: int | None = None) -> None:
     """Record a result of the check, for some days of January or for a table without days."""
     days = {"first_day": f"2024-01-{first:02}", "last_day": f"2024-01-{last or first:02}"} if first else {}
     instance.report_runless_asset_event(
@@ -33,31 +33,31 @@ def tell(instance: dg.DagsterInstance, passed: bool, first: int | None, last: in
 
 
 def test_a_pass_on_a_later_day_does_not_hide_a_failure_within_the_window(instance: dg.DagsterInstance) -> None:
-    tell(instance, False, 3)
-    tell(instance, True, 4)
-    with pytest.raises(RefusedInputError, match="for 2024-01-03"):
-        refuse_failed_inputs(instance, [CHECK], ASKED)
+    record(instance, False, 3)
+    record(instance, True, 4)
+    with pytest.raises(FailedInputError, match="for 2024-01-03"):
+        require_passed_checks(instance, [CHECK], DAYS)
 
 
-def test_a_day_that_was_repaired_is_taken(instance: dg.DagsterInstance) -> None:
-    tell(instance, False, 2, 4)
-    tell(instance, True, 3, 4)
-    tell(instance, True, 2)
-    refuse_failed_inputs(instance, [CHECK], ASKED)
+def test_a_repaired_day_is_accepted(instance: dg.DagsterInstance) -> None:
+    record(instance, False, 2, 4)
+    record(instance, True, 3, 4)
+    record(instance, True, 2)
+    require_passed_checks(instance, [CHECK], DAYS)
 
 
 def test_a_failure_outside_the_window_keeps_nobody_from_training(instance: dg.DagsterInstance) -> None:
-    tell(instance, False, 1)
-    refuse_failed_inputs(instance, [CHECK], ASKED)
+    record(instance, False, 1)
+    require_passed_checks(instance, [CHECK], DAYS)
 
 
 def test_of_a_table_without_days_the_newest_result_counts(instance: dg.DagsterInstance) -> None:
-    tell(instance, False, None)
-    with pytest.raises(RefusedInputError, match="history_is_past"):
-        refuse_failed_inputs(instance, [CHECK], ASKED)
-    tell(instance, True, None)
-    refuse_failed_inputs(instance, [CHECK], ASKED)
+    record(instance, False, None)
+    with pytest.raises(FailedInputError, match="history_is_past"):
+        require_passed_checks(instance, [CHECK], DAYS)
+    record(instance, True, None)
+    require_passed_checks(instance, [CHECK], DAYS)
 
 
-def test_an_input_that_was_never_checked_is_taken(instance: dg.DagsterInstance) -> None:
-    refuse_failed_inputs(instance, [CHECK], ASKED)
+def test_an_input_that_was_never_checked_is_accepted(instance: dg.DagsterInstance) -> None:
+    require_passed_checks(instance, [CHECK], DAYS)

@@ -8,14 +8,14 @@ import pytest
 import yaml
 
 from twotower_assets.core.folders import CHECKOUT
-from twotower_assets.defs.run_origin import CODE_LOCATION, under_its_job
+from twotower_assets.defs.run_origin import CODE_LOCATION, runs_listed_under_job
 
 
 @dg.asset
 def fails_or_not(config: dict[str, bool]) -> None:
-    """An asset that fails when it is told to."""
+    """An asset that fails on request."""
     if config["fail"]:
-        raise ValueError("told to")
+        raise ValueError("on request")
 
 
 DEFINITIONS = dg.Definitions(assets=[fails_or_not], jobs=[dg.define_asset_job("small_job")])
@@ -31,7 +31,7 @@ def execute(instance: dg.DagsterInstance, fail: bool = False) -> dg.ExecuteInPro
 @pytest.mark.parametrize("fail", [False, True])
 def test_a_run_names_the_code_location_and_is_found_by_it(fail: bool) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
-        with under_its_job(instance, DEFINITIONS.get_repository_def().name, "small_job"):
+        with runs_listed_under_job(instance, DEFINITIONS.get_repository_def().name, "small_job"):
             run_id = execute(instance, fail).run_id
         (run,) = instance.get_runs(BY_LOCATION)
         origin: Any = run.remote_job_origin
@@ -42,7 +42,7 @@ def test_a_run_names_the_code_location_and_is_found_by_it(fail: bool) -> None:
 
 def test_runs_from_then_on_are_as_dagster_makes_them() -> None:
     with dg.DagsterInstance.ephemeral() as instance:
-        with pytest.raises(KeyboardInterrupt), under_its_job(instance, "__repository__", "small_job"):
+        with pytest.raises(KeyboardInterrupt), runs_listed_under_job(instance, "__repository__", "small_job"):
             raise KeyboardInterrupt
         execute(instance)
         assert instance.get_runs(BY_LOCATION) == []

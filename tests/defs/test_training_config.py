@@ -28,8 +28,8 @@ def test_a_run_that_changes_nothing_trains_the_recipe_on_the_whole_window() -> N
 
 
 def test_a_run_may_change_a_setting_of_its_recipe_and_train_on_fewer_days() -> None:
-    asked = TowerTrainingConfig(temperature=0.3, epochs=7, window_days=7)
-    changes, days = split_config(asked, HOT, SETTINGS, LOG)
+    config = TowerTrainingConfig(temperature=0.3, epochs=7, window_days=7)
+    changes, days = split_config(config, HOT, SETTINGS, LOG)
     assert (changes, days) == ({"temperature": 0.3, "epochs": 7}, 7)
     config = HOT.config(**changes)
     assert (config.temperature, config.epochs, config.correction) == (0.3, 7, "none")
@@ -40,12 +40,12 @@ def test_a_window_beyond_that_of_the_features_is_refused() -> None:
         split_config(TowerTrainingConfig(window_days=31), PLAIN, SETTINGS, LOG)
 
 
-@pytest.mark.parametrize(("recipe", "asked"), [(PLAIN, {"history_length": 500}), (LONG, {})])
-def test_a_longer_history_than_pairs_keep_is_cut_to_theirs_and_told(
-    caplog: pytest.LogCaptureFixture, recipe: Recipe, asked: dict[str, int]
+@pytest.mark.parametrize(("recipe", "config"), [(PLAIN, {"history_length": 500}), (LONG, {})])
+def test_a_longer_history_than_pairs_keep_is_cut_to_theirs_and_logged(
+    caplog: pytest.LogCaptureFixture, recipe: Recipe, config: dict[str, int]
 ) -> None:
     with caplog.at_level(logging.INFO):
-        changes, _ = split_config(TowerTrainingConfig(**asked), recipe, SETTINGS, LOG)
+        changes, _ = split_config(TowerTrainingConfig(**config), recipe, SETTINGS, LOG)
     assert recipe.config(**changes).history_length == 100
     assert "TWOTOWER_HISTORY_LENGTH" in caplog.text
 
@@ -89,8 +89,8 @@ def test_every_training_setting_is_in_the_documentation() -> None:
 
 
 def test_a_value_that_is_the_recipes_own_is_no_change() -> None:
-    asked = TowerTrainingConfig(temperature=0.5, correction="none", epochs=7)
-    assert split_config(asked, HOT, SETTINGS, LOG)[0] == {"epochs": 7}
+    config = TowerTrainingConfig(temperature=0.5, correction="none", epochs=7)
+    assert split_config(config, HOT, SETTINGS, LOG)[0] == {"epochs": 7}
 
 
 def test_the_launchpad_starts_with_no_longer_history_than_pairs_keep() -> None:

@@ -1,8 +1,8 @@
-"""A program: an analyst who reads the lake again and again until a file appears, and writes down what was seen.
+"""A program that reads the lake repeatedly, as an analyst would, until a stop file appears, and records what it saw.
 
-`analyst.py FOLDER NAME WAY`: FOLDER holds `states.json`, the two states that the tables are known to have; WAY is one
-of the documented ways to attach. Every reading is one transaction: a fingerprint of each day of each table, then of the
-list that a macro gives, then of the first table again.
+`analyst.py FOLDER NAME WAY`: FOLDER holds `states.json`, the two valid states of the tables; WAY is one of the
+documented ways to attach. Each reading is one transaction: a fingerprint of each day of each table, then of the list
+that a macro returns, then of the first table again.
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ TABLES = (
 )
 WAYS = ("session", "new session", "reader", "twotower sql", "duckdb")
 COMPANIONS = ("rejected_impressions", "recommend")
-"""What is of the same state as `impressions`: committed together with it, and a list that leaves out what it has."""
-OF_A_TABLE = (
+"""Readings that must have the same state as `impressions`: a table committed with it, and a list that depends on it."""
+TABLE_FINGERPRINT = (
     "SELECT day::VARCHAR AS day, count(*) AS rows, bit_xor(hash(read))::VARCHAR AS content "
     "FROM {table} AS read GROUP BY ALL ORDER BY ALL"
 )
-OF_A_MACRO = "SELECT rank, item_id, score::VARCHAR AS score FROM recommend('u3', 10, 0.5) ORDER BY rank"
+MACRO_ROWS = "SELECT rank, item_id, score::VARCHAR AS score FROM recommend('u3', 10, 0.5) ORDER BY rank"
 PAUSE = 0.05
 Reading = dict[str, Any]
 
 
 def statements() -> dict[str, str]:
-    """What is read in one transaction, by name, in this order."""
+    """The queries of one transaction by name, in order."""
     return {
-        **{table: OF_A_TABLE.format(table=table) for table in TABLES},
-        "recommend": OF_A_MACRO,
-        "impressions again": OF_A_TABLE.format(table="impressions"),
+        **{table: TABLE_FINGERPRINT.format(table=table) for table in TABLES},
+        "recommend": MACRO_ROWS,
+        "impressions again": TABLE_FINGERPRINT.format(table="impressions"),
     }
 
 
 def in_one_statement() -> str:
-    """The same as one statement, which gives one column per name."""
+    """The same queries as one statement with one column per name."""
     columns = (
         f'(SELECT list(row ORDER BY row) FROM ({query}) AS row) AS "{name}"' for name, query in statements().items()
     )
@@ -57,12 +57,12 @@ def in_one_statement() -> str:
 
 
 def read_everything(con: duckdb.DuckDBPyConnection) -> Reading:
-    """A fingerprint of everything, in whatever transaction the connection is."""
+    """A fingerprint of everything, in the connection's current transaction."""
     return {name: [list(row) for row in con.execute(query).fetchall()] for name, query in statements().items()}
 
 
 def read_in_one_transaction(con: duckdb.DuckDBPyConnection) -> Reading:
-    """A fingerprint of everything, seen in one transaction of a connection that is in none."""
+    """A fingerprint of everything, read in one new transaction."""
     con.execute("BEGIN TRANSACTION")
     try:
         return read_everything(con)
@@ -71,7 +71,7 @@ def read_in_one_transaction(con: duckdb.DuckDBPyConnection) -> Reading:
 
 
 def read_by_command(*command: str) -> Reading:
-    """The same through a command that prints JSON. Raises `RuntimeError` with what it said where it fails."""
+    """The same through a command that prints JSON. Raises `RuntimeError` with its output if it fails."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(done.stderr or done.stdout)
@@ -80,7 +80,7 @@ def read_by_command(*command: str) -> Reading:
 
 
 def ways() -> dict[str, Callable[[], Reading]]:
-    """How each way reads once."""
+    """A function per way to attach that makes one reading."""
     import twotower_assets
     from twotower_assets.settings import load_settings
     from twotower_assets.workspace import open_workspace
@@ -117,18 +117,18 @@ def ways() -> dict[str, Callable[[], Reading]]:
 
 
 def wrong_with(reading: Reading, states: list[Reading]) -> list[str]:
-    """What in a reading is of neither state, or of another than its companion."""
-    wrong = [f"{name}: torn: {read}" for name, read in reading.items() if read not in [one[name] for one in states]]
+    """The parts of a reading that match neither state, or another state than `impressions`."""
+    wrong = [f"{name}: torn: {read}" for name, read in reading.items() if read not in [state[name] for state in states]]
     if reading["impressions"] != reading["impressions again"]:
         wrong.append("impressions changed within a transaction")
     for name in COMPANIONS:
-        if not any(one["impressions"] == reading["impressions"] and one[name] == reading[name] for one in states):
+        if not any(state["impressions"] == reading["impressions"] and state[name] == reading[name] for state in states):
             wrong.append(f"impressions and {name} are of two states in one transaction")
     return wrong
 
 
 def main(folder: Path, name: str, way: str) -> None:
-    os.nice(10)  # so that a writer that is slower has waited, and not only shared the processor
+    os.nice(10)  # so that a slow writer was blocked, and did not merely share the processor
     states = json.loads((folder / "states.json").read_text())
     read = ways()[way]
     readings, wrong, seen = 0, [], set()
@@ -136,14 +136,14 @@ def main(folder: Path, name: str, way: str) -> None:
         try:
             reading = json.loads(json.dumps(read()))
             wrong += wrong_with(reading, states)
-            seen |= {place for place, one in enumerate(states) if reading["impressions"] == one["impressions"]}
+            seen |= {index for index, state in enumerate(states) if reading["impressions"] == state["impressions"]}
         except Exception as error:
             wrong.append(f"{type(error).__name__}: {error}")
         readings += 1
         (folder / f"{name}.started").touch()
         time.sleep(PAUSE)
-    told = {"way": way, "readings": readings, "seen": sorted(seen), "wrong": wrong}
-    (folder / f"{name}.json").write_text(json.dumps(told))
+    result = {"way": way, "readings": readings, "seen": sorted(seen), "wrong": wrong}
+    (folder / f"{name}.json").write_text(json.dumps(result))
 
 
 if __name__ == "__main__":

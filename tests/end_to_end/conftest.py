@@ -1,4 +1,4 @@
-"""The trained home, shared by all tests, and copies of it."""
+"""The trained home that all tests share, and copies of it."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from twotower_assets.workspace import Workspace
 
 @pytest.fixture(scope="package", autouse=True)
 def on_one_thread(one_thread: None) -> None:
-    """Whatever is trained here is tiny."""
+    """Models here are tiny, so one thread is enough."""
 
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    """The trained home, not to be changed."""
+    """The trained home; read-only."""
     return trained_home(tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
 def trained(built: Built) -> Workspace:
-    """The platform of the trained home, not to be changed."""
+    """The workspace of the trained home; read-only."""
     return workspace_in(built.home)
 
 
 @pytest.fixture(scope="session")
 def compared(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Compared:
-    """A copy of the trained home with a recipe of the user's own, in which recipes were compared; not to be changed."""
+    """A copy of the trained home with a recipe of the user's own, in which recipes were compared; read-only."""
 
     def compare(folder: Path) -> dict[str, str]:
         home = copy_of(built.home, folder)
@@ -48,7 +48,7 @@ def compared(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Compared
         changes = [text for name, value in COMPARED.items() for text in ("--set", f"{name}={value}")]
         for recipe in ("in_batch", "hard_exposure_1", "hard_category", "deep"):
             run_recipe(workspace_in(home), recipe)
-        return {"said": twotower(home, "compare-recipes", "hard_mined", "--seeds", "2", *changes)}
+        return {"output": twotower(home, "compare-recipes", "hard_mined", "--seeds", "2", *changes)}
 
     folder, printed = built_once(tmp_path_factory, "compared", compare)
     return Compared(folder / "home", **printed)
@@ -56,11 +56,11 @@ def compared(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Compared
 
 @pytest.fixture
 def changeable_comparison(compared: Compared, tmp_path: Path) -> Workspace:
-    """The platform of a copy of the home in which recipes were compared."""
+    """The workspace of a copy of the home in which recipes were compared."""
     return workspace_in(copy_of(compared.home, tmp_path))
 
 
 @pytest.fixture
 def changeable(built: Built, tmp_path: Path) -> Workspace:
-    """The platform of a copy of the trained home."""
+    """The workspace of a copy of the trained home."""
     return workspace_in(copy_of(built.home, tmp_path))

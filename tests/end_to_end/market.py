@@ -1,4 +1,4 @@
-"""A small market in Parquet files, its platform, and running parts of the graph on it.
+"""A small simulated market in Parquet files, its workspace, and helpers that run parts of the graph on it.
 
 60 users with four tastes are shown items on six days, one of them without a row. The trained home is built once,
 through the command line; a test that changes something takes a copy.
@@ -30,7 +30,7 @@ from twotower_assets.cli import app
 from twotower_assets.defs.build import build_definitions
 from twotower_assets.defs.naming import key_of
 from twotower_assets.defs.partitions import range_tags
-from twotower_assets.defs.runs import dagster_instance, reasons
+from twotower_assets.defs.runs import dagster_instance, failure_reasons
 from twotower_assets.serving.recommendations import recommend
 from twotower_assets.settings import ENV_PREFIX, load_settings
 from twotower_assets.workspace import Workspace, open_workspace
@@ -66,7 +66,7 @@ deep:
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens at."""
+    """A free port of this machine."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
@@ -83,7 +83,7 @@ SETTINGS = {
 
 
 def shown(rows: list[tuple[Any, ...]]) -> pl.DataFrame:
-    """Rows of a log: user, item, moment, clicked. A user has a request a day, and every other place is on a tab."""
+    """A log from rows of user, item, time and clicked: one request per user and day, and two contexts by minute."""
     log = pl.DataFrame(rows, schema=["user_id", "item_id", "shown_at", "clicked"], orient="row")
     minute = pl.col("shown_at").dt.minute()
     return log.with_columns(
@@ -92,8 +92,8 @@ def shown(rows: list[tuple[Any, ...]]) -> pl.DataFrame:
     )
 
 
-def log_of_the_market() -> pl.DataFrame:
-    """The log: users click most of what is to their taste; one item is in no catalogue, one row has no user."""
+def market_log() -> pl.DataFrame:
+    """The log: users click most items of their taste. One item is in no catalogue, and one row has no user."""
     generator = np.random.default_rng(5)
     rows: list[tuple[Any, ...]] = []
     for user in range(USERS):
@@ -102,9 +102,9 @@ def log_of_the_market() -> pl.DataFrame:
             any_item = generator.choice(ITEMS, 2, replace=False)
             if day == EMPTY_DAY:
                 continue
-            for place, item in enumerate(dict.fromkeys([*own.tolist(), *any_item.tolist()])):
+            for minute, item in enumerate(dict.fromkeys([*own.tolist(), *any_item.tolist()])):
                 clicked = bool(item % TASTES == user % TASTES and generator.random() < 0.8)
-                rows.append((f"u{user}", f"i{item}", datetime(2024, 1, day.day, 8, place, user), clicked))
+                rows.append((f"u{user}", f"i{item}", datetime(2024, 1, day.day, 8, minute, user), clicked))
     rows += [(f"u{user}", UNLISTED, datetime(2024, 1, 2, 9), True) for user in range(4)]
     rows.append((None, "i0", datetime(2024, 1, 2, 10), True))
     return shown(rows)
@@ -122,7 +122,7 @@ def catalogue() -> pl.DataFrame:
 
 
 def write_raw(folder: Path, log: pl.DataFrame, items: pl.DataFrame | None = None) -> Path:
-    """The raw files of a data set; the last of the users has never been shown anything."""
+    """Write the raw files of a data set; the last user has no impression."""
     folder.mkdir(parents=True, exist_ok=True)
     log.write_parquet(folder / "impressions.parquet")
     (catalogue() if items is None else items).write_parquet(folder / "items.parquet")
@@ -131,7 +131,7 @@ def write_raw(folder: Path, log: pl.DataFrame, items: pl.DataFrame | None = None
 
 
 def write_settings(home: Path, **settings: Any) -> None:
-    """`twotower.env` of a home folder."""
+    """Write `twotower.env` of a home folder."""
     home.mkdir(parents=True, exist_ok=True)
     lines = [f"{ENV_PREFIX}{name.upper()}={value}" for name, value in {**SETTINGS, **settings}.items()]
     (home / "twotower.env").write_text("\n".join(lines), encoding="utf-8")
@@ -139,7 +139,7 @@ def write_settings(home: Path, **settings: Any) -> None:
 
 @contextmanager
 def only_home(home: Path) -> Iterator[None]:
-    """The environment of a person who has set nothing but the home folder."""
+    """An environment in which only the home folder is set."""
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
             if name.startswith(ENV_PREFIX):
@@ -150,14 +150,14 @@ def only_home(home: Path) -> Iterator[None]:
 
 
 def workspace_in(home: Path, **changes: Any) -> Workspace:
-    """The platform of a home folder."""
+    """The workspace of a home folder."""
     with only_home(home):
         return open_workspace(load_settings(home=home, **changes))
 
 
 @dataclass(frozen=True)
 class Built:
-    """The trained home, and what the commands that built it printed."""
+    """The trained home, and the output of the commands that built it."""
 
     home: Path
     features: str
@@ -166,10 +166,10 @@ class Built:
 
 @dataclass(frozen=True)
 class Compared:
-    """A home in which recipes were compared, and what the command printed."""
+    """A home in which recipes were compared, and the output of the command."""
 
     home: Path
-    said: str
+    output: str
 
 
 def trained_home(factory: pytest.TempPathFactory) -> Built:
@@ -180,7 +180,7 @@ def trained_home(factory: pytest.TempPathFactory) -> Built:
 
 def _train(folder: Path) -> dict[str, str]:
     home = folder / "home"
-    write_settings(home, source_path=write_raw(folder / "raw", log_of_the_market()))
+    write_settings(home, source_path=write_raw(folder / "raw", market_log()))
     changes = [text for name, value in TRAINING.items() for text in ("--set", f"{name}={value}")]
     torch.set_num_threads(1)
     return {
@@ -192,7 +192,7 @@ def _train(folder: Path) -> dict[str, str]:
 def twotower(
     home: Path, *arguments: str, exit_code: int = 0, stdin: str | None = None, output: str | None = None
 ) -> str:
-    """What a command prints to `output`: to standard output, or, where it must fail, to standard error."""
+    """Run a command; return what it printed to `output` (default: stdout, or stderr if it is expected to fail)."""
     with only_home(home):
         result = CliRunner().invoke(app, list(arguments), input=stdin)
     assert result.exit_code == exit_code, result.output
@@ -214,9 +214,9 @@ def materialize(
     succeeds: bool = True,
     **training: Any,
 ) -> dg.ExecuteInProcessResult:
-    """Materialize some assets of a day (of the last, if not said), or of the days `since` one in one run.
+    """Materialize some assets of a day (default: the last), or of the days from `since` on in one run.
 
-    `training` changes settings of the training.
+    `training` overrides training settings.
     """
     wanted = {*names, *(MADE_TOGETHER[name] for name in names if name in MADE_TOGETHER)}
     selection = dg.AssetSelection.assets(*(key_of(name) for name in wanted))
@@ -225,16 +225,16 @@ def materialize(
     config: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     if "tower_checkpoint" in names:
         config["ops"] = {"tower_checkpoint": {"config": {**TRAINING, **training}}}
-    where: dict[str, Any] = {}
+    partitions: dict[str, Any] = {}
     if since:
-        where["tags"] = range_tags(since, workspace.settings.last_day or LAST)
+        partitions["tags"] = range_tags(since, workspace.settings.last_day or LAST)
     elif wanted - {"items", "users", "category_map", "champion"}:
-        where["partition_key"] = str(day or workspace.settings.last_day)
+        partitions["partition_key"] = str(day or workspace.settings.last_day)
     with nullcontext(instance) if instance else instance_of(workspace) as used, warnings.catch_warnings():
         for message in ("\\s*Found multiple backfill policies", "Asset job .* materializes assets with varying"):
             warnings.filterwarnings("ignore", message=message)
         result = definitions.resolve_job_def("part_of_the_graph").execute_in_process(
-            instance=used, run_config=config, raise_on_error=succeeds, **where
+            instance=used, run_config=config, raise_on_error=succeeds, **partitions
         )
     assert result.success == succeeds
     return result
@@ -277,21 +277,21 @@ def _run_unchecked(
 
 
 def assert_scores_in_sql_are_those_of_the_index(workspace: Workspace) -> None:
-    """The formula over the views gives the lists of the index; scores may differ by what is the same for all items."""
+    """The SQL formula over the views gives the same lists as the index; scores may differ by a constant."""
     for user, gamma in itertools.product(["u3", "u60"], [0.0, 0.5, 1.0]):
         with workspace.lake.reader() as con:
             by_hand = dict(con.execute(BY_HAND, {"user": user, "gamma": gamma}).fetchall())
         listed = recommend(workspace, user, 10, gamma)
-        assert {one.item_id for one in listed} == by_hand.keys(), (user, gamma)
-        distances = [one.score - by_hand[one.item_id] for one in listed]
+        assert {item.item_id for item in listed} == by_hand.keys(), (user, gamma)
+        distances = [item.score - by_hand[item.item_id] for item in listed]
         assert distances == pytest.approx([distances[0]] * 10, abs=1e-4), (user, gamma)
-        scores = [by_hand[one.item_id] for one in listed]
-        assert all(one > other - 1e-5 for one, other in itertools.pairwise(scores)), (user, gamma)
+        scores = [by_hand[item.item_id] for item in listed]
+        assert all(score > following - 1e-5 for score, following in itertools.pairwise(scores)), (user, gamma)
 
 
 def why(result: dg.ExecuteInProcessResult) -> str:
-    """The reasons why steps of a run failed, as the command line gives them."""
-    return "; ".join(reasons(result))
+    """The reasons why a run failed, as the command line prints them."""
+    return "; ".join(failure_reasons(result))
 
 
 def metadata(event: Any) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def retrained(built: Any, tmp_path_factory: pytest.TempPathFactory) -> Workspace
 
 
 def same_but_for_ties(found: list[tuple[str, float]], exact: list[tuple[str, float]]) -> None:
-    """Two lists by descending score are alike; items whose scores are equal to rounding may change places."""
+    """Two lists by descending score are alike; items whose scores are equal to rounding may be swapped."""
     assert [score for _, score in found] == pytest.approx([score for _, score in exact], abs=2e-4)
     by_item = dict(exact)
     for item, score in found:
@@ -44,8 +44,8 @@ def test_recommend_in_sql_is_what_the_index_recommends(trained: Workspace, gamma
         listed = recommend(trained, user, 10, gamma)
         in_sql = rows(trained, f"FROM recommend('{user}', 10, {gamma})")
         assert len(listed) == 10
-        same_but_for_ties([(row[1], row[5]) for row in in_sql], [(one.item_id, one.score) for one in listed])
-        described = {one.item_id: (one.title, one.category, one.bucket) for one in listed}
+        same_but_for_ties([(row[1], row[5]) for row in in_sql], [(item.item_id, item.score) for item in listed])
+        described = {item.item_id: (item.title, item.category, item.bucket) for item in listed}
         for _, item, *facts, _ in in_sql:
             assert described.get(item, tuple(facts)) == tuple(facts)
 
@@ -55,8 +55,8 @@ def test_recommend_for_a_vector_is_what_the_index_finds(trained: Workspace, gamm
     ((version,),) = rows(trained, "SELECT index_version FROM champion")
     index = load_index(trained.artifacts.open("ann_index", version).folder)
     vector = np.random.default_rng(4).normal(size=index.dimension).astype(np.float32)
-    scores, places = index.search(vector[None], 12, gamma)
-    exact = [(index.item_ids[place], float(score)) for place, score in zip(places[0], scores[0], strict=True)]
+    scores, positions = index.search(vector[None], 12, gamma)
+    exact = [(index.item_ids[position], float(score)) for position, score in zip(positions[0], scores[0], strict=True)]
     in_sql = rows(trained, f"FROM recommend_for_vector({vector.tolist()}, 12, {gamma})")
     same_but_for_ties([(row[1], row[5]) for row in in_sql], exact)
 
@@ -76,17 +76,17 @@ def test_the_evaluation_scores_lists_as_the_index_recommends(trained: Workspace,
             gamma,
             trained_weight[0],
         )
-        (places,), (exact,) = top_k(scores, 1, seen, 10), scores(np.zeros(1, np.int64))
-        found = [(ids[place], float(exact[place])) for place in places]
-        same_but_for_ties(found, [(one.item_id, one.score) for one in recommend(trained, user, 10, gamma)])
+        (positions,), (exact,) = top_k(scores, 1, seen, 10), scores(np.zeros(1, np.int64))
+        found = [(ids[position], float(exact[position])) for position in positions]
+        same_but_for_ties(found, [(item.item_id, item.score) for item in recommend(trained, user, 10, gamma)])
 
 
 @pytest.mark.parametrize("wrong", [-0.5, 1.5, float("nan"), "0.5"])
-def test_what_is_no_popularity_weight_is_refused_wherever_lists_are_asked_for(trained: Workspace, wrong: Any) -> None:
+def test_an_invalid_popularity_weight_is_refused_wherever_lists_are_requested(trained: Workspace, wrong: Any) -> None:
     with serving(trained) as served:
-        for asked in (lambda: served.recommend("u3", 5, wrong), lambda: served.popularity_warning(wrong)):
+        for request in (lambda: served.recommend("u3", 5, wrong), lambda: served.popularity_warning(wrong)):
             with pytest.raises(ValueError, match="popularity_weight is γ"):
-                asked()
+                request()
     with pytest.raises(ValueError, match="popularity_weight is γ"):
         recommend(trained, "u3", 5, wrong)
     in_sql = f"'{wrong}'::DOUBLE" if isinstance(wrong, float) else "'half'"
@@ -100,7 +100,7 @@ def test_similar_items_in_sql_are_those_of_the_index(trained: Workspace) -> None
     with serving(trained) as served:
         listed = served.similar("i7", 10)
     in_sql = rows(trained, "FROM similar_items('i7', 10)")
-    same_but_for_ties([(row[1], row[5]) for row in in_sql], [(one.item_id, one.score) for one in listed])
+    same_but_for_ties([(row[1], row[5]) for row in in_sql], [(item.item_id, item.score) for item in listed])
 
 
 def test_the_example_of_every_view_and_macro_runs(retrained: Workspace) -> None:
@@ -122,8 +122,8 @@ def test_every_view_and_macro_gives_the_columns_that_its_help_names(retrained: W
 def table_commits(node: Node) -> set[tuple[str, int, int, str]]:
     """Table, snapshot read, snapshot of a commit and its run, for every table in a chain."""
     found = {
-        (node.name, node.details["snapshot_read"], one["snapshot"], one["run_id"])
-        for one in node.details.get("written_by", [])
+        (node.name, node.details["snapshot_read"], item["snapshot"], item["run_id"])
+        for item in node.details.get("written_by", [])
         if node.kind == "table"
     }
     return found.union(*(table_commits(below) for below in node.made_from))
@@ -232,14 +232,14 @@ def test_a_checkpoint_can_be_read_with_its_training_pairs_as_it_saw_them(changea
         con.execute(f"DELETE FROM training_pairs WHERE day = '{LAST}'")
     assert rows(changeable, count) != before
     ((snapshot,),) = rows(changeable, "SELECT lake_snapshot FROM model_history")
-    said = twotower(changeable.settings.home, "sql", "--json", "--snapshot", str(snapshot), count)
-    assert json.loads(said) == [{"count_star()": before[0][0]}]
+    output = twotower(changeable.settings.home, "sql", "--json", "--snapshot", str(snapshot), count)
+    assert json.loads(output) == [{"count_star()": before[0][0]}]
 
 
 def test_the_prompt_answers_with_macros(trained: Workspace) -> None:
-    said = twotower(trained.settings.home, "sql", stdin="SELECT rank, item_id\nFROM recommend('u3', 2, 1);\n.exit\n")
-    assert "item_id" in said
-    assert recommend(trained, "u3", 1, 1.0)[0].item_id in said
+    output = twotower(trained.settings.home, "sql", stdin="SELECT rank, item_id\nFROM recommend('u3', 2, 1);\n.exit\n")
+    assert "item_id" in output
+    assert recommend(trained, "u3", 1, 1.0)[0].item_id in output
 
 
 def test_the_page_of_the_report_is_found(trained: Workspace) -> None:

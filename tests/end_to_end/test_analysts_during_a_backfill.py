@@ -23,7 +23,7 @@ import pytest
 from shared_folder import HANGS_AFTER_SECONDS
 
 from end_to_end.analyst import WAYS, Reading, read_everything, read_in_one_transaction, wrong_with
-from end_to_end.market import FIRST, LAST, log_of_the_market, only_home, twotower, workspace_in, write_raw
+from end_to_end.market import FIRST, LAST, market_log, only_home, twotower, workspace_in, write_raw
 from twotower_assets.workspace import Workspace
 
 PROGRAM = Path(__file__).with_name("analyst.py")
@@ -37,12 +37,12 @@ class Backfill:
     before: Reading
     in_one_transaction: Reading
     warnings: list[str]
-    told: list[dict[str, Any]]
+    results: list[dict[str, Any]]
 
 
 def other_log() -> pl.DataFrame:
     """The log with every click on it the other way round, and one more row without a user on each day."""
-    log = log_of_the_market().with_columns(clicked=~pl.col("clicked"))
+    log = market_log().with_columns(clicked=~pl.col("clicked"))
     nobody = log.filter(pl.col("shown_at").dt.date().is_first_distinct()).with_columns(user_id=pl.lit(None, pl.String))
     return pl.concat([log, nobody])
 
@@ -62,7 +62,7 @@ def state_of(workspace: Workspace) -> Reading:
 @contextmanager
 def analysts(home: Path, folder: Path) -> Iterator[list[dict[str, Any]]]:
     """Ten analysts at work; what they tell is in the list once they have gone home."""
-    told: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] = []
     names = [f"analyst-{place}" for place in range(ANALYSTS)]
     with only_home(home):
         readers = [
@@ -71,12 +71,12 @@ def analysts(home: Path, folder: Path) -> Iterator[list[dict[str, Any]]]:
         ]
     try:
         wait_for([folder / f"{name}.started" for name in names], readers)
-        yield told
+        yield results
         (folder / "stop").touch()
         for reader in readers:
-            _, said = reader.communicate(timeout=HANGS_AFTER_SECONDS)
-            assert reader.returncode == 0, said
-        told += [json.loads((folder / f"{name}.json").read_text()) for name in names]
+            _, errors = reader.communicate(timeout=HANGS_AFTER_SECONDS)
+            assert reader.returncode == 0, errors
+        results += [json.loads((folder / f"{name}.json").read_text()) for name in names]
     finally:
         for reader in readers:
             reader.kill()
@@ -93,7 +93,7 @@ def wait_for(files: list[Path], readers: list[subprocess.Popen[str]]) -> None:
 
 @pytest.fixture(scope="module")
 def two_logs() -> list[pl.DataFrame]:
-    return [log_of_the_market(), other_log()]
+    return [market_log(), other_log()]
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def backfill(
     (tmp_path / "states.json").write_text(json.dumps(states))
     with (
         caplog.at_level(logging.WARNING),
-        analysts(workspace.settings.home, tmp_path) as told,
+        analysts(workspace.settings.home, tmp_path) as results,
         workspace.lake.reader() as con,
     ):
         read_everything(con)  # a commit that waits for readers would now wait for ever
@@ -123,15 +123,15 @@ def backfill(
             rewrite(workspace, log)
         in_one_transaction = json.loads(json.dumps(read_everything(con)))
     warnings = [record.getMessage() for record in caplog.records if record.name.startswith("twotower_assets")]
-    return Backfill(states[-1], in_one_transaction, warnings, told)
+    return Backfill(states[-1], in_one_transaction, warnings, results)
 
 
 def test_ten_analysts_read_whole_states_while_a_backfill_rewrites_them_and_hold_up_nobody(backfill: Backfill) -> None:
-    assert [one["wrong"][:3] for one in backfill.told if one["wrong"]] == []
-    assert len(backfill.told) == ANALYSTS
-    assert {one["way"] for one in backfill.told} == set(WAYS)
-    assert all(one["readings"] >= REWRITES // 2 for one in backfill.told), backfill.told
-    assert {state for one in backfill.told for state in one["seen"]} == {0, 1}
+    assert [result["wrong"][:3] for result in backfill.results if result["wrong"]] == []
+    assert len(backfill.results) == ANALYSTS
+    assert {result["way"] for result in backfill.results} == set(WAYS)
+    assert all(result["readings"] >= REWRITES // 2 for result in backfill.results), backfill.results
+    assert {state for result in backfill.results for state in result["seen"]} == {0, 1}
     assert backfill.warnings == []
     assert backfill.in_one_transaction == backfill.before
 
@@ -142,7 +142,7 @@ def test_the_two_logs_differ_on_every_day(two_logs: list[pl.DataFrame]) -> None:
         log.group_by(pl.col("shown_at").dt.date()).agg(pl.col("clicked").sum()).sort("shown_at") for log in two_logs
     ]
     assert days[0]["shown_at"].to_list() == days[1]["shown_at"].to_list()
-    assert not any(one == other for one, other in zip(*(day["clicked"] for day in days), strict=True))
+    assert not any(result == other for result, other in zip(*(day["clicked"] for day in days), strict=True))
 
 
 @pytest.mark.parametrize("torn", ["impressions", "rejected_impressions", "impressions again", "recommend"])

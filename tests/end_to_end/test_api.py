@@ -27,7 +27,7 @@ def test_a_version_is_evaluated_as_its_report_did(trained: Workspace) -> None:
 def test_recommendations_are_what_is_served(trained: Workspace, gamma: float | None) -> None:
     user = rows(trained, "SELECT min(user_id) FROM served_user_embeddings")[0][0]
     listed = twotower_assets.recommend(user, 5, gamma, home=trained.settings.home)
-    assert listed.to_dicts() == [one.as_dict() for one in recommend(trained, user, 5, gamma)]
+    assert listed.to_dicts() == [suggestion.as_dict() for suggestion in recommend(trained, user, 5, gamma)]
 
 
 def test_the_checkpoint_of_a_version_is_loaded_by_any_of_its_names(trained: Workspace) -> None:

@@ -15,7 +15,7 @@ from end_to_end.market import (
     FIRST,
     UNLISTED,
     catalogue,
-    log_of_the_market,
+    market_log,
     materialize,
     rows,
     twotower,
@@ -29,7 +29,7 @@ from twotower_assets.serving.recommendations import recommend
 from twotower_assets.workspace import Workspace
 
 MakeHome = Callable[..., Path]
-LOG = log_of_the_market()
+LOG = market_log()
 FEATURES = ("impressions", "items", "users", "training_pairs")
 
 
@@ -53,13 +53,13 @@ def refused(workspace: Workspace, *names: str) -> str:
 def test_a_failing_command_prints_one_error_and_writes_nothing(make_home: MakeHome) -> None:
     home = make_home(LOG.rename({"shown_at": "ts"}))
     (home.parent / "raw" / "items.parquet").unlink()
-    said = twotower(home, "materialize", "features_job", "--days", str(FIRST), exit_code=1)
-    assert said.count("error:") == 1
+    output = twotower(home, "materialize", "features_job", "--days", str(FIRST), exit_code=1)
+    assert output.count("error:") == 1
     for name in ("impressions", "items"):
-        assert f"step {name}: {name}.sql of the data set 'parquet' cannot read" in said
-    assert "shown_at" in said
-    assert "Traceback" not in said
-    assert "Stack Trace" not in said
+        assert f"step {name}: {name}.sql of the data set 'parquet' cannot read" in output
+    assert "shown_at" in output
+    assert "Traceback" not in output
+    assert "Stack Trace" not in output
     workspace = workspace_in(home)
     assert rows(workspace, "FROM impressions") == rows(workspace, "FROM training_pairs") == []
     assert not list(workspace.artifacts.folder.rglob("*"))
@@ -97,7 +97,7 @@ def test_items_without_a_category_are_of_an_unknown_one(make_home: MakeHome) -> 
     assert rows(workspace, "SELECT DISTINCT category FROM items") == [("unknown",)]
 
 
-def test_a_model_cannot_be_judged_on_a_day_without_rows(changeable: Workspace) -> None:
+def test_a_model_cannot_be_evaluated_on_a_day_without_rows(changeable: Workspace) -> None:
     materialize(changeable, "tower_checkpoint", day=EMPTY_DAY)
     reason = why(materialize(changeable, "popularity_bias_report", day=EMPTY_DAY, succeeds=False))
     assert "no test click is left to evaluate with" in reason
@@ -124,7 +124,7 @@ def test_a_window_with_a_day_that_was_never_materialized_is_refused(make_home: M
     materialize(workspace, "impressions")
     reason = refused(workspace, "training_pairs")
     assert "sources/impressions was never materialized for 5 of the 6 days" in reason
-    assert "2024-01-01 the first of them" in reason
+    assert "the first is 2024-01-01" in reason
 
 
 def test_a_checkpoint_with_a_flipped_byte_is_refused(changeable: Workspace) -> None:
@@ -143,9 +143,9 @@ def test_a_damaged_index_is_refused(changeable: Workspace) -> None:
     folder = changeable.artifacts.open("ann_index", version).folder
     ids = next(folder.glob("*ids*"))
     ids.write_text(ids.read_text(encoding="utf-8").replace(UNLISTED, "another"), encoding="utf-8")
-    said = twotower(changeable.settings.home, "recommend", "--user", "u1", exit_code=1)
-    assert said.startswith("error: ")
-    assert str(ids) in said
+    output = twotower(changeable.settings.home, "recommend", "--user", "u1", exit_code=1)
+    assert output.startswith("error: ")
+    assert str(ids) in output
 
 
 @pytest.mark.parametrize("asset", ["ann_index", "tower_checkpoint"])
@@ -164,26 +164,26 @@ def test_an_artifact_whose_folder_is_gone_is_named(changeable: Workspace, asset:
 
 
 def test_a_setting_out_of_range_is_named(make_home: MakeHome) -> None:
-    said = twotower(make_home(window_days=0), "sql", "SELECT 1", exit_code=1)
-    assert "TWOTOWER_WINDOW_DAYS: Input should be greater than or equal to 1 (found: '0')" in said
+    output = twotower(make_home(window_days=0), "sql", "SELECT 1", exit_code=1)
+    assert "TWOTOWER_WINDOW_DAYS: Input should be greater than or equal to 1 (found: '0')" in output
 
 
 def test_a_training_setting_out_of_range_is_named(changeable: Workspace) -> None:
-    said = twotower(changeable.settings.home, "materialize", "training_job", "--set", "temperature=0", exit_code=1)
-    assert "temperature" in said
-    assert "greater than 0" in said
-    assert "pydantic.dev" not in said
+    output = twotower(changeable.settings.home, "materialize", "training_job", "--set", "temperature=0", exit_code=1)
+    assert "temperature" in output
+    assert "greater than 0" in output
+    assert "pydantic.dev" not in output
 
 
 def test_a_lake_of_another_data_set_is_refused(changeable: Workspace) -> None:
     write_settings(changeable.settings.home, dataset="kuairand", source_path=changeable.source.path)
-    said = twotower(changeable.settings.home, "sql", "FROM impressions", exit_code=1)
-    assert "belongs to the data set 'parquet', not to 'kuairand'" in said
+    output = twotower(changeable.settings.home, "sql", "FROM impressions", exit_code=1)
+    assert "belongs to the data set 'parquet', not to 'kuairand'" in output
 
 
 def test_a_missing_duckdb_extension_is_named(changeable: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(instances, "EXTENSIONS", {"no_such_extension": "duckdb_extension_no_such"})
     monkeypatch.setattr(instances, "_idle", deque())
-    said = twotower(changeable.settings.home, "sql", "FROM impressions", exit_code=1)
-    assert "cannot load its extension 'no_such_extension'" in said
-    assert "pip install duckdb-extension-no-such" in said
+    output = twotower(changeable.settings.home, "sql", "FROM impressions", exit_code=1)
+    assert "cannot load its extension 'no_such_extension'" in output
+    assert "pip install duckdb-extension-no-such" in output

@@ -118,10 +118,10 @@ def test_a_roll_back_restores_what_was_served_byte_for_byte(changeable_two: Work
 
 def test_what_was_rolled_back_is_not_promoted_again_by_itself(changeable_two: Workspace) -> None:
     champion, worse = champion_and_worse(changeable_two)
-    told = json.loads(twotower(changeable_two.settings.home, "promote", worse, "--json"))
-    assert told["served"] == worse
+    result = json.loads(twotower(changeable_two.settings.home, "promote", worse, "--json"))
+    assert result["served"] == worse
     again = json.loads(twotower(changeable_two.settings.home, "roll-back", "--json"))
-    assert again == {"served": told["before"], "before": worse}
+    assert again == {"served": result["before"], "before": worse}
     materialize(
         workspace_in(changeable_two.settings.home, maximum_recall_loss=1, minimum_kept_of_champion=0), "champion"
     )
@@ -147,13 +147,13 @@ def test_a_version_that_was_promoted_gives_the_lists_it_gave_when_it_was_asked(c
     ("arguments", "message"),
     [
         (["promote", "nothing"], "there is no version 'nothing' of the model"),
-        (["promote", "champion"], "is served already"),
+        (["promote", "champion"], "is already served"),
         (["promote", "2024"], "'2024' may be any of 2024-01-06-"),
-        (["roll-back"], "no decision says what was served before"),
+        (["roll-back"], "no decision records what was served before"),
         (["roll-back", "--to", str(LAST)], "was never served"),
         (["compare", "champion"], "cannot be compared with itself"),
         (["recommend", "--user", "u1", "--version", "nothing"], "there is no version 'nothing' of the model"),
-        (["recommend", "--user", "u1", "--explain", "--popularity-weight", "1"], "leave out --popularity-weight"),
+        (["recommend", "--user", "u1", "--explain", "--popularity-weight", "1"], "omit --popularity-weight"),
     ],
 )
 def test_what_cannot_be_done_is_one_error(of_two: Workspace, arguments: list[str], message: str) -> None:
@@ -187,7 +187,7 @@ def test_a_champion_that_cannot_be_compared_stays_while_it_can_be_served(changea
     (indexes / rows(changeable_two, SERVED)[0][1]).rename(indexes / "moved")
     materialize(changeable_two, "champion")
     assert rows(changeable_two, SERVED)[0][0] == worse
-    assert "nor can it be served" in rows(changeable_two, reasons)[0][0]
+    assert "and it cannot be served" in rows(changeable_two, reasons)[0][0]
 
 
 def test_a_version_that_has_seen_the_held_out_clicks_is_refused(changeable: Workspace) -> None:
@@ -214,18 +214,18 @@ def test_compare_shows_metrics_buckets_categories_and_movers(of_two: Workspace) 
     champion, worse = champion_and_worse(of_two)
     found = json.loads(twotower(of_two.settings.home, "compare", worse, "--json"))
     assert (found["version"], found["other_version"]) == (worse, champion)
-    told = {(row["metric"], row["k"], row["bucket"]): row for row in found["metrics"]}
-    assert {("recall", 20, "all"), ("ndcg", 20, "all"), ("recall", 100, "all"), ("coverage", 20, "all")} <= set(told)
-    assert {("recall", 20, bucket) for bucket in ("head", "mid", "tail", "cold", "beyond_head")} <= set(told)
-    assert told["recall", 20, "all"]["users"] == found["users"]
+    metrics = {(row["metric"], row["k"], row["bucket"]): row for row in found["metrics"]}
+    assert {("recall", 20, "all"), ("ndcg", 20, "all"), ("recall", 100, "all"), ("coverage", 20, "all")} <= set(metrics)
+    assert {("recall", 20, bucket) for bucket in ("head", "mid", "tail", "cold", "beyond_head")} <= set(metrics)
+    assert metrics["recall", 20, "all"]["users"] == found["users"]
     assert all(move["change"] == move["lists"] - move["other_lists"] != 0 for move in found["movers"])
     assert [move["change"] for move in found["movers"]] == sorted(
         (move["change"] for move in found["movers"]), reverse=True
     )
-    said = twotower(of_two.settings.home, "compare", worse)
-    assert worse in said
-    assert "recall@20, beyond head" in said
-    assert f"Item {found['movers'][0]['item_id'].removeprefix('i')}" in said
+    output = twotower(of_two.settings.home, "compare", worse)
+    assert worse in output
+    assert "recall@20, beyond head" in output
+    assert f"Item {found['movers'][0]['item_id'].removeprefix('i')}" in output
 
 
 def test_the_other_way_round_the_differences_change_their_sign(of_two: Workspace) -> None:
@@ -242,17 +242,17 @@ def test_the_other_way_round_the_differences_change_their_sign(of_two: Workspace
 def test_reasons_are_clicked_items_and_lists_are_those_without_reasons(of_two: Workspace) -> None:
     home = of_two.settings.home
     found = json.loads(twotower(home, "recommend", "--user", "u1", "-k", "4", "--explain", "--json"))
-    assert [one["popularity_weight"] for one in found] == [0, 0.5, 1]
+    assert [lists["popularity_weight"] for lists in found] == [0, 0.5, 1]
     clicked = {item for (item,) in rows(of_two, "SELECT item_id FROM impressions WHERE user_id = 'u1' AND clicked")}
-    for one in found:
-        gamma = str(one["popularity_weight"])
+    for lists in found:
+        gamma = str(lists["popularity_weight"])
         plain = json.loads(
             twotower(home, "recommend", "--user", "u1", "-k", "4", "--popularity-weight", gamma, "--json")
         )
-        assert [{**item, "because": None} for item in one["items"]] == [{**item, "because": None} for item in plain]
-        for item in one["items"]:
+        assert [{**item, "because": None} for item in lists["items"]] == [{**item, "because": None} for item in plain]
+        for item in lists["items"]:
             assert len(item["because"]) == 2
             assert {near["item_id"] for near in item["because"]} <= clicked
-    said = twotower(home, "recommend", "--user", "u1", "-k", "4", "--explain")
-    assert "like Item " in said
-    assert "γ = 0.5" in said
+    output = twotower(home, "recommend", "--user", "u1", "-k", "4", "--explain")
+    assert "like Item " in output
+    assert "γ = 0.5" in output

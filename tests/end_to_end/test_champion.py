@@ -87,7 +87,7 @@ def test_newer_versions_that_fail_a_gate_are_not_served(changeable: Workspace) -
 def test_a_refusal_fails_a_check_with_its_reasons_and_not_the_run(changeable: Workspace) -> None:
     version = plant(changeable, LAST + timedelta(days=1), FAULTS["index_recall"])
     result = materialize(changeable, "champion", checks=True)
-    (check,) = (one for one in result.get_asset_check_evaluations() if one.check_name == "challenger_is_not_worse")
+    (check,) = (each for each in result.get_asset_check_evaluations() if each.check_name == "challenger_is_not_worse")
     assert not check.passed
     assert check.severity == dg.AssetCheckSeverity.WARN
     assert f"refused: {version}; served: " in str(metadata(check)["observed"])

@@ -1,4 +1,4 @@
-"""The whole graph on the market: what was materialized, checked, and told to Dagster."""
+"""The whole graph on the market: what was materialized, checked and reported to Dagster."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from twotower_assets.lake.tables import TABLES
 from twotower_assets.workspace import Workspace
 
 ASSETS = [name for names in GROUPS.values() for name in names]
-OF_DAYS = [name for name in ASSETS if name not in GROUPS["recipes"]]
+DAILY = [name for name in ASSETS if name not in GROUPS["recipes"]]
 TABLE_ASSETS = [name for name in ASSETS if name in TABLES]
 OF_EVERY_DAY = [name for name in (*GROUPS["sources"], *GROUPS["features"]) if TABLES[name].daily]
 OF_THE_LAST_DAY = ["training_curves", "item_embeddings", "user_embeddings"]
@@ -42,7 +42,7 @@ def materialization(instance: dg.DagsterInstance, name: str, partition: str | No
     return metadata(found)
 
 
-@pytest.mark.parametrize("name", OF_DAYS)
+@pytest.mark.parametrize("name", DAILY)
 def test_every_asset_but_the_comparison_of_recipes_is_materialized(instance: dg.DagsterInstance, name: str) -> None:
     assert materialization(instance, name)
 
@@ -50,7 +50,7 @@ def test_every_asset_but_the_comparison_of_recipes_is_materialized(instance: dg.
 def test_every_check_has_run_and_passes(trained: Workspace, instance: dg.DagsterInstance) -> None:
     keys = build_definitions(trained.settings).resolve_asset_graph().asset_check_keys
     assert len(keys) > 50
-    for key in (one for one in keys if one.asset_key.path[-1] in OF_DAYS):
+    for key in (each for each in keys if each.asset_key.path[-1] in DAILY):
         record = instance.get_latest_asset_check_evaluation_record(key)
         assert record, f"{key} did not run"
         assert record.event
@@ -63,8 +63,8 @@ def test_each_day_of_a_run_has_its_own_row_count(trained: Workspace, instance: d
         for name in (*OF_EVERY_DAY, *OF_THE_LAST_DAY):
             counts = dict(con.execute(f"SELECT day, count(*) FROM {name} GROUP BY day").fetchall())
             for day in DAYS if name in OF_EVERY_DAY else [LAST]:
-                told = materialization(instance, name, str(day))
-                assert told["dagster/row_count"] == counts.get(day, 0), (name, day)
+                entry = materialization(instance, name, str(day))
+                assert entry["dagster/row_count"] == counts.get(day, 0), (name, day)
 
 
 def test_a_day_without_rows_has_a_count_of_zero(instance: dg.DagsterInstance) -> None:
@@ -83,7 +83,7 @@ def test_what_was_rejected_is_kept_with_its_reason(trained: Workspace, instance:
 
 def test_the_snapshot_that_was_read_or_written_is_recorded(trained: Workspace, instance: dg.DagsterInstance) -> None:
     known = {snapshot for (snapshot,) in rows(trained, "SELECT snapshot_id FROM ducklake_snapshots('lake')")}
-    assert {materialization(instance, name)["lake_snapshot"] for name in OF_DAYS} <= known
+    assert {materialization(instance, name)["lake_snapshot"] for name in DAILY} <= known
 
 
 @pytest.mark.parametrize("name", ASSETS)
@@ -100,11 +100,11 @@ def test_every_asset_says_what_it_is_and_who_owns_it(specs: dict[str, dg.AssetSp
 def test_a_table_tells_dagster_its_name_place_and_columns(trained: Workspace, specs: dict[str, dg.AssetSpec]) -> None:
     with trained.lake.reader() as con:
         for name in TABLE_ASSETS:
-            told = specs[name].metadata
-            assert str(told["dagster/table_name"]).endswith(f".{name}")
-            assert str(told["dagster/uri"]).startswith("ducklake:")
+            entry = specs[name].metadata
+            assert str(entry["dagster/table_name"]).endswith(f".{name}")
+            assert str(entry["dagster/uri"]).startswith("ducklake:")
             stored = [row[:2] for row in con.execute(f"DESCRIBE {name}").fetchall()]
-            columns = told["dagster/column_schema"].columns
+            columns = entry["dagster/column_schema"].columns
             assert [(column.name, column.type) for column in columns] == stored, name
             assert all(column.description for column in columns), name
 
@@ -124,10 +124,10 @@ def test_every_feature_names_the_columns_that_it_is_made_from(
 
 
 def test_a_model_says_what_it_was_trained_on_and_how_well(instance: dg.DagsterInstance) -> None:
-    told = materialization(instance, "tower_checkpoint")
-    assert (told["recipe"], told["trained_popularity_weight"], told["epochs"]) == ("best", 1.0, 3)
-    assert told["training_pairs"] > 300
-    assert 0 < told["validation_recall_at_20"] <= 1
+    entry = materialization(instance, "tower_checkpoint")
+    assert (entry["recipe"], entry["trained_popularity_weight"], entry["epochs"]) == ("best", 1.0, 3)
+    assert entry["training_pairs"] > 300
+    assert 0 < entry["validation_recall_at_20"] <= 1
     report = materialization(instance, "popularity_bias_report")
     assert report["recall_at_20"] > report["popular_recall_at_20"]
 

@@ -28,14 +28,14 @@ def week(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 def test_a_week_of_kuairand_is_read_day_by_day(week: Workspace) -> None:
     with instance_of(week) as instance:
-        told = {
+        by_day = {
             int(str(record.partition_key)[-2:]): record.asset_materialization.metadata
             for record in instance.fetch_materializations(key_of("impressions"), limit=50).records
             if record.asset_materialization
         }
-    assert {day: entry["dagster/row_count"].value for day, entry in told.items()} == IMPRESSIONS
-    assert sum(int(str(entry["rows_read"].value)) for entry in told.values()) == 94784
-    assert sum(int(str(entry["rows_rejected"].value)) for entry in told.values()) == 2979
+    assert {day: entry["dagster/row_count"].value for day, entry in by_day.items()} == IMPRESSIONS
+    assert sum(int(str(entry["rows_read"].value)) for entry in by_day.values()) == 94784
+    assert sum(int(str(entry["rows_rejected"].value)) for entry in by_day.values()) == 2979
     counted = "SELECT (SELECT count(*) FROM impressions), (SELECT count(*) FROM impressions WHERE clicked), "
     assert rows(week, counted + "(SELECT count(*) FROM rejected_impressions)") == [(91805, 41096, 2979)]
     assert rows(week, "SELECT count(*) FROM training_pairs") == [(41096,)]

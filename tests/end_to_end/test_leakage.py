@@ -20,7 +20,7 @@ from end_to_end.market import (
     TASTES,
     Built,
     copy_of,
-    log_of_the_market,
+    market_log,
     materialize,
     shown,
     workspace_in,
@@ -99,7 +99,7 @@ def all_that_training_reads(workspace: Workspace, rule: str) -> Read:
         "impressions": hold_out.impressions.to_pylist(),
         "mined": mined.fingerprint(),
         "weights": hashlib.sha256(
-            b"".join(one.detach().numpy().tobytes() for one in trained.result.towers.state_dict().values())
+            b"".join(weights.detach().numpy().tobytes() for weights in trained.result.towers.state_dict().values())
         ).hexdigest(),
     }
 
@@ -130,7 +130,7 @@ def clicks(day: int) -> pl.DataFrame:
 
 def second_thoughts(day: int) -> pl.DataFrame:
     """Clicks, in the evening of a day, on all that was shown and not clicked on that day and before."""
-    passed = log_of_the_market().filter(
+    passed = market_log().filter(
         ~pl.col("clicked") & (pl.col("shown_at") < datetime(2024, 1, day, 20)) & pl.col("user_id").is_not_null()
     )
     pairs = passed.select("user_id", "item_id").unique().sort("user_id", "item_id")
@@ -140,7 +140,7 @@ def second_thoughts(day: int) -> pl.DataFrame:
 def test_clicks_of_the_last_two_days_change_nothing_that_is_trained_on(
     built: Built, unchanged: dict[str, Read], tmp_path: Path
 ) -> None:
-    log = pl.concat([log_of_the_market(), *(add(day) for day in (5, 6) for add in (clicks, second_thoughts))])
+    log = pl.concat([market_log(), *(add(day) for day in (5, 6) for add in (clicks, second_thoughts))])
     workspace = planted(built, tmp_path, log)
     pairs = hold_out_of(workspace, "by_day").pairs
     assert sorted(pairs.filter(pl.col("item_id") == NEVER_SEEN)["split"].unique()) == ["test", "validation"]
@@ -150,7 +150,7 @@ def test_clicks_of_the_last_two_days_change_nothing_that_is_trained_on(
 
 
 def test_a_click_on_a_day_of_training_is_seen(built: Built, unchanged: dict[str, Read], tmp_path: Path) -> None:
-    log = pl.concat([log_of_the_market(), clicks(4), second_thoughts(4)])
+    log = pl.concat([market_log(), clicks(4), second_thoughts(4)])
     after = all_that_training_reads(planted(built, tmp_path, log), "by_day")
     assert {name for name in after if after[name] == unchanged["by_day"][name]} == set()
 
@@ -177,7 +177,7 @@ def test_other_items_in_each_users_last_clicks_change_nothing_that_is_trained_on
         )
     )
     assert chosen["other"].drop_nulls().n_unique() > 10
-    changed = log_of_the_market().join(chosen, on=["user_id", "shown_at"], how="left", maintain_order="left")
+    changed = market_log().join(chosen, on=["user_id", "shown_at"], how="left", maintain_order="left")
     log = changed.with_columns(item_id=pl.coalesce("other", "item_id")).drop("other")
     workspace = planted(built, tmp_path, log)
     pairs = hold_out_of(workspace, "per_user_last").pairs

@@ -1,4 +1,4 @@
-"""Recipes trained on the market side by side: the five tables, what is told of them, and the commands."""
+"""Recipes trained on the market side by side: the five tables, their metadata, and the commands."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def workspace(compared: Compared) -> Workspace:
 
 
 @pytest.fixture(scope="module")
-def told(workspace: Workspace) -> dict[str, Any]:
+def comparison_metadata(workspace: Workspace) -> dict[str, Any]:
     """The metadata of the comparison."""
     with instance_of(workspace) as instance:
         event = instance.get_latest_materialization_event(key_of("negative_sampling_comparison"))
@@ -66,8 +66,8 @@ def test_a_recipe_of_ones_own_is_a_partition_after_the_shipped_ones(workspace: W
 
 
 @pytest.mark.parametrize("table", [table.name for table in RECIPES])
-def test_the_rows_of_a_table_are_told_apart_by_its_grain(workspace: Workspace, table: str) -> None:
-    (grain,) = (one.grain for one in RECIPES if one.name == table)
+def test_the_rows_of_a_table_are_identified_by_its_grain(workspace: Workspace, table: str) -> None:
+    (grain,) = (each.grain for each in RECIPES if each.name == table)
     counts = f"SELECT count(*), count(DISTINCT ({', '.join(grain)})) FROM {table}"
     ((total, distinct),) = rows(workspace, counts)
     assert total == distinct > 0
@@ -142,7 +142,7 @@ def test_metrics_are_there_at_every_weight_and_agree_with_those_per_user_when_se
     ):
         weights[recipe, seed].add(weight)
         assert 0 < value <= 1
-    assert weights == {one: {0.0, 0.25, 0.5, 0.75, 1.0} for one in itertools.product(TRAINED, SEEDS)}
+    assert weights == {run: {0.0, 0.25, 0.5, 0.75, 1.0} for run in itertools.product(TRAINED, SEEDS)}
     differing = rows(
         workspace,
         """
@@ -222,16 +222,16 @@ def test_metrics_of_the_whole_catalogue_are_compared_without_an_interval(workspa
                 assert gain == pytest.approx((value / values["logq"] - 1) * 100)
 
 
-def test_the_comparison_is_told_with_a_table_charts_and_a_recommendation(told: dict[str, Any]) -> None:
+def test_the_comparison_is_shown_with_a_table_charts_and_a_recommendation(comparison_metadata: dict[str, Any]) -> None:
     for recipe in (*TRAINED, "hard_mined"):
-        assert f"`{recipe}`" in told["comparison"]
-    assert "41 items" in told["comparison"]
-    assert "- `logq` at γ = 1: δ = " in told["popularity"]
-    assert "Compared: 5 recipes, 2 seeds each." in told["recommendation"]
+        assert f"`{recipe}`" in comparison_metadata["comparison"]
+    assert "41 items" in comparison_metadata["comparison"]
+    assert "- `logq` at γ = 1: δ = " in comparison_metadata["popularity"]
+    assert "Compared: 5 recipes, 2 seeds each." in comparison_metadata["recommendation"]
     for chart in ("gains", "missing_popularity", "tradeoff"):
-        assert told[chart].startswith("![")
-    assert told["left_out"] == []
-    assert told["dagster/row_count"] > 100
+        assert comparison_metadata[chart].startswith("![")
+    assert comparison_metadata["left_out"] == []
+    assert comparison_metadata["dagster/row_count"] > 100
 
 
 def test_a_partition_tells_its_headline_numbers(workspace: Workspace) -> None:
@@ -248,17 +248,17 @@ def test_a_partition_tells_its_headline_numbers(workspace: Workspace) -> None:
 
 def test_compare_prints_the_table_and_the_recommendation(compared: Compared) -> None:
     for recipe in (*TRAINED, "hard_mined"):
-        assert recipe in compared.said
-    assert "Compared: 5 recipes" in compared.said
+        assert recipe in compared.output
+    assert "Compared: 5 recipes" in compared.output
 
 
 @pytest.mark.parametrize("arguments", [["nothing_like_it"], ["logq", "--baseline", "nothing_like_it"]])
 def test_an_unknown_recipe_is_refused_before_anything_is_trained_with_those_there_are(
     compared: Compared, arguments: list[str]
 ) -> None:
-    said = twotower(compared.home, "compare-recipes", *arguments, exit_code=1)
-    assert said.startswith("error: unknown recipe 'nothing_like_it'. The recipes: in_batch, ")
-    assert said.rstrip().endswith("best, deep")
+    output = twotower(compared.home, "compare-recipes", *arguments, exit_code=1)
+    assert output.startswith("error: unknown recipe 'nothing_like_it'. The recipes: in_batch, ")
+    assert output.rstrip().endswith("best, deep")
 
 
 def test_recipes_lists_all_there_are_with_what_they_train_to(compared: Compared) -> None:
@@ -273,7 +273,7 @@ def test_recipes_lists_all_there_are_with_what_they_train_to(compared: Compared)
 
 def test_recipes_gives_json_for_scripts(compared: Compared) -> None:
     found = json.loads(twotower(compared.home, "recipes", "--json"))
-    assert [one["name"] for one in found] == [*load_recipes(), "deep"]
+    assert [recipe["name"] for recipe in found] == [*load_recipes(), "deep"]
     assert found[-1]["training"]["negatives"][1]["last_rank"] == 12
 
 
@@ -281,8 +281,8 @@ def test_a_wrong_file_of_recipes_is_one_error_that_names_it(tmp_path: Path) -> N
     wrong = tmp_path / "mine.yaml"
     wrong.write_text("mine: {description: Mine., training: {epochs: none}}")
     write_settings(tmp_path / "home", recipes=wrong)
-    said = twotower(tmp_path / "home", "recipes", exit_code=1)
-    assert said.startswith(f"error: {wrong}: recipe 'mine': epochs: ")
+    output = twotower(tmp_path / "home", "recipes", exit_code=1)
+    assert output.startswith(f"error: {wrong}: recipe 'mine': epochs: ")
 
 
 def test_a_comparison_is_printed_as_json(compared: Compared, monkeypatch: pytest.MonkeyPatch) -> None:

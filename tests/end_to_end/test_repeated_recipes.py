@@ -25,7 +25,7 @@ def contents(workspace: Workspace, where: str, without: Iterable[str] = ()) -> d
     """A digest of some rows of each table of runs."""
     digests = {}
     for name in RUN_TABLES:
-        columns = ", ".join(one for one in TABLES[name].column_names if one not in without)
+        columns = ", ".join(column for column in TABLES[name].column_names if column not in without)
         text = str(rows(workspace, f"SELECT {columns} FROM {name} WHERE {where} ORDER BY ALL"))
         digests[name] = hashlib.sha256(text.encode()).hexdigest()
     return digests

@@ -1,4 +1,4 @@
-"""Materializing twice gives the same, and the snapshots tell both apart."""
+"""Materializing twice gives the same, and the snapshots distinguish both."""
 
 from __future__ import annotations
 

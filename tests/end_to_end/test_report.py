@@ -21,13 +21,13 @@ def page_of(workspace: Workspace, day: date = LAST) -> str:
 
 
 def page_and_metadata(workspace: Workspace, day: date = LAST) -> tuple[str, dict[str, Any]]:
-    """The page as text, and what Dagster is told beside it."""
+    """The page as text, and its Dagster metadata."""
     (event,) = materialize(workspace, "popularity_bias_report", day=day).asset_materializations_for_node(
         "popularity_bias_report"
     )
-    told = metadata(event)
-    html = (workspace.settings.home / told["path"]).read_text(encoding="utf-8")
-    return " ".join(re.sub(r"<style>.*?</style>|<svg.*?</svg>|<[^>]+>", " ", html, flags=re.DOTALL).split()), told
+    facts = metadata(event)
+    html = (workspace.settings.home / facts["path"]).read_text(encoding="utf-8")
+    return " ".join(re.sub(r"<style>.*?</style>|<svg.*?</svg>|<[^>]+>", " ", html, flags=re.DOTALL).split()), facts
 
 
 def test_the_report_shows_settings_lists_and_lineage_of_the_model(changeable: Workspace) -> None:
@@ -47,21 +47,21 @@ def test_the_report_shows_settings_lists_and_lineage_of_the_model(changeable: Wo
 
 def test_its_metadata_links_the_page_that_is_served(changeable: Workspace) -> None:
     address = f"http://127.0.0.1:{free_port()}"
-    told = page_and_metadata(workspace_in(changeable.settings.home, report_address=address))[1]
-    assert told["report"] == f"{address}/{told['report_version']}/report.html"
+    facts = page_and_metadata(workspace_in(changeable.settings.home, report_address=address))[1]
+    assert facts["report"] == f"{address}/{facts['report_version']}/report.html"
     with reports_served(changeable.settings.artifacts_folder / REPORTS, address) as served:
         assert served
-        with urllib.request.urlopen(told["report"], timeout=10) as answer:
+        with urllib.request.urlopen(facts["report"], timeout=10) as answer:
             assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
-            assert answer.read() == (changeable.settings.home / told["path"]).read_bytes()
+            assert answer.read() == (changeable.settings.home / facts["path"]).read_bytes()
 
 
 def test_another_model_is_set_beside_the_one_that_is_served(changeable: Workspace) -> None:
     ((served,),) = rows(changeable, SERVED)
     materialize(changeable, "tower_checkpoint", epochs=1, temperature=2.0)
-    page, told = page_and_metadata(changeable)
-    assert isinstance(told["recall_at_20_gained"], float)
-    assert "data:image/svg+xml" in told["paired_differences"]
+    page, facts = page_and_metadata(changeable)
+    assert isinstance(facts["recall_at_20_gained"], float)
+    assert "data:image/svg+xml" in facts["paired_differences"]
     assert f"Recall@20 compared with {served}, the version served before, on the same held-out clicks: " in page
     assert "This version and the one served before, on the same users" in page
 
@@ -72,7 +72,9 @@ def test_the_index_of_another_model_is_not_shown(changeable: Workspace) -> None:
     assert "The vector index Not measured for this version." in page_of(changeable)
 
 
-def test_a_served_model_that_was_trained_on_the_held_out_clicks_is_told_and_not_compared(changeable: Workspace) -> None:
+def test_a_served_model_trained_on_the_held_out_clicks_is_reported_and_not_compared(
+    changeable: Workspace,
+) -> None:
     ((served,),) = rows(changeable, SERVED)
     earlier = LAST - timedelta(days=1)
     materialize(changeable, "tower_checkpoint", day=earlier)

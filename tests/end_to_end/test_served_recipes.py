@@ -49,13 +49,13 @@ def test_a_recipe_with_uncorrected_negatives_is_served_with_a_note_that_its_weig
     before = rows(changeable, "SELECT model_version FROM champion")
     trained = materialize(changeable, *SERVED, recipe="hard_exposure_1", positive_aware_share=0.95)
     (event,) = [
-        one
-        for one in trained.asset_materializations_for_node("tower_checkpoint")
-        if one.asset_key.path[-1] == "tower_checkpoint"
+        event
+        for event in trained.asset_materializations_for_node("tower_checkpoint")
+        if event.asset_key.path[-1] == "tower_checkpoint"
     ]
-    told = metadata(event)
-    assert told["recipe"] == "hard_exposure_1, changed: positive_aware_share"
-    assert (told["trained_popularity_weight"], told["trained_weight_is_known"]) == (1.0, False)
+    facts = metadata(event)
+    assert facts["recipe"] == "hard_exposure_1, changed: positive_aware_share"
+    assert (facts["trained_popularity_weight"], facts["trained_weight_is_known"]) == (1.0, False)
     assert rows(changeable, "SELECT model_version FROM champion") != before
     for table in ("item_embeddings", "user_embeddings", "current_item_embeddings", "current_user_embeddings"):
         day = f"WHERE day = '{LAST}'" if TABLES.get(table) else ""
@@ -66,10 +66,10 @@ def test_a_recipe_with_uncorrected_negatives_is_served_with_a_note_that_its_weig
     assert served_index(changeable).trained_weight_is_known is False
     home = changeable.settings.home
     for arguments in ([], ["--popularity-weight", "0.3"]):
-        asked = ("recommend", "--user", "u1", "-k", "3", "--json", *arguments)
-        assert len(json.loads(twotower(home, *asked))) == 3
-        said = twotower(home, *asked, output="stderr")
-        assert said.startswith("note: γ₀ of the served recipe is unknown")
+        arguments = ("recommend", "--user", "u1", "-k", "3", "--json", *arguments)
+        assert len(json.loads(twotower(home, *arguments))) == 3
+        output = twotower(home, *arguments, output="stderr")
+        assert output.startswith("note: γ₀ of the served recipe is unknown")
     assert "note:" not in twotower(home, "recommend", "--user", "u1")
     (tables,) = rows(changeable, "SELECT upstream FROM artifacts WHERE asset = 'tower_checkpoint' ORDER BY created_at")[
         -1
@@ -92,9 +92,9 @@ def test_the_note_says_what_was_measured_at_the_weight_that_is_asked_for(changea
                 "WHERE popularity_weight = 0.5"
             )
         with serving(changeable) as served:
-            told = str(served.popularity_warning(0.5))
-            assert "δ = +0.40 [+0.30, +0.50]" in told
-            assert told.endswith("raise γ.")
+            warning = str(served.popularity_warning(0.5))
+            assert "δ = +0.40 [+0.30, +0.50]" in warning
+            assert warning.endswith("raise γ.")
             assert "δ is not known at γ = 0.3" in str(served.popularity_warning(0.3))
 
 

@@ -1,4 +1,4 @@
-"""A day's index is searched as deep as the gate's recall asks for."""
+"""A day's index is searched as deep as the gate's recall requires."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def vectors() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("floor", [0.6, 0.95])
-def test_the_least_depth_that_passes_the_gate_is_taken_and_kept_with_the_index(
+def test_the_least_depth_that_passes_the_gate_is_chosen_and_stored_with_the_index(
     vectors: dict[str, Any], floor: float
 ) -> None:
     settings = Settings(index_factory="IVF64,Flat", minimum_index_recall=floor, threads=1)

@@ -23,7 +23,7 @@ def port() -> int:
 
 @pytest.fixture
 def server(tmp_path: Path, port: int) -> Iterator[HTTPConnection]:
-    """A server of a folder with one report, beside files that are not to be seen."""
+    """A server for a folder with one report, next to files that must not be served."""
     folder = tmp_path / "reports"
     (folder / VERSION).mkdir(parents=True)
     (folder / VERSION / "report.html").write_text("<p>γ</p>", encoding="utf-8")
@@ -70,7 +70,7 @@ def test_nothing_is_written(server: HTTPConnection) -> None:
     assert server.getresponse().status == 501
 
 
-def test_a_port_that_is_taken_is_told_with_the_setting(tmp_path: Path, port: int) -> None:
+def test_a_port_in_use_is_reported_with_the_setting(tmp_path: Path, port: int) -> None:
     address = f"http://127.0.0.1:{port}"
     with (
         reports_served(tmp_path, address),

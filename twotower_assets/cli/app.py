@@ -1,6 +1,6 @@
-"""The application that every command is added to, and what commands share: options, errors, consoles.
+"""The Typer application that every command is added to, and shared options, error handling and consoles.
 
-No command lives here.
+This module defines no command.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from twotower_assets.workspace import Workspace
 
 app = typer.Typer(
-    help="Two-tower retrieval on Dagster: look into the lake, ask for recommendations, follow lineage.",
+    help="Two-tower retrieval on Dagster: run jobs, query the lake, get recommendations, trace lineage.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
 out, err = Console(soft_wrap=True), Console(stderr=True, soft_wrap=True)
 WIDE = 140
-"""Columns of a terminal in which no name of a recipe is cut off."""
+"""Terminal width at which no recipe name is truncated."""
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
-Count = Annotated[int, typer.Option("-k", min=1, max=1000, help="How many items.")]
+Count = Annotated[int, typer.Option("-k", min=1, max=1000, help="Number of items.")]
 
 
 def _print_version(wanted: bool) -> None:
@@ -39,7 +39,7 @@ def _print_version(wanted: bool) -> None:
 
 
 @app.callback()
-def _of_every_command(
+def _global_options(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
@@ -47,8 +47,8 @@ def _of_every_command(
     pass
 
 
-def told_in_one_line(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Turn the errors that people can do something about into one message and exit code 1."""
+def errors_in_one_line(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorator: print expected errors as a one-line message and exit with code 1."""
 
     @functools.wraps(command)
     def guarded(*args: Any, **kwargs: Any) -> Any:
@@ -56,7 +56,7 @@ def told_in_one_line(command: Callable[..., Any]) -> Callable[..., Any]:
 
         try:
             return command(*args, **kwargs)
-        except typer.Exit:  # a RuntimeError too, but no failure: it only carries the exit code
+        except typer.Exit:  # a subclass of RuntimeError, but not an error: it carries the exit code
             raise
         except (RuntimeError, ValueError, LookupError, OSError, duckdb.Error) as error:
             fail(str(error) or type(error).__name__)
@@ -65,13 +65,13 @@ def told_in_one_line(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def fail(message: str) -> NoReturn:
-    """Print an error and exit with 1."""
+    """Print an error and exit with code 1."""
     err.print(f"[bold red]error:[/] {escape(message)}", highlight=False)
     raise typer.Exit(1)
 
 
 def open_home() -> Workspace:
-    """The platform of the home folder."""
+    """The workspace of the home folder."""
     from twotower_assets.settings import load_settings
     from twotower_assets.workspace import open_workspace
 
@@ -79,12 +79,12 @@ def open_home() -> Workspace:
 
 
 def json_value(value: Any) -> Any:
-    """JSON has no NaN and no infinity; they become null."""
+    """The value for JSON, which has no NaN or infinity: these become null."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def training_changes(changes: list[str]) -> dict[str, Any]:
-    """The training settings of `--set NAME=VALUE`. Raises `ValueError` for what is none."""
+    """The training settings given as `--set NAME=VALUE`. Raises `ValueError` for any other form."""
     import yaml
 
     pairs = [change.partition("=") for change in changes]
@@ -97,5 +97,5 @@ def training_changes(changes: list[str]) -> dict[str, Any]:
 
 
 def terminal_width() -> int:
-    """Columns that a table may take."""
+    """Width available for a table, in columns."""
     return max(out.width, 80)

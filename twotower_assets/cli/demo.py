@@ -1,7 +1,7 @@
-"""The demo: MovieLens-100K through the whole graph, and a summary of what came out and where to look.
+"""The demo: runs MovieLens-100K through the whole graph and summarises the results.
 
-Models are trained as of several days of the log, so that there is a history to look at: plots over days, drift from one
-model to the next, challengers and champions.
+Models are trained as of several days of the log, which gives a history to look at: plots over days, drift between
+models, challengers and champions.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ TWOTOWER_WINDOW_DAYS=215
 TWOTOWER_EVENT_LOG=batched
 """
 EARLIER_MODELS = (date(1997, 12, 31), date(1998, 2, 28))
-"""Days that models are trained as of before the last one, on the whole log until then."""
+"""Days of the earlier models, each trained on the log up to that day."""
 HEADLINE = (
     ("recall@20", "recall", 20, "all"),
     ("NDCG@20", "ndcg", 20, "all"),
@@ -48,7 +48,7 @@ QUERY = (
 
 
 def demo_settings() -> Settings:
-    """The settings of the demo, written to `twotower.env` of the home folder where there is none yet."""
+    """The settings of the demo, written to `twotower.env` in the home folder unless the file exists."""
     home = load_settings().home
     home.mkdir(parents=True, exist_ok=True)
     if not (home / "twotower.env").exists():
@@ -56,38 +56,42 @@ def demo_settings() -> Settings:
     return load_settings()
 
 
-def run_demo(say: Callable[[str], None]) -> Workspace:
-    """Fetch, materialize all days of features as a few ranges, train as of three of them. Raises as its parts do."""
+def run_demo(report: Callable[[str], None]) -> Workspace:
+    """Fetch the data, materialize all features in two runs, and train as of three days.
+
+    Progress goes to `report`, a line at a time. Raises `SettingsError` if the home has another data set,
+    `RunFailedError` if a run fails.
+    """
     started = time.monotonic()
     workspace = open_workspace(demo_settings())
     if workspace.source.dataset != "movielens":
         raise SettingsError(
-            f"the demo is of MovieLens-100K, and {workspace.settings.home} is the home of the data set "
+            f"the demo uses MovieLens-100K, but {workspace.settings.home} is the home of the data set "
             f"'{workspace.source.dataset}'; set TWOTOWER_HOME to another folder for the demo"
         )
     if workspace.settings.source_path is None:
-        say(f"Fetching MovieLens-100K into {workspace.source.path} …\n  {LICENCE}")
+        report(f"Fetching MovieLens-100K into {workspace.source.path} …\n  {LICENCE}")
         fetch_movielens(workspace.source.path)
     first, last = workspace.days()
     last = last or first
     middle = first + (last - first) // 2
     with dagster_instance(workspace) as instance:
         for begin, end in ((first, middle), (middle + timedelta(days=1), last)):
-            say(f"Sources and features, {begin} to {end} in one run …")
+            report(f"Sources and features, {begin} to {end} in one run …")
             run_job(workspace, instance, "features_job", begin, end, "WARNING")
         for day in (*EARLIER_MODELS, last):
-            say(f"Training, embeddings, index and report as of {day} …")
+            report(f"Training, embeddings, index and report as of {day} …")
             run_job(workspace, instance, "training_job", day, day, "WARNING")
             model, served = trained_model(workspace, day), served_version(workspace)
             if model and model.recall_at_20 is not None:
-                then = "served" if served == model.model_version else f"{model.decision}; {served} is served"
-                say(f"  {model.model_version}: recall@20 {model.recall_at_20:.3f}; {then}.")
-    say(f"Done in {time.monotonic() - started:.0f} s.")
+                outcome = "served" if served == model.model_version else f"{model.decision}; {served} is served"
+                report(f"  {model.model_version}: recall@20 {model.recall_at_20:.3f}; {outcome}.")
+    report(f"Done in {time.monotonic() - started:.0f} s.")
     return workspace
 
 
 def headline_table(workspace: Workspace) -> RichTable:
-    """The headline metrics of the champion's report, beside the baselines."""
+    """The headline metrics from the champion's report, with the baselines."""
     table = RichTable(title="On the held-out clicks (full ranking, seen items removed)")
     for heading in ("", *(name for name, *_ in HEADLINE)):
         table.add_column(heading, justify="left" if not heading else "right")
@@ -104,7 +108,7 @@ def headline_table(workspace: Workspace) -> RichTable:
 
 
 def report_path(workspace: Workspace) -> Path:
-    """The HTML report on the champion."""
+    """The HTML report of the champion."""
     with workspace.lake.reader() as con:
         row = con.execute("SELECT report_version FROM champion").fetchone()
     assert row is not None, "the demo ends with a champion"

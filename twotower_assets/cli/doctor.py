@@ -1,9 +1,10 @@
-"""What is installed, where state lives, what is wrong: the findings of `twotower doctor`. It repairs nothing."""
+"""The findings of `twotower doctor`: installed packages, locations of state, problems. It repairs nothing."""
 
 from __future__ import annotations
 
 import sys
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed_version
 from typing import NamedTuple
 
 import duckdb
@@ -29,7 +30,7 @@ PACKAGES = (
 
 
 class Finding(NamedTuple):
-    """One thing looked at: whether it is as it should be, and what was found."""
+    """One check: whether it passed, and what was found."""
 
     name: str
     ok: bool
@@ -37,7 +38,7 @@ class Finding(NamedTuple):
 
 
 def examine() -> list[Finding]:
-    """Everything there is to look at; stops early where the settings are wrong."""
+    """Run all checks; stops early if the settings are invalid."""
     findings = [
         Finding("python", sys.version_info >= (3, 11), sys.version.split()[0]),
         *_packages(),
@@ -47,14 +48,14 @@ def examine() -> list[Finding]:
         workspace = open_workspace(load_settings())
     except SettingsError as error:
         return [*findings, Finding("settings", False, str(error))]
-    return [*findings, *_places(workspace), *_source(workspace), *_lake(workspace)]
+    return [*findings, *_locations(workspace), *_source(workspace), *_lake(workspace)]
 
 
 def _packages() -> list[Finding]:
     findings = []
     for name in PACKAGES:
         try:
-            findings.append(Finding(name, True, version(name)))
+            findings.append(Finding(name, True, installed_version(name)))
         except PackageNotFoundError:
             findings.append(Finding(name, False, f"not installed; run `pip install {name}` or `make install`"))
     return findings
@@ -72,12 +73,12 @@ def _extensions() -> list[Finding]:
     return findings
 
 
-def _places(workspace: Workspace) -> list[Finding]:
+def _locations(workspace: Workspace) -> list[Finding]:
     settings = workspace.settings
     env_file = settings.home / "twotower.env"
     return [
-        Finding("home", True, f"{settings.home}{'' if settings.home.is_dir() else ' (made by the first run)'}"),
-        Finding("settings file", True, str(env_file) if env_file.is_file() else f"none ({env_file} is not there)"),
+        Finding("home", True, f"{settings.home}{'' if settings.home.is_dir() else ' (created by the first run)'}"),
+        Finding("settings file", True, str(env_file) if env_file.is_file() else f"none ({env_file} does not exist)"),
         Finding("Dagster instance", True, f"DAGSTER_HOME={settings.dagster_home}"),
     ]
 
@@ -88,16 +89,16 @@ def _source(workspace: Workspace) -> list[Finding]:
         first, last = workspace.days()
     except (SettingsError, SourceError) as error:
         return [Finding(name, False, str(error))]
-    there = workspace.source.path.exists()
+    exists = workspace.source.path.exists()
     days = f"daily partitions from {first} to {last or 'today'}"
-    text = f"{workspace.source.path}{'' if there else ' does not exist'}; {days}"
-    return [Finding(name, there, text)]
+    text = f"{workspace.source.path}{'' if exists else ' does not exist'}; {days}"
+    return [Finding(name, exists, text)]
 
 
 def _lake(workspace: Workspace) -> list[Finding]:
     if not workspace.lake.exists:
-        makes = "demo" if workspace.source.dataset == "movielens" else "materialize features_job"
-        return [Finding("lake", True, f"none yet in {workspace.lake.folder}; `twotower {makes}` makes it")]
+        command = "demo" if workspace.source.dataset == "movielens" else "materialize features_job"
+        return [Finding("lake", True, f"none yet in {workspace.lake.folder}; `twotower {command}` creates it")]
     try:
         with workspace.lake.reader() as con:
             snapshot = workspace.lake.snapshot(con)
@@ -108,8 +109,8 @@ def _lake(workspace: Workspace) -> list[Finding]:
     if row is None:
         return [*found, Finding("champion", True, "none yet")]
     try:
-        for asset, wanted in zip(("tower_checkpoint", "ann_index"), row, strict=True):
-            workspace.artifacts.open(asset, wanted)
+        for asset, version in zip(("tower_checkpoint", "ann_index"), row, strict=True):
+            workspace.artifacts.open(asset, version)
     except ArtifactError as error:
         return [*found, Finding("champion", False, str(error))]
     return [*found, Finding("champion", True, row[0])]

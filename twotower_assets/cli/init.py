@@ -1,6 +1,6 @@
-"""`twotower init`: a home for data of one's own, asked for at the terminal or given as options.
+"""`twotower init`: sets up a home for the user's own data, interactively or from options.
 
-What the files mean is guessed in `datasets.own_data`; here it is asked, shown and written.
+`datasets.own_data` guesses the meaning of files and columns; this module prompts, prints and writes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from twotower_assets.cli.app import AsJson, app, err, out, told_in_one_line
+from twotower_assets.cli.app import AsJson, app, err, errors_in_one_line, out
 from twotower_assets.core.folders import DEFAULT_HOME
 
 if TYPE_CHECKING:
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from twotower_assets.datasets.own_data import Reading
 
 HOLD_OUT_BY_DAY_FROM = 4
-"""Days of a log from which the last one is held out; of a shorter one each user's last clicks."""
+"""Days of a log from which on the last day is held out; for a shorter log, each user's last clicks."""
 
 
 @app.command()
-@told_in_one_line
+@errors_in_one_line
 def init(
-    home: Annotated[Path | None, typer.Option(help="The folder to make. Asked for where it is not given.")] = None,
+    home: Annotated[Path | None, typer.Option(help="The folder to create. Prompted for if not given.")] = None,
     source: Annotated[Path | None, typer.Option(help="The folder of your files: Parquet, CSV or JSON.")] = None,
-    dataset: Annotated[str | None, typer.Option(help="A name for the data set. Default: that of the folder.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="A name for the data set. Default: the folder's name.")] = None,
     impressions: Annotated[str, typer.Option(help="The files of the log, such as 'ev*.csv'. Default: guessed.")] = "",
     items: Annotated[str, typer.Option(help="The files of the catalogue. Default: guessed.")] = "",
     users: Annotated[str, typer.Option(help="The files of user attributes. Default: guessed.")] = "",
@@ -44,12 +44,12 @@ def init(
         datetime | None,
         typer.Option("--last-day", formats=["%Y-%m-%d"], help="Last day of a closed log. Default: the log grows."),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing; take what was guessed.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not prompt; accept all guesses.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Make a home for your own data: settings, and SQL to edit that reads your files.
 
-    Looks at the files, guesses which column is which, says what it guessed, and changes no file that is there.
+    Reads your files, guesses which column is which and prints the guesses. Existing files are never changed.
 
     Examples: `twotower init`, `twotower init --home ~/shop-home --source ~/shop-logs --last-day 2024-03-10 --yes`,
     `twotower init --home h --source s --column user_id=buyer --column clicked=opened --yes --json`
@@ -59,13 +59,13 @@ def init(
     from twotower_assets.datasets import own_data
     from twotower_assets.datasets.raw_source import SourceError
 
-    asked = not yes and not as_json
+    interactive = not yes and not as_json
     named = _named(columns or [])
-    home = _folder(home, "Home folder to make", os.environ.get("TWOTOWER_HOME") or str(DEFAULT_HOME), asked)
+    home = _folder(home, "Home folder to create", os.environ.get("TWOTOWER_HOME") or str(DEFAULT_HOME), interactive)
     _refuse_to_overwrite(home)
-    source = _folder(source, "Folder of your files", None, asked)
+    source = _folder(source, "Folder of your files", None, interactive)
     if not source.is_dir():
-        raise ValueError(f"{source} is no folder; --source takes the folder of your Parquet, CSV or JSON files")
+        raise ValueError(f"{source} is not a folder; --source takes the folder of your Parquet, CSV or JSON files")
     with duckdb.connect() as con:
         con.execute("SET TimeZone = 'UTC'")
         patterns = {"impressions": impressions, "items": items, "users": users}
@@ -73,17 +73,17 @@ def init(
         for table, files in own_data.find_files(con, source, patterns).items():
             readings[table] = own_data.guess(con, source, table, files, named)
             while readings[table].missing:
-                named |= _ask(readings[table], asked)
+                named |= _ask(readings[table], interactive)
                 readings[table] = own_data.guess(con, source, table, files, named)
         first, last = own_data.days_of(con, source, readings["impressions"])
         name = _data_set(dataset, source)
         if not as_json:
             _show(readings, first, last)
         ends: date | None = last_day.date() if last_day else None
-        if asked and ends is None:
+        if interactive and ends is None:
             given = typer.prompt("Last day of a closed log, or 'grows'", default=str(last))
             ends = None if given == "grows" else date.fromisoformat(given)
-        if asked:
+        if interactive:
             typer.confirm(f"Write {home}?", default=True, abort=True)
         texts = _texts(home, source, name, readings, first, ends, last)
         for file, text in texts.items():
@@ -107,7 +107,7 @@ def init(
     if as_json:
         print(json.dumps(found, ensure_ascii=False))
     else:
-        _say_what_is_next(found)
+        _print_next_steps(found)
 
 
 def _named(columns: list[str]) -> dict[str, str]:
@@ -117,10 +117,10 @@ def _named(columns: list[str]) -> dict[str, str]:
     return {name: column for name, _, column in pairs}
 
 
-def _folder(given: Path | None, question: str, default: str | None, asked: bool) -> Path:
-    if given is None and not asked and default is None:
+def _folder(given: Path | None, question: str, default: str | None, interactive: bool) -> Path:
+    if given is None and not interactive and default is None:
         raise ValueError("give --source, the folder of your files")
-    chosen = given or Path(typer.prompt(question, default=default) if asked else str(default))
+    chosen = given or Path(typer.prompt(question, default=default) if interactive else str(default))
     return chosen.expanduser().resolve()
 
 
@@ -136,15 +136,17 @@ def _data_set(given: str | None, source: Path) -> str:
 def _refuse_to_overwrite(home: Path) -> None:
     for file in (home / "twotower.env", home / "sql", home / "lake"):
         if file.exists():
-            raise ValueError(f"{file} is there already; a home holds one data set. Choose another --home, or remove it")
+            raise ValueError(f"{file} already exists; a home holds one data set. Choose another --home, or remove it")
 
 
-def _ask(reading: Reading, asked: bool) -> dict[str, str]:
-    """The first needed column that was not found. Raises `ValueError` where nobody may be asked."""
-    name, there = reading.missing[0], ", ".join(reading.files.types)
-    if not asked:
-        raise ValueError(f"which column of {reading.files.pattern} is {name}? Say --column {name}=…; it has: {there}")
-    column = typer.prompt(f"Which column of {reading.files.pattern} is {name}? It has: {there}\n ")
+def _ask(reading: Reading, interactive: bool) -> dict[str, str]:
+    """Prompt for the first required column that was not found. Raises `ValueError` if not interactive."""
+    name, existing = reading.missing[0], ", ".join(reading.files.types)
+    if not interactive:
+        raise ValueError(
+            f"which column of {reading.files.pattern} is {name}? Set --column {name}=…; it has: {existing}"
+        )
+    column = typer.prompt(f"Which column of {reading.files.pattern} is {name}? It has: {existing}\n ")
     if column not in reading.files.types:
         err.print(f"There is no column '{column}'.", markup=False)
         return {}
@@ -158,7 +160,7 @@ def _show(readings: dict[str, Reading], first: date, last: date) -> None:
         for note in reading.notes.values():
             out.print(f"{'':<12} {note}", markup=False, highlight=False)
     if "items" not in readings:
-        out.print(f"{'items':<12} no file: the catalogue is what the log names", markup=False, highlight=False)
+        out.print(f"{'items':<12} no file: the catalogue is the items of the log", markup=False, highlight=False)
     out.print(f"{'days':<12} {first} to {last}", markup=False, highlight=False)
 
 
@@ -188,12 +190,12 @@ def _texts(
 def _checked(
     con: duckdb.DuckDBPyConnection, name: str, source: Path, sql: Path, first: date, last: date
 ) -> dict[str, Any]:
-    """What the SQL gives for the last day, cleaned as a run cleans it."""
+    """Row counts that the SQL gives for the last day, cleaned as in a run."""
     from twotower_assets.datasets.raw_source import Source, partition_bounds, stage_catalogue, stage_impressions
 
-    read_by = Source(name, source, sql)
-    rejects, _ = stage_impressions(con, read_by, partition_bounds(last, last, first))
-    catalogue = stage_catalogue(con, read_by, "items")
+    raw = Source(name, source, sql)
+    rejects, _ = stage_impressions(con, raw, partition_bounds(last, last, first))
+    catalogue = stage_catalogue(con, raw, "items")
     return {
         "day": str(last),
         "rows": rejects.rows,
@@ -203,7 +205,7 @@ def _checked(
     }
 
 
-def _say_what_is_next(found: dict[str, Any]) -> None:
+def _print_next_steps(found: dict[str, Any]) -> None:
     checked = found["checked"]
     why = "".join(f", {reason}: {count}" for reason, count in checked["reasons"].items())
     out.print(

@@ -1,4 +1,4 @@
-"""Commands that look into what is there: the lake in SQL, reports, lineage, what is installed and where."""
+"""Read-only commands: SQL on the lake, reports, lineage, and checks of the installation."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Annotated
 
 import typer
 
-from twotower_assets.cli.app import AsJson, app, fail, json_value, open_home, out, terminal_width, told_in_one_line
+from twotower_assets.cli.app import AsJson, app, errors_in_one_line, fail, json_value, open_home, out, terminal_width
 
 Snapshot = Annotated[
-    int | None, typer.Option("--snapshot", min=0, help="The lake as it stood at a snapshot. Default: as it stands.")
+    int | None, typer.Option("--snapshot", min=0, help="Read the lake as of this snapshot. Default: the newest.")
 ]
 
 
 @app.command()
-@told_in_one_line
+@errors_in_one_line
 def sql(
     query: Annotated[str | None, typer.Argument(help="One statement; without it, a prompt opens.")] = None,
     as_json: AsJson = False,
@@ -24,7 +24,7 @@ def sql(
 ) -> None:
     """Query the lake, read-only: one statement, or an interactive prompt.
 
-    Views and macros that are there for you: `twotower sql "SELECT signature, description FROM macro_help"`
+    Views and macros for analysts: `twotower sql "SELECT signature, description FROM macro_help"`
 
     Examples: `twotower sql "FROM recommend('1', 5, 0.5)"`, `twotower sql --snapshot 17 "FROM items"`, `twotower sql`
     """
@@ -46,9 +46,9 @@ def sql(
 
 
 @app.command()
-@told_in_one_line
+@errors_in_one_line
 def attach(snapshot: Snapshot = None) -> None:
-    """Print the statements that attach the lake, read-only, in any DuckDB of the installed version.
+    """Print the statements that attach the lake, read-only, to any DuckDB of the installed version.
 
     Example: `duckdb -cmd "$(twotower attach)"` opens DuckDB's own prompt on the lake.
     """
@@ -56,14 +56,14 @@ def attach(snapshot: Snapshot = None) -> None:
 
 
 @app.command()
-@told_in_one_line
+@errors_in_one_line
 def report(
-    version: Annotated[str | None, typer.Option("--version", help="Of a report's or a model's version.")] = None,
-    day: Annotated[datetime | None, typer.Option("--day", formats=["%Y-%m-%d"], help="Of a model's day.")] = None,
-    open_it: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+    version: Annotated[str | None, typer.Option("--version", help="The version of a report or of a model.")] = None,
+    day: Annotated[datetime | None, typer.Option("--day", formats=["%Y-%m-%d"], help="The day of a model.")] = None,
+    open_it: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Where the newest report is: the path of its page.
+    """Print the path of the newest report's page.
 
     Examples: `twotower report --open`, `twotower report --day 2022-04-30`
     """
@@ -74,23 +74,23 @@ def report(
     page = report_page(open_home(), version, day.date() if day else None)
     print(json.dumps({"page": str(page)}, ensure_ascii=False) if as_json else page)
     if open_it and not webbrowser.open(page.as_uri()):
-        fail("no browser was found; open the page above in one (the variable BROWSER names it)")
+        fail("no browser was found; open the page above yourself, or set the variable BROWSER")
 
 
 @app.command()
-@told_in_one_line
+@errors_in_one_line
 def lineage(
     artifact: Annotated[str, typer.Argument(help="An asset (its newest version), a version, or asset/version.")],
     as_json: AsJson = False,
 ) -> None:
-    """What an artifact was made from, down to raw partitions and snapshots of the lake.
+    """Show what an artifact was made from, down to raw partitions and snapshots of the lake.
 
     Examples: `twotower lineage ann_index`, `twotower lineage tower_checkpoint --json`
     """
     from twotower_assets.cli.lineage_tree import as_tree
-    from twotower_assets.workspace import lineage as chain_below
+    from twotower_assets.workspace import lineage as artifact_lineage
 
-    node = chain_below(open_home(), artifact)
+    node = artifact_lineage(open_home(), artifact)
     if as_json:
         print(json.dumps(node.as_dict(), indent=2, default=str))
     else:
@@ -98,9 +98,9 @@ def lineage(
 
 
 @app.command()
-@told_in_one_line
+@errors_in_one_line
 def doctor(as_json: AsJson = False) -> None:
-    """What is installed, where state lives, what is wrong. Exit code 1 if anything is.
+    """Check the installation and the home: packages, locations, problems. Exit code 1 if there is a problem.
 
     Example: `twotower doctor`
     """

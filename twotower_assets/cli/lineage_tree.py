@@ -1,4 +1,4 @@
-"""The chain of an artifact drawn as a tree for the terminal."""
+"""Draws the lineage of an artifact as a tree for the terminal."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from twotower_assets.lake.lineage import Node
 
 
 def as_tree(node: Node, parent: Tree | None = None) -> Tree:
-    """The node and all below it."""
+    """The tree of a node and everything it was made from."""
     label = f"[bold]{node.name}[/] [dim]{node.kind}[/]"
     branch = parent.add(label) if parent else Tree(label)
     for name, value in node.details.items():
         if name == "written_by":
             for write in value:
-                where = f", {write['days']} ({write['partitions']} partitions)" if "days" in write else ""
-                branch.add(f"[dim]snapshot {write['snapshot']}{where}, run {write['run_id'][:8]}[/]")
+                days = f", {write['days']} ({write['partitions']} partitions)" if "days" in write else ""
+                branch.add(f"[dim]snapshot {write['snapshot']}{days}, run {write['run_id'][:8]}[/]")
         else:
             branch.add(f"[dim]{name.replace('_', ' ')}: {value}[/]")
-    for below in node.made_from:
-        as_tree(below, branch)
+    for source in node.made_from:
+        as_tree(source, branch)
     return branch

@@ -1,4 +1,4 @@
-"""Commands about models: recipes, versions side by side, and which of them is served."""
+"""Commands about models: recipes, versions, comparisons, promotion and roll-back."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from twotower_assets.cli.app import WIDE, AsJson, app, json_value, open_home, out, told_in_one_line, training_changes
+from twotower_assets.cli.app import WIDE, AsJson, app, errors_in_one_line, json_value, open_home, out, training_changes
 
 if TYPE_CHECKING:
     from twotower_assets.experiments.compare_versions import VersionComparison
 
-Reason = Annotated[str | None, typer.Option("--reason", help="Why; kept with the decision.")]
+Reason = Annotated[str | None, typer.Option("--reason", help="The reason; stored with the decision.")]
 
 
 @app.command()
-@told_in_one_line
+@errors_in_one_line
 def recipes(as_json: AsJson = False) -> None:
-    """Every recipe: how negatives are drawn and popularity is treated. Yours go into recipes.yaml in the home folder.
+    """List all recipes: how negatives are sampled and popularity is corrected. Add yours to recipes.yaml in the home.
 
     Example: `twotower recipes`
     """
@@ -42,9 +42,9 @@ def recipes(as_json: AsJson = False) -> None:
 
 
 @app.command()
-@told_in_one_line
+@errors_in_one_line
 def versions(as_json: AsJson = False) -> None:
-    """Every version of the model: how good it is beside most popular, and which one is served. Newest day first.
+    """List all versions of the model, newest day first: recall, that of most popular, and which version is served.
 
     Example: `twotower versions --json`
     """
@@ -53,7 +53,7 @@ def versions(as_json: AsJson = False) -> None:
 
     found = every_version(open_home())
     if as_json:
-        lines = [{name: json_value(value) for name, value in vars(one).items()} for one in found]
+        lines = [{name: json_value(value) for name, value in vars(line).items()} for line in found]
         print(json.dumps(lines, default=str, allow_nan=False))
     elif found:
         _wide().print(versions_table(found))
@@ -62,17 +62,17 @@ def versions(as_json: AsJson = False) -> None:
 
 
 @app.command()
-@told_in_one_line
+@errors_in_one_line
 def compare(
     version: Annotated[
         str, typer.Argument(help="A version, the start of one, a day (its newest model) or 'champion'.")
     ],
-    other: Annotated[str, typer.Argument(help="What it is compared with, named alike.")] = "champion",
+    other: Annotated[str, typer.Argument(help="The version to compare with, given in the same way.")] = "champion",
     as_json: AsJson = False,
 ) -> None:
-    """Two versions of the model on the same users, those of the hold-out of the first: what differs, with intervals.
+    """Compare two versions of the model on the same users, those of the first one's hold-out, with intervals.
 
-    Recipes are compared with `twotower compare-recipes`. Examples: `twotower compare 1998-04-22`,
+    To compare recipes, use `twotower compare-recipes`. Examples: `twotower compare 1998-04-22`,
     `twotower compare 2dee61 8b2444 --json`
     """
     from twotower_assets.experiments.compare_versions import compare_versions
@@ -96,39 +96,39 @@ def compare(
 
 
 @app.command()
-@told_in_one_line
+@errors_in_one_line
 def promote(
     version: Annotated[str, typer.Argument(help="A version, the start of one, or a day (its newest model).")],
     reason: Reason = None,
     as_json: AsJson = False,
 ) -> None:
-    """Serve a version from now on, whatever the gates say of it.
+    """Serve a version from now on, without evaluating the gates.
 
-    Example: `twotower promote 1998-04-22-2dee61a49b89 --reason "asked for by the editors"`
+    Example: `twotower promote 1998-04-22-2dee61a49b89 --reason "requested by the editors"`
     """
-    _choose({"version": version}, reason, as_json)
+    _decide({"version": version}, reason, as_json)
 
 
 @app.command("roll-back")
-@told_in_one_line
+@errors_in_one_line
 def roll_back(
     to: Annotated[
-        str | None, typer.Option("--to", help="A version that was served once; default: the last one.")
+        str | None, typer.Option("--to", help="A version that was served before. Default: the last one.")
     ] = None,
     reason: Reason = None,
     as_json: AsJson = False,
 ) -> None:
-    """Serve again what was served before. What is served until then is not promoted again by itself.
+    """Serve the previous champion again. The version that is replaced is not promoted again automatically.
 
     Examples: `twotower roll-back --reason "lists of new users are odd"`, `twotower roll-back --to 1998-04-21`
     """
-    _choose({"roll_back": True, **({"version": to} if to else {})}, reason, as_json)
+    _decide({"roll_back": True, **({"version": to} if to else {})}, reason, as_json)
 
 
 @app.command("compare-recipes")
-@told_in_one_line
+@errors_in_one_line
 def compare_recipes(
-    chosen: Annotated[str, typer.Argument(help="Recipes, separated by commas; by default all.")] = "",
+    chosen: Annotated[str, typer.Argument(help="Recipes, separated by commas. Default: all.")] = "",
     baseline: Annotated[str, typer.Option(help="The recipe that gains are measured against.")] = "logq",
     seeds: Annotated[int, typer.Option(min=1, max=100, help="Trainings per recipe.")] = 3,
     changes: Annotated[
@@ -165,12 +165,12 @@ def compare_recipes(
 
 
 def _wide() -> Console:
-    """A console in which no name is cut off, however narrow the terminal."""
+    """A console that never truncates names, however narrow the terminal."""
     return Console(soft_wrap=True, width=max(out.width, WIDE))
 
 
-def _choose(config: dict[str, Any], reason: str | None, as_json: bool) -> None:
-    """Materialize the champion with a person's decision, and say what is served then."""
+def _decide(config: dict[str, Any], reason: str | None, as_json: bool) -> None:
+    """Materialize the champion with a person's decision, and print which version is then served."""
     from twotower_assets.defs.runs import choose_champion, dagster_instance
     from twotower_assets.serving import promotion
     from twotower_assets.serving.versions import champion_of
@@ -178,7 +178,7 @@ def _choose(config: dict[str, Any], reason: str | None, as_json: bool) -> None:
     workspace = open_home()
     with workspace.lake.reader() as con:
         before = champion_of(con)
-        if config.get("roll_back"):  # what is impossible is refused here, before there is a run
+        if config.get("roll_back"):  # raises before a run is created if the decision is impossible
             promotion.roll_back(con, workspace, config.get("version"), reason or "")
         else:
             promotion.choose_by_hand(con, workspace, config["version"], reason or "")
@@ -196,8 +196,8 @@ def _choose(config: dict[str, Any], reason: str | None, as_json: bool) -> None:
 
 def _as_json(found: VersionComparison) -> dict[str, Any]:
     numbers = ("version", "other_version", "hold_out_day", "hold_out", "popularity_weight", "users")
-    of_pair = ("model_version", "other_version", "hold_out_day")
-    metrics = [{name: json_value(value) for name, value in row.items()} for row in found.rows.drop(of_pair).to_dicts()]
+    pair = ("model_version", "other_version", "hold_out_day")
+    metrics = [{name: json_value(value) for name, value in row.items()} for row in found.rows.drop(pair).to_dicts()]
     return {**{name: getattr(found, name) for name in numbers}, "metrics": metrics, "movers": found.movers.to_dicts()}
 
 
@@ -210,20 +210,20 @@ def _differences(found: VersionComparison) -> RichTable:
         name = f"{row['metric'].removeprefix('category_')}@{row['k']}"
         name += "" if row["bucket"] == "all" else f", {row['bucket'].replace('_', ' ')}"
         value, other, difference = (
-            "" if row[of] is None else f"{row[of]:{sign}.4f}"
-            for of, sign in (("value", ""), ("other_value", ""), ("difference", "+"))
+            "" if row[column] is None else f"{row[column]:{sign}.4f}"
+            for column, sign in (("value", ""), ("other_value", ""), ("difference", "+"))
         )
-        interval, certain = "", False
+        interval, significant = "", False
         if row["low"] is not None:
-            interval, certain = f"{row['low']:+.4f} to {row['high']:+.4f}", row["low"] > 0 or row["high"] < 0
-        style = "bold" if certain else None
+            interval, significant = f"{row['low']:+.4f} to {row['high']:+.4f}", row["low"] > 0 or row["high"] < 0
+        style = "bold" if significant else None
         table.add_row(escape(name), value, other, difference, interval, str(row["users"]), style=style)
-    table.caption = "bold: the interval leaves out 0"
+    table.caption = "bold: the interval excludes 0"
     return table
 
 
 def _movers(found: VersionComparison) -> RichTable:
-    table = RichTable(title="Items that stand in more, or fewer, of the lists")
+    table = RichTable(title="Items that appear in more, or in fewer, lists")
     for heading in ("item", "title", "category", "bucket"):
         table.add_column(heading)
     for heading in ("A", "B", "A − B"):

@@ -1,4 +1,4 @@
-"""The interactive SQL prompt of `twotower sql`. The connection that it is given decides what may be read."""
+"""The interactive SQL prompt of `twotower sql`, on a connection that the caller opens read-only."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ WELCOME = "DuckDB {version}, the lake is attached read-only. End a statement wit
 
 
 def run_prompt(con: duckdb.DuckDBPyConnection) -> None:
-    """Read statements from the terminal, show what they give, until the end of the input."""
+    """Read statements from the terminal and print their results until the input ends."""
     with contextlib.suppress(ImportError):
         import readline  # noqa: F401  # gives input() line editing and history
     print(WELCOME.format(version=duckdb.__version__))

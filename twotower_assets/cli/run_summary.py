@@ -1,4 +1,4 @@
-"""What `twotower materialize` says when a run has ended, for people and as JSON, and the list of versions."""
+"""The summary that `twotower materialize` prints after a run, as text and as JSON, and the table of versions."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from twotower_assets.serving.summaries import (
 )
 from twotower_assets.workspace import Workspace
 
-READS = ("features_job", "everything_job")
-TRAINS = ("training_job", "everything_job")
-DECIDES = ("training_job", "everything_job", "champion_job")
+INGESTING_JOBS = ("features_job", "everything_job")
+TRAINING_JOBS = ("training_job", "everything_job")
+PROMOTING_JOBS = ("training_job", "everything_job", "champion_job")
 
 
-def summarized(
+def summarize(
     workspace: Workspace, job: str, run_id: str, days: tuple[date, date] | None, served_before: str | None
 ) -> dict[str, Any]:
-    """What a run of a job left behind; `served_before` is the version that was served when it began."""
+    """The summary of a run; `served_before` is the version that was served when it started."""
     summary: dict[str, Any] = {"job": job, "run_id": run_id}
     if days:
         summary |= {"first_day": days[0], "last_day": days[1]}
-    if job in READS and days:
+    if job in INGESTING_JOBS and days:
         summary["rows"] = feature_rows(workspace, *days)
-    if job in TRAINS and days:
+    if job in TRAINING_JOBS and days:
         summary["model"] = trained_model(workspace, days[1])
-    if job in DECIDES:
+    if job in PROMOTING_JOBS:
         summary |= {"served": served_version(workspace), "served_before": served_before}
     return summary
 
 
 def as_json(summary: dict[str, Any]) -> dict[str, Any]:
-    """A summary of values that JSON knows; days, times and paths are left to `default=str`."""
+    """The summary with values that JSON can represent; days, times and paths are left to `default=str`."""
     plain = {
         name: asdict(value) if isinstance(value, FeatureRows | TrainedModel) else value
         for name, value in summary.items()
@@ -52,13 +52,13 @@ def as_json(summary: dict[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def in_lines(summary: dict[str, Any]) -> Iterator[str]:
-    """A summary in a few lines for people."""
+def text_lines(summary: dict[str, Any]) -> Iterator[str]:
+    """The summary as a few lines of text."""
     days = [str(summary[name]) for name in ("first_day", "last_day") if name in summary]
-    of_days = f" for {' to '.join(dict.fromkeys(days))}" if days else ""
-    yield f"{summary['job']} succeeded{of_days}: run {summary['run_id']}"
+    period = f" for {' to '.join(dict.fromkeys(days))}" if days else ""
+    yield f"{summary['job']} succeeded{period}: run {summary['run_id']}"
     if rows := summary.get("rows"):
-        yield f"  log:      {_log_in_words(rows)}"
+        yield f"  log:      {_log_text(rows)}"
         others = ((name, count) for name, count in rows.rows.items() if name != "impressions")
         yield f"  rows:     {', '.join(f'{name} {count:,}' for name, count in others)}"
     model = summary.get("model")
@@ -67,7 +67,7 @@ def in_lines(summary: dict[str, Any]) -> Iterator[str]:
         if model.recall_at_20 is not None:
             yield f"  recall:   {model.recall_at_20:.3f} at 20 items; most popular {model.popular_recall_at_20:.3f}"
     if "served" in summary:
-        yield f"  served:   {_served_in_words(summary['served'], summary['served_before'])}"
+        yield f"  served:   {_served_text(summary['served'], summary['served_before'])}"
     if model and model.decision == "refused":
         failed = model.reasons.partition("; held: ")[0].removeprefix("failed: ")
         yield f"  refused:  {model.model_version}: {failed}"
@@ -75,13 +75,13 @@ def in_lines(summary: dict[str, Any]) -> Iterator[str]:
         yield f"  report:   {model.report}"
 
 
-def _log_in_words(rows: FeatureRows) -> str:
-    told = f"{rows.read:,} rows read, {sum(rows.rejected.values()):,} rejected"
+def _log_text(rows: FeatureRows) -> str:
+    text = f"{rows.read:,} rows read, {sum(rows.rejected.values()):,} rejected"
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in rows.rejected.items())
-    return f"{told} ({reasons})" if reasons else told
+    return f"{text} ({reasons})" if reasons else text
 
 
-def _served_in_words(served: str | None, before: str | None) -> str:
+def _served_text(served: str | None, before: str | None) -> str:
     if served is None:
         return "nothing"
     if served == before:
@@ -90,7 +90,7 @@ def _served_in_words(served: str | None, before: str | None) -> str:
 
 
 def versions_table(versions: list[VersionLine]) -> RichTable:
-    """All versions, a line each."""
+    """A table of all versions, one row each."""
     table = RichTable()
     for heading in ("day", "version", "recipe"):
         table.add_column(heading)
@@ -98,15 +98,15 @@ def versions_table(versions: list[VersionLine]) -> RichTable:
         table.add_column(heading, justify="right")
     for heading in ("trained (UTC)", "decision", "served"):
         table.add_column(heading)
-    for one in versions:
-        recalls = ("" if value is None else f"{value:.3f}" for value in (one.recall_at_20, one.popular_recall_at_20))
+    for line in versions:
+        recalls = ("" if value is None else f"{value:.3f}" for value in (line.recall_at_20, line.popular_recall_at_20))
         table.add_row(
-            str(one.model_day),
-            one.model_version,
-            one.recipe,
+            str(line.model_day),
+            line.model_version,
+            line.recipe,
             *recalls,
-            f"{one.trained_at:%Y-%m-%d %H:%M}",
-            one.decision or "",
-            "yes" if one.served else "",
+            f"{line.trained_at:%Y-%m-%d %H:%M}",
+            line.decision or "",
+            "yes" if line.served else "",
         )
     return table

@@ -1,4 +1,4 @@
-"""Commands that run something: the demo, a fetch, jobs, the UI."""
+"""Commands that run something: the demo, downloads, jobs, the UI."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from twotower_assets.cli.app import AsJson, app, err, open_home, out, told_in_one_line, training_changes
+from twotower_assets.cli.app import AsJson, app, err, errors_in_one_line, open_home, out, training_changes
 from twotower_assets.core.folders import CHECKOUT
 from twotower_assets.core.suggestions import did_you_mean
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 
 @app.command()
-@told_in_one_line
+@errors_in_one_line
 def demo() -> None:
-    """Run MovieLens-100K through the whole graph and print what came out.
+    """Run MovieLens-100K through the whole graph and print the results.
 
     Safe to run again. Example: `twotower demo`
     """
@@ -44,9 +44,9 @@ def demo() -> None:
 
 
 @app.command()
-@told_in_one_line
+@errors_in_one_line
 def fetch(as_json: AsJson = False) -> None:
-    """Fetch MovieLens-100K into the cache (2 MB). Example: `twotower fetch`"""
+    """Download MovieLens-100K into the cache (2 MB). Example: `twotower fetch`"""
     from twotower_assets.datasets.movielens import LICENCE, fetch_movielens
 
     workspace = open_home()
@@ -59,7 +59,7 @@ def fetch(as_json: AsJson = False) -> None:
 
 
 @app.command()
-@told_in_one_line
+@errors_in_one_line
 def materialize(
     job: Annotated[
         str, typer.Argument(help="features_job, training_job or everything_job; champion_job or comparison_job.")
@@ -76,16 +76,16 @@ def materialize(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run a job here and now: features for a range of days in one run, training for each day in a run of its own.
+    """Run a job in this process: features for a range of days in one run, training in one run per day.
 
-    Ends with what came of it: rows read and rejected, recall, what is served, where the report lies. With `--json`,
-    that is a list with an object for each run.
+    Then prints a summary: rows read and rejected, recall, the served version and the report's path. With `--json`, it
+    is a list with one object per run.
 
     Examples: `twotower materialize features_job --days 2022-04-24..2022-04-30`,
     `twotower materialize training_job --days 2022-04-30 --set temperature=0.5 --set correction=none`
     """
     from twotower_assets.cli.run_summary import as_json as plain
-    from twotower_assets.cli.run_summary import in_lines, summarized
+    from twotower_assets.cli.run_summary import summarize, text_lines
     from twotower_assets.defs.jobs import UNPARTITIONED
     from twotower_assets.defs.runs import dagster_instance, run_job, run_unpartitioned_job
     from twotower_assets.serving.summaries import served_version
@@ -95,41 +95,41 @@ def materialize(
     _require_job(workspace, job, days, training)
     summaries = []
     with dagster_instance(workspace) as instance:
-        for of_run in [None] if job in UNPARTITIONED else _days_of_runs(workspace, job, days):
+        for days_of_run in [None] if job in UNPARTITIONED else _days_of_runs(workspace, job, days):
             before = served_version(workspace)
-            if of_run is None:
+            if days_of_run is None:
                 result = run_unpartitioned_job(workspace, instance, job)
             else:
-                result = run_job(workspace, instance, job, *of_run, training=training)
-            summaries.append(summarized(workspace, job, result.run_id, of_run, before))
+                result = run_job(workspace, instance, job, *days_of_run, training=training)
+            summaries.append(summarize(workspace, job, result.run_id, days_of_run, before))
             if not as_json:
-                print("\n".join(in_lines(summaries[-1])))
+                print("\n".join(text_lines(summaries[-1])))
     if as_json:
-        print(json.dumps([plain(one) for one in summaries], default=str, allow_nan=False, ensure_ascii=False))
+        print(json.dumps([plain(summary) for summary in summaries], default=str, allow_nan=False, ensure_ascii=False))
 
 
 def _require_job(workspace: Workspace, job: str, days: str, training: dict[str, Any]) -> None:
-    """Refuse what cannot be run, before there is a run. Raises `ValueError`, and as `require_changes` does."""
-    from twotower_assets.cli.run_summary import TRAINS
+    """Check the arguments before a run is created. Raises `ValueError`, and as `require_changes` does."""
+    from twotower_assets.cli.run_summary import TRAINING_JOBS
     from twotower_assets.defs.jobs import BY_RECIPE, UNPARTITIONED, jobs
     from twotower_assets.defs.naming import Naming
     from twotower_assets.defs.training_config import require_changes
 
-    known = [one.name for one in jobs(Naming())]
+    known = [definition.name for definition in jobs(Naming())]
     if job not in known:
         raise ValueError(f"unknown job '{job}'{did_you_mean(job, known)} The jobs: {', '.join(known)}")
     if job in BY_RECIPE:
         raise ValueError(f"{job} trains one recipe per run; `twotower compare-recipes` runs it for several")
     if days and job in UNPARTITIONED:
-        raise ValueError(f"{job} has no days; leave out --days")
-    if training and job not in TRAINS:
-        raise ValueError(f"{job} trains nothing; --set is for {' and '.join(TRAINS)}")
+        raise ValueError(f"{job} has no days; omit --days")
+    if training and job not in TRAINING_JOBS:
+        raise ValueError(f"{job} trains nothing; --set is for {' and '.join(TRAINING_JOBS)}")
     if training:
         require_changes(workspace.settings, training)
 
 
 def _days_of_runs(workspace: Workspace, job: str, days: str) -> list[tuple[date, date]]:
-    """The first and last day of every run: features in one, anything else a day at a time, by default the last."""
+    """First and last day of every run: features in one run, other jobs in one run per day (default: the last day)."""
     first, last = _day_range(workspace, days)
     if job == "features_job":
         return [(first, last)]
@@ -137,9 +137,9 @@ def _days_of_runs(workspace: Workspace, job: str, days: str) -> list[tuple[date,
 
 
 @app.command()
-@told_in_one_line
+@errors_in_one_line
 def ui(port: Annotated[int, typer.Option(min=1, max=65535)] = 3000) -> None:
-    """Open the Dagster UI on this machine, with the daemon that runs schedules and backfills, and the reports it links.
+    """Start the Dagster UI on this machine, with the daemon for schedules and backfills, and a server for the reports.
 
     Example: `twotower ui --port 3001`
     """
@@ -149,14 +149,14 @@ def ui(port: Annotated[int, typer.Option(min=1, max=65535)] = 3000) -> None:
 
     settings = open_home().settings
     prepare_dagster_home(settings)
-    dg_command = str(Path(sys.executable).with_name("dg"))  # beside the interpreter, as pip puts it
+    dg_command = str(Path(sys.executable).with_name("dg"))  # pip installs it next to the interpreter
     command = [dg_command, "dev", "--host", "127.0.0.1", "--port", str(port)]
     if CHECKOUT is None:
         command += ["--workspace", str(write_workspace_file(settings.dagster_home))]
     with ExitStack() as stack:
         try:
             stack.enter_context(reports_served(settings.artifacts_folder / REPORTS, settings.report_address))
-        except ReportServerError as error:  # such as the UI of another home
+        except ReportServerError as error:  # for example, because the UI of another home is running
             err.print(f"[yellow]note:[/] {escape(str(error))}", highlight=False)
         raise typer.Exit(run_ui(command, CHECKOUT or settings.dagster_home))
 

@@ -1,4 +1,4 @@
-"""Commands that ask what is served, or any other version: lists for a user, items like an item."""
+"""Commands that query the champion or another version: recommendations for a user, similar items."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import typer
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from twotower_assets.cli.app import AsJson, Count, app, err, open_home, out, told_in_one_line
+from twotower_assets.cli.app import AsJson, Count, app, err, errors_in_one_line, open_home, out
 
-OfVersion = Annotated[
+VersionOption = Annotated[
     str | None,
-    typer.Option("--version", help="A version, the start of one, or a day, instead of what is served."),
+    typer.Option("--version", help="A version, the start of one, or a day. Default: the champion."),
 ]
 
 
 @app.command()
-@told_in_one_line
+@errors_in_one_line
 def recommend(
     user: Annotated[str, typer.Option("--user", help="The user's id.")],
     k: Count = 10,
@@ -27,12 +27,13 @@ def recommend(
         typer.Option(min=0, max=1, help="γ: 1 = click probability, 0 = PMI, affinity alone."),
     ] = None,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Lists at γ = 0, ½ and 1, with the clicked items that each one is like.")
+        bool,
+        typer.Option("--explain", help="Lists at γ = 0, ½ and 1, with the clicked items most like each."),
     ] = False,
-    version: OfVersion = None,
+    version: VersionOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Items for a user, without those the user has clicked: from the champion, or from another version.
+    """Recommend items to a user, without those already clicked, from the champion or another version.
 
     Examples: `twotower recommend --user 1`, `twotower recommend --user 1 -k 5 --explain`,
     `twotower recommend --user 1 --popularity-weight 0.5 --json`, `twotower recommend --user 1 --version 1998-04-22`
@@ -40,7 +41,7 @@ def recommend(
     from twotower_assets.serving.recommendations import serving
 
     if explain and popularity_weight is not None:
-        raise ValueError("--explain shows γ = 0, ½ and 1; leave out --popularity-weight")
+        raise ValueError("--explain shows γ = 0, ½ and 1; omit --popularity-weight")
     with serving(open_home(), version) as served:
         title = f"For user {user}" + (f", from {served.version.model_version}" if version else "")
         if explain:
@@ -52,14 +53,14 @@ def recommend(
 
 
 @app.command()
-@told_in_one_line
+@errors_in_one_line
 def similar(
     item: Annotated[str, typer.Option("--item", help="The item's id.")],
     k: Count = 10,
-    version: OfVersion = None,
+    version: VersionOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Items whose vectors are nearest to an item's, of the champion or of another version.
+    """List the items whose vectors are nearest to an item's, in the champion or another version.
 
     Example: `twotower similar --item 50 -k 5`
     """
@@ -72,35 +73,39 @@ def similar(
 
 def _show(suggestions: list[Any], title: str, as_json: bool) -> None:
     if as_json:
-        print(json.dumps([one.as_dict() for one in suggestions], ensure_ascii=False))
+        print(json.dumps([suggestion.as_dict() for suggestion in suggestions], ensure_ascii=False))
         return
     table = RichTable(title=title)
     for heading in ("", "item", "title", "category", "bucket", "score"):
         table.add_column(heading, justify="right" if heading in ("", "score") else "left")
-    for one in suggestions:
-        title = escape(one.title or "")
-        table.add_row(str(one.rank), escape(one.item_id), title, escape(one.category), one.bucket, f"{one.score:.3f}")
+    for item in suggestions:
+        title = escape(item.title or "")
+        table.add_row(
+            str(item.rank), escape(item.item_id), title, escape(item.category), item.bucket, f"{item.score:.3f}"
+        )
     out.print(table)
 
 
 def _show_explained(lists: dict[float, list[Any]], title: str, as_json: bool) -> None:
-    """The lists side by side; below each item what it is like."""
+    """Print the lists next to each other, with the clicked items most similar to each item."""
     if as_json:
-        found = [{"popularity_weight": gamma, "items": [one.as_dict() for one in of]} for gamma, of in lists.items()]
+        found = [
+            {"popularity_weight": gamma, "items": [item.as_dict() for item in items]} for gamma, items in lists.items()
+        ]
         print(json.dumps(found, ensure_ascii=False))
         return
     table = RichTable(title=title, show_lines=True)
     table.add_column("", justify="right")
     for gamma in lists:
-        told = {0.0: ", affinity alone", 1.0: ", click probability"}.get(gamma, "")
-        table.add_column(f"γ = {gamma:g}{told}", ratio=1)
+        meaning = {0.0: ", affinity alone", 1.0: ", click probability"}.get(gamma, "")
+        table.add_column(f"γ = {gamma:g}{meaning}", ratio=1)
     for rank in range(max(map(len, lists.values()))):
-        cells = [_explained(of[rank]) if rank < len(of) else "" for of in lists.values()]
+        cells = [_explained(items[rank]) if rank < len(items) else "" for items in lists.values()]
         table.add_row(str(rank + 1), *cells)
     out.print(table)
 
 
-def _explained(one: Any) -> str:
-    like = " and ".join(escape(near["title"] or near["item_id"]) for near in one.because)
-    name = f"[bold]{escape(one.title or one.item_id)}[/] ({one.bucket})"
+def _explained(item: Any) -> str:
+    like = " and ".join(escape(near["title"] or near["item_id"]) for near in item.because)
+    name = f"[bold]{escape(item.title or item.item_id)}[/] ({item.bucket})"
     return f"{name}\n[dim]like {like}[/]" if like else name

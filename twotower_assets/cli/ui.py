@@ -1,4 +1,4 @@
-"""`twotower ui`: Dagster's own development server as a child, and the pages of reports beside it."""
+"""Runs Dagster's development server as a child process of `twotower ui`, and stops it cleanly."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ SECONDS_TO_END = 60.0
 
 
 def run_ui(command: list[str], folder: Path) -> int:
-    """Run a server in `folder` until it ends, or this process is asked to end; no child outlives it.
+    """Run a server in `folder` until it exits or this process gets SIGINT or SIGTERM; no child process is left running.
 
-    The child is in a session of its own, so that Ctrl-C at a terminal reaches it once, from here. Gives its exit code,
-    or 0 where it was asked to end.
+    The child runs in its own session, so that Ctrl-C reaches it only once, from here. Returns the child's exit code, or
+    0 after a signal.
     """
     process = subprocess.Popen(command, cwd=folder, start_new_session=True)
-    asked_at: float | None = None
+    stopped_at: float | None = None
 
     def end(_signal: int, _frame: FrameType | None) -> None:
-        nonlocal asked_at
-        if asked_at is None:
-            asked_at = time.monotonic()
+        nonlocal stopped_at
+        if stopped_at is None:
+            stopped_at = time.monotonic()
             process.send_signal(signal.SIGINT)
 
     before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        while asked_at is None or time.monotonic() < asked_at + SECONDS_TO_END:
+        while stopped_at is None or time.monotonic() < stopped_at + SECONDS_TO_END:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 code = process.wait(1.0)
-                return 0 if asked_at else code
+                return 0 if stopped_at else code
         return 0
     finally:
         with contextlib.suppress(ProcessLookupError):

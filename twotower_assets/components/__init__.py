@@ -1,3 +1,3 @@
-"""What a team puts into a code location of its own with a few lines of YAML; `dg list components` shows it."""
+"""The Dagster component for adding the graph to another code location in YAML; `dg list components` lists it."""
 
 from twotower_assets.components.two_tower_component import TwoTowerComponent as TwoTowerComponent

@@ -1,4 +1,4 @@
-"""The whole graph as a component: which home, under which names, on which schedule. What it holds is in `defs`."""
+"""The whole graph as a Dagster component: home, names and schedule. The definitions are in `defs`."""
 
 from pathlib import Path
 from typing import Any
@@ -12,21 +12,21 @@ from twotower_assets.settings import load_settings
 
 
 class TwoTowerScaffold(BaseModel):
-    """What `dg scaffold defs` asks for."""
+    """Options of `dg scaffold defs`."""
 
     dataset: str = Field("movielens", description="Data set of the home: a folder below `sql/sources/`, or your own.")
 
 
 class TwoTowerScaffolder(dg.Scaffolder[TwoTowerScaffold]):
-    """Writes a component file whose prefix and home are named as its folder."""
+    """Writes a component file with prefix and home named after its folder."""
 
     @classmethod
     def get_scaffold_params(cls) -> type[TwoTowerScaffold]:
-        """The options of the command."""
+        """The model of the options."""
         return TwoTowerScaffold
 
     def scaffold(self, request: dg.ScaffoldRequest[TwoTowerScaffold]) -> None:
-        """Write the file."""
+        """Write `defs.yaml`."""
         name = request.target_path.stem
         attributes = {
             "home": f".twotower/{name}",
@@ -41,30 +41,31 @@ class TwoTowerScaffolder(dg.Scaffolder[TwoTowerScaffold]):
 class TwoTowerComponent(dg.Component, dg.Model, dg.Resolvable):
     """Two-tower retrieval on one data set: sources, features, training, embeddings, index, report, champion.
 
-    With its checks, jobs and daily schedule. Several of them, each with a prefix and a home of its own, may stand in
-    one code location.
+    Includes checks, jobs and a daily schedule. A code location can hold several of these components, each with its own
+    prefix and home.
     """
 
     home: str = Field(
-        ".twotower", description="The home folder: lake, artifacts, twotower.env. A relative one lies in the project."
+        ".twotower",
+        description="The home folder: lake, artifacts, twotower.env. A relative path is in the project.",
     )
     dataset: str | None = Field(
-        None, description="Data set of the home. Default: what the home or the environment says, else movielens."
+        None, description="Data set of the home. Default: the setting of the home or the environment, else movielens."
     )
     settings: dict[str, Any] = Field(
         {},
         description="Other settings, by their names in docs/settings.md in lower case without TWOTOWER_, such as "
-        "{window_days: 14, source_path: /data/log}. They go before those of the home and of the environment.",
+        "{window_days: 14, source_path: /data/log}. They override those of the home and of the environment.",
     )
     key_prefix: list[str] = Field(
         [], description="Put before every asset key, and before the names of jobs, the schedule and the resource."
     )
     group_names: dict[str, str] = Field(
         {},
-        description="Groups to be shown under another name, such as {training: shop_training}; of sources, features, "
+        description="Other names for groups, such as {training: shop_training}. The groups are sources, features, "
         "training, serving, promotion, reports and recipes.",
     )
-    schedule: bool = Field(True, description="Whether there is a daily schedule.")
+    schedule: bool = Field(True, description="Whether to define a daily schedule.")
     schedule_hour: int | None = Field(
         None, description="Hour of the day at which it runs, 0 to 23. Default: TWOTOWER_SCHEDULE_HOUR."
     )
@@ -73,7 +74,7 @@ class TwoTowerComponent(dg.Component, dg.Model, dg.Resolvable):
     )
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        """The definitions of the graph. Raises `SettingsError` for a setting that is wrong or unknown."""
+        """The definitions of the graph. Raises `SettingsError` for an invalid or unknown setting."""
         named = {"dataset": self.dataset, "schedule_hour": self.schedule_hour, "time_zone": self.time_zone}
         chosen = {name: value for name, value in named.items() if value is not None}
         home = context.project_root / Path(self.home).expanduser()

@@ -1,4 +1,4 @@
 """Everything that imports Dagster: assets, checks, jobs, schedules, partitions, publishing.
 
-What is computed lives in the other rooms.
+What the assets compute is in the other folders.
 """

@@ -1,8 +1,8 @@
-"""The checks as Dagster runs them: one check per expectation and per gate, with what was observed and wanted.
+"""The Dagster asset checks: one per expectation and per gate, with the observed value and the threshold.
 
-What is expected lives in `checks`; here it meets assets, days and severities. The checks have no
-partitions of their own: Dagster records the checks of a run over a range of days without a partition, and would show
-partitioned checks of such days as never run. The days that were checked are in the metadata.
+Expectations and gates are defined in `checks`; here they are attached to assets, days and severities. The checks are
+not partitioned: Dagster records the checks of a run over a range of days without a partition, and would show
+partitioned checks of such days as never run. The checked days are in the metadata.
 """
 
 import math
@@ -25,7 +25,7 @@ from twotower_assets.lake.tables import TABLES, Table
 from twotower_assets.workspace import Workspace
 
 CELL = 80
-"""Characters of a value that are shown."""
+"""Longest value shown, in characters."""
 
 CHECKED_TABLES = [
     *(name for members in GROUPS.values() for name in members if name in TABLES),
@@ -38,28 +38,30 @@ def table_checks(plan: Plan) -> list[dg.AssetChecksDefinition]:
     tables: dict[str, list[Table]] = {gate.asset: [] for gate in GATES}
     for name in CHECKED_TABLES:
         tables.setdefault(WRITTEN_WITH.get(name, name), []).append(TABLES[name])
-    return [_checks_of(plan, asset, of_asset) for asset, of_asset in tables.items()]
+    return [_checks_of(plan, asset, written) for asset, written in tables.items()]
 
 
 def blocking_check_keys(naming: Naming, assets: Sequence[str]) -> list[dg.AssetCheckKey]:
-    """The checks of some assets whose failure means that nothing may be built on them."""
-    errors = [(name, one.name) for name in assets for one in suite(TABLES[name]) if one.error]
+    """The checks of some assets that block everything downstream when they fail."""
+    errors = [(name, expectation.name) for name in assets for expectation in suite(TABLES[name]) if expectation.error]
     gates = [(gate.asset, gate.name) for gate in GATES if gate.asset in assets and gate.blocking]
     return [dg.AssetCheckKey(naming.key_of(asset), name) for asset, name in (*errors, *gates)]
 
 
 def _checks_of(plan: Plan, asset: str, tables: list[Table]) -> dg.AssetChecksDefinition:
-    suites = {table: {_check_name(asset, table, one): one for one in suite(table)} for table in tables}
+    suites = {
+        table: {_check_name(asset, table, expectation): expectation for expectation in suite(table)} for table in tables
+    }
     gates = {gate.name: gate for gate in GATES if gate.asset == asset}
     key = plan.naming.key_of(asset)
-    named = {name: one for of_table in suites.values() for name, one in of_table.items()}
+    expectations = {name: expectation for named in suites.values() for name, expectation in named.items()}
 
     @dg.multi_asset_check(
         name=plan.naming.definition_name(f"{asset}_checks"),
         specs=[
             *(
-                dg.AssetCheckSpec(name, asset=key, description=one.description, blocking=one.error)
-                for name, one in named.items()
+                dg.AssetCheckSpec(name, asset=key, description=expectation.description, blocking=expectation.error)
+                for name, expectation in expectations.items()
             ),
             *(
                 dg.AssetCheckSpec(name, asset=key, description=gate.description, blocking=gate.blocking)
@@ -72,13 +74,13 @@ def _checks_of(plan: Plan, asset: str, tables: list[Table]) -> dg.AssetChecksDef
     def checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         with expected_errors_as_failures():
             workspace = plan.workspace(context)
-            chosen = {one.name for one in context.selected_asset_check_keys}
+            chosen = {check.name for check in context.selected_asset_check_keys}
             with workspace.lake.reader() as con:
-                for table, of_table in suites.items():
+                for table, named in suites.items():
                     days = _checked_days(context, workspace) if table.daily else None
-                    wanted = {name: one for name, one in of_table.items() if name in chosen}
-                    for name, outcome in _outcomes(con, table, wanted, days):
-                        yield _result(key, name, outcome, days, error=named[name].error)
+                    selected = {name: expectation for name, expectation in named.items() if name in chosen}
+                    for name, outcome in _outcomes(con, table, selected, days):
+                        yield _result(key, name, outcome, days, error=expectations[name].error)
                 for name in [name for name in gates if name in chosen]:
                     days = _checked_days(context, workspace)
                     outcome = evaluate_gate(con, gates[name], days, workspace.settings)
@@ -94,14 +96,15 @@ def _check_name(asset: str, table: Table, expectation: Expectation) -> str:
 def _outcomes(
     con: duckdb.DuckDBPyConnection, table: Table, expectations: dict[str, Expectation], days: Days | None
 ) -> Iterator[tuple[str, Outcome]]:
-    """What the expectations of a table find on some days; its rows are read only where any is asked for."""
+    """The outcomes of a table's expectations on some days; its rows are read only if there is an expectation."""
     if expectations:
-        asked = list(expectations.values())
-        yield from zip(expectations, validate(_frame(con, table, asked, days), asked, table.grain), strict=True)
+        selected = list(expectations.values())
+        frame = _frame(con, table, selected, days)
+        yield from zip(expectations, validate(frame, selected, table.grain), strict=True)
 
 
 def _checked_days(context: dg.AssetCheckExecutionContext, workspace: Workspace) -> Days:
-    """The days of the run; every day where checks are run by themselves, without a partition."""
+    """The days of the run; all days if the checks are run on their own, without a partition."""
     try:
         return days_of(context)
     except PartitionError:
@@ -110,24 +113,25 @@ def _checked_days(context: dg.AssetCheckExecutionContext, workspace: Workspace) 
 
 
 def _frame(con: duckdb.DuckDBPyConnection, table: Table, expectations: list[Expectation], days: Days | None) -> Any:
-    columns = sorted({*table.grain, *(name for one in expectations for name in one.columns)}) or table.column_names[:1]
+    read = {*table.grain, *(name for expectation in expectations for name in expectation.columns)}
+    columns = sorted(read) or table.column_names[:1]
     sql = f"SELECT {', '.join(columns)} FROM {table.name}"
     if days:
         frame = con.execute(f"{sql} WHERE day BETWEEN $first AND $last", days._asdict()).df()
     else:
         frame = con.execute(sql).df()
-    # Great Expectations passes over NaN as over a missing value; where none may be missing it is out of every range.
+    # Great Expectations skips NaN like a missing value. In a column without nulls, infinity fails every range instead.
     return frame.fillna({name: math.inf for name in frame.select_dtypes("floating") if not table[name].nullable})
 
 
 def _result(key: dg.AssetKey, name: str, outcome: Outcome, days: Days | None, *, error: bool) -> dg.AssetCheckResult:
-    verdict = "holds" if outcome.passed else "does not hold"
+    state = "holds" if outcome.passed else "does not hold"
     return dg.AssetCheckResult(
         passed=outcome.passed,
         asset_key=key,
         check_name=name,
         severity=dg.AssetCheckSeverity.ERROR if error else dg.AssetCheckSeverity.WARN,
-        description=f"{outcome.expected} — {verdict}: {outcome.observed}",
+        description=f"{outcome.expected} — {state}: {outcome.observed}",
         metadata={
             "observed": outcome.observed,
             "threshold": outcome.expected.replace("`", ""),
@@ -138,7 +142,7 @@ def _result(key: dg.AssetKey, name: str, outcome: Outcome, days: Days | None, *,
 
 
 def sample_of(outcome: Outcome) -> dg.TableMetadataValue | dg.TextMetadataValue:
-    """Offending rows as a table, which Dagster shows without a click; "none" without any."""
+    """Offending rows as a table, which Dagster shows without a click; the text "none" if there are none."""
     rows = outcome.rows or [{"found": value} for value in outcome.sample]
     if not rows:
         return dg.MetadataValue.text("none")

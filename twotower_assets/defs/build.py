@@ -1,4 +1,4 @@
-"""The one place where everything is put together; callers may replace what they bring themselves."""
+"""Builds all definitions in one place; callers can replace the resource, the partitions and the checks."""
 
 import re
 import warnings
@@ -34,23 +34,23 @@ def build_definitions(
     checks: Sequence[dg.AssetChecksDefinition] | None = None,
     schedule: bool = True,
 ) -> dg.Definitions:
-    """All assets, checks, jobs and the schedule of the data set that the settings name.
+    """All assets, checks, jobs and the schedule for the data set in the settings.
 
     Args:
-        settings: what the graph is declared for. Default: from the environment and the home folder.
-        naming: prefix and group names, where the graph stands beside others in a code location.
-        resources: by key; `workspace` replaces the one that gives assets and checks their home.
-        partitions: the days, in place of those that the settings or the data set name.
-        checks: in place of the checks that come with the tables and gates.
-        schedule: whether the daily schedule is among the definitions.
+        settings: the settings that the graph is built for. Default: from the environment and the home folder.
+        naming: prefix and group names, if the graph shares a code location with others.
+        resources: by key; `workspace` replaces the resource that gives assets and checks their home.
+        partitions: the days, instead of those from the settings or the data set.
+        checks: used instead of the checks of the tables and gates.
+        schedule: whether to include the daily schedule.
 
     Raises:
         SettingsError: a setting is out of range.
-        SourceError: the data set's SQL or files are needed to know its days, and are not there.
+        SourceError: the data set's SQL or files, which give its days, are missing.
     """
     chosen, names = settings or load_settings(), naming or Naming()
-    # Features are materialized as ranges, models day by day; a job of both takes the smaller step, as it should.
-    # Dagster warns of it when it resolves the job, which is after this function.
+    # Features are materialized as ranges, models day by day; a job with both runs day by day, as intended. Dagster
+    # warns about it when it resolves the job, which is after this function.
     job = re.escape(names.definition_name(EVERYTHING))
     warnings.filterwarnings("ignore", message=f"Asset job {job} materializes assets with varying")
     workspace = open_workspace(chosen)
@@ -64,12 +64,12 @@ def build_definitions(
             asset_checks=table_checks(plan) if checks is None else checks,
             jobs=every_job,
             schedules=[daily_schedule(chosen, names, plan.partitions, every_job[-1])] if schedule else [],
-            resources=_resources(names, {WORKSPACE: WorkspaceResource.of(chosen), **(resources or {})}),
+            resources=_resources(names, {WORKSPACE: WorkspaceResource.from_settings(chosen), **(resources or {})}),
         )
 
 
 def _resources(naming: Naming, resources: Mapping[str, object]) -> dict[str, object]:
-    """Ours under the prefix of the graph, so that another graph of the code location may have its own."""
+    """The workspace resource gets the graph's prefix, so that another graph of the code location can have its own."""
     return {naming.definition_name(key) if key == WORKSPACE else key: value for key, value in resources.items()}
 
 

@@ -1,8 +1,8 @@
-"""The code version of an asset: it changes when what the asset does may change, and with nothing else.
+"""The code version of an asset: it changes only when the asset's behaviour may change.
 
-A version is a hash over the modules that do the work, found by following the imports of this package from the modules
-that the asset names, and over the SQL and YAML files that it names. Docstrings, comments and white space are no part of
-it, nor are `INFRASTRUCTURE` and `defs`: these say where rows are read, written and shown, not which rows they are.
+A version is a hash over the modules that do the work, found by following imports within this package from the modules
+that the asset names, and over its SQL and YAML files. Docstrings, comments and white space are excluded, and so are the
+modules in `INFRASTRUCTURE`: they decide where rows are read, written and shown, not what the rows are.
 """
 
 import ast
@@ -22,33 +22,34 @@ TOKEN_BEFORE_COMMENTS = re.compile(
     r"""([a-z]?'(?:[^']|'')*'|"(?:[^"]|"")*"|\$(\w*)\$.*?\$\2\$|.+?)(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/)*""",
     re.DOTALL | re.IGNORECASE,
 )
-"""A token of DuckDB, which reaches to the next one, with white space and comments between."""
+"""A DuckDB token (group 1), followed by white space and comments up to the next token."""
 INFRASTRUCTURE = ("settings", "workspace", "lake", "defs", "components", "definitions", "cli")
 
 
 def code_version(modules: Iterable[str] = (), files: Iterable[Path] = (), package: Path = PACKAGE) -> str:
-    """The start of a SHA-256 over modules with all that they import of the package, and over SQL and YAML files.
+    """The first 12 hex digits of a SHA-256 over modules with everything they import from the package, and over files.
 
     Args:
-        modules: names below the package, such as `experiments.train_day`.
-        files: with the suffix .sql or .yaml.
-        package: folder of the package.
+        modules: names relative to the package, such as `experiments.train_day`.
+        files: .sql and .yaml files.
+        package: the folder of the package.
 
     Raises:
-        FileNotFoundError: there is no such module.
+        FileNotFoundError: a module does not exist.
+        ValueError: a file is neither SQL nor YAML.
     """
-    parts = [f"{name} {_python(package, name)[0]}" for name in sorted(closure(modules, package))]
-    parts += sorted(f"{file.parent.name}/{file.name} {_data_hash(file)}" for file in set(files))
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+    entries = [f"{name} {_python(package, name)[0]}" for name in sorted(closure(modules, package))]
+    entries += sorted(f"{file.parent.name}/{file.name} {_data_hash(file)}" for file in set(files))
+    return hashlib.sha256("\n".join(entries).encode()).hexdigest()[:12]
 
 
 def sql_files(*patterns: str) -> list[Path]:
-    """The SQL files under `sql/` that match."""
+    """The SQL files under `sql/` that match the glob patterns."""
     return [file for pattern in patterns for file in sorted(SQL_FOLDER.glob(pattern))]
 
 
 def closure(modules: Iterable[str], package: Path = PACKAGE) -> set[str]:
-    """The modules with all that they import of the package, directly or not, but for `INFRASTRUCTURE`."""
+    """The modules and everything they import from the package, directly or indirectly, except `INFRASTRUCTURE`."""
     found: set[str] = set()
     waiting = list(modules)
     while waiting:
@@ -85,9 +86,9 @@ def _parsed(content: bytes, folder: tuple[str, ...]) -> tuple[str, tuple[str, ..
 
 
 def _read(node: Any, text: list[str], imports: list[ast.AST]) -> None:
-    """Add a syntax tree to `text` and its imports to `imports`.
+    """Append a syntax tree to `text` and its imports to `imports`.
 
-    Left out are strings that stand alone, places in the file, and imports for types alone.
+    Excluded are docstrings and other bare strings, line numbers, and `if TYPE_CHECKING` blocks.
     """
     if isinstance(node, ast.AST):
         text.append(type(node).__name__)
@@ -95,14 +96,14 @@ def _read(node: Any, text: list[str], imports: list[ast.AST]) -> None:
             imports.append(node)
         for name in node._fields:
             value = getattr(node, name, None)
-            if value is not None and value != []:  # fields that not every Python has are empty where they are not used
+            if value is not None and value != []:  # fields that exist only in some Python versions are empty if unused
                 text.append(f"({name}=")
                 _read(value, text, imports)
                 text.append(")")
     elif isinstance(node, list):
-        for one in node:
-            if not (_is_text(one) or _is_for_types(one)):
-                _read(one, text, imports)
+        for child in node:
+            if not (_is_text(child) or _is_for_types(child)):
+                _read(child, text, imports)
                 text.append(",")
     else:
         text.append(repr(node))
@@ -117,7 +118,7 @@ def _is_for_types(node: Any) -> bool:
 
 
 def _imported_names(node: ast.AST, folder: tuple[str, ...]) -> Iterator[str]:
-    """The full names of what an import names, of a module in a folder."""
+    """The full names that an import statement in a module of `folder` imports."""
     if isinstance(node, ast.Import):
         yield from (alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
@@ -127,7 +128,7 @@ def _imported_names(node: ast.AST, folder: tuple[str, ...]) -> Iterator[str]:
 
 
 def _modules_named(package: Path, names: Iterable[str]) -> Iterator[str]:
-    """The modules of the package among some names, each of a module or of something in one."""
+    """The package's modules among full names, each the name of a module or of something defined in one."""
     for name in names:
         root, _, below = name.partition(".")
         if root == package.name and below:
@@ -143,13 +144,13 @@ def _data_hash(file: Path) -> str:
     elif file.suffix == ".yaml":
         content = yaml.safe_load(text)
     else:
-        raise ValueError(f"a code version is made of modules, SQL and YAML, not of {file}")
+        raise ValueError(f"a code version covers modules, .sql and .yaml files, not {file}")
     return hashlib.sha256(repr(content).encode()).hexdigest()
 
 
 def _sql_tokens(text: str) -> list[str]:
-    """The words and signs of SQL, without comments and white space."""
+    """The tokens of SQL text, without comments and white space."""
     content = text.encode()
     starts = [start for start, _ in duckdb.tokenize(text)]
     slices = (content[start:end].decode() for start, end in zip(starts, [*starts[1:], len(content)], strict=True))
-    return [found[1] if (found := TOKEN_BEFORE_COMMENTS.fullmatch(one)) else one for one in slices]
+    return [found[1] if (found := TOKEN_BEFORE_COMMENTS.fullmatch(piece)) else piece for piece in slices]

@@ -1,10 +1,10 @@
-"""The SQLite files of a Dagster home without a disk sync per event.
+"""Speeds up Dagster's SQLite event log: no disk sync per event.
 
-Dagster commits every event by itself, and each time SQLite syncs the disk two or three times. In WAL mode
-`synchronous = NORMAL` survives a killed process just as well, and after a power cut may lose the latest events but
-never the database (https://www.sqlite.org/pragma.html#pragma_synchronous). A connection held open saves the checkpoint
-at every close. Files outside DAGSTER_HOME are never touched. The storage that takes events in batches, which a home may
-choose, is in `event_storage`.
+Dagster commits each event separately, and SQLite syncs the disk two or three times per commit. In WAL mode
+`synchronous = NORMAL` is equally safe when a process is killed; a power cut may lose the latest events but never
+corrupts the database (https://www.sqlite.org/pragma.html#pragma_synchronous). Keeping a connection open avoids a
+checkpoint at every close. Files outside DAGSTER_HOME are never touched. The opt-in storage that writes events in
+batches is in `event_storage`.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 HELD_OPEN = 8
-"""Files of which a connection is held open: the indexes over all runs, and the runs that go on."""
+"""Files with a connection kept open: the indexes over all runs, and the active runs."""
 
 _held_open: OrderedDict[str, sqlite3.Connection] = OrderedDict()
 
 
 def speed_up_sqlite_event_log() -> None:
-    """Apply this to what SQLAlchemy opens below DAGSTER_HOME in this process from now on."""
+    """Apply these settings to every SQLite file below DAGSTER_HOME that this process opens from now on."""
     if not event.contains(Engine, "connect", _on_connect):
         event.listen(Engine, "connect", _on_connect)
 

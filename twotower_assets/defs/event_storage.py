@@ -1,12 +1,12 @@
-"""Dagster's SQLite event log with its connections kept, and a batch of events in one transaction: an opt-in.
+"""An opt-in variant of Dagster's SQLite event log that keeps connections open and writes events in batches.
 
-Dagster's own opens two connections for every event, and compiles its statements anew for each: some 8 ms, and a run
-over 107 days of all features has 1,300. What is written, and where, is the same. How SQLite syncs is in `event_log`.
+Dagster's own storage opens two connections per event and recompiles its statements each time, about 8 ms; a run over
+107 days of all features has 1,300 events. The rows and files written are the same. How SQLite syncs is in `event_log`.
 
-It is one of the two modules here that use private parts of Dagster: it extends `SqliteEventLogStorage`, which Dagster
-exports nowhere, and calls its `_store_asset_event` and `_store_asset_event_tags`. Where these take other arguments than
-in Dagster 1.13, events are stored one by one, as Dagster does. Without it `TWOTOWER_EVENT_LOG=batched` is lost, and
-homes made before release 0.2 do not open until `event_log_storage` is deleted from their `dagster.yaml`.
+This is one of two modules that use private parts of Dagster: it extends `SqliteEventLogStorage`, which Dagster does not
+export, and calls its `_store_asset_event` and `_store_asset_event_tags`. If their arguments differ from those in
+Dagster 1.13, events are stored one by one, as Dagster does. Without this module `TWOTOWER_EVENT_LOG=batched` has no
+effect, and homes made before release 0.2 open only once `event_log_storage` is deleted from their `dagster.yaml`.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from dagster._serdes import ConfigurableClassData
 from sqlalchemy.pool import StaticPool
 
 OPEN_RUNS = 4
-"""Runs whose file is kept open, besides the index over all runs."""
+"""Runs whose file stays open, in addition to the index over all runs."""
 
 BATCH_SIZE = 1000
-"""Events that Dagster hands over at once, at most: the plan of a run, and the materializations of an asset."""
+"""Most events that Dagster hands over at once: the plan of a run, or the materializations of an asset."""
 
 
 def stores_batches(storage: type[SqliteEventLogStorage] = SqliteEventLogStorage) -> bool:
-    """Whether Dagster's storage has the private methods that a batch is stored with, with the arguments of 1.13."""
+    """Whether Dagster's storage has the private methods that batches need, with the arguments of Dagster 1.13."""
     expected = {
         "_store_asset_event": ["self", "conn", "event", "event_id"],
         "_store_asset_event_tags": ["self", "conn", "events", "event_ids"],
@@ -47,11 +47,11 @@ def stores_batches(storage: type[SqliteEventLogStorage] = SqliteEventLogStorage)
 
 
 class LocalEventLog(SqliteEventLogStorage):
-    """The event log of a home folder, in the files that Dagster's own would use; `dagster.yaml` names it."""
+    """The event log of a home folder, in the same files as Dagster's own; selected in `dagster.yaml`."""
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None):
         self._engines: OrderedDict[str, sa.Engine] = OrderedDict()
-        self._one_at_a_time = RLock()
+        self._lock = RLock()
         self._stores_batches = stores_batches()
         os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", str(BATCH_SIZE))
         super().__init__(base_dir, inst_data)
@@ -60,7 +60,7 @@ class LocalEventLog(SqliteEventLogStorage):
     def from_config_value(
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> LocalEventLog:
-        """The event log below the Dagster home `base_dir`, where Dagster's default lies too."""
+        """The event log below the Dagster home `base_dir`, in Dagster's default location."""
         return cls(str(Path(config_value["base_dir"]) / "history" / "runs"), inst_data)
 
     def run_connection(self, run_id: str | None = None) -> Any:
@@ -72,27 +72,27 @@ class LocalEventLog(SqliteEventLogStorage):
         return self._transaction(INDEX_SHARD_NAME)
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
-        """Store events: those of assets in one transaction per run, all or none of them, the others one by one."""
-        of_runs: dict[str, list[EventLogEntry]] = {}
-        for one in events:
-            if self._stores_batches and one.dagster_event_type in ASSET_EVENTS:
-                of_runs.setdefault(one.run_id, []).append(one)
+        """Store events: asset events in one transaction per run, all or none; all other events one by one."""
+        batches: dict[str, list[EventLogEntry]] = {}
+        for entry in events:
+            if self._stores_batches and entry.dagster_event_type in ASSET_EVENTS:
+                batches.setdefault(entry.run_id, []).append(entry)
             else:
-                self.store_event(one)
-        for run_id, together in of_runs.items():
-            self._store_asset_events(run_id, together)
+                self.store_event(entry)
+        for run_id, batch in batches.items():
+            self._store_asset_events(run_id, batch)
 
     def _store_asset_events(self, run_id: str, events: Sequence[EventLogEntry]) -> None:
-        statements = [self.prepare_insert_event(one) for one in events]
-        with self.run_connection(run_id) as of_run, self.index_connection() as index:
+        statements = [self.prepare_insert_event(entry) for entry in events]
+        with self.run_connection(run_id) as run, self.index_connection() as index:
             for statement in statements:
-                of_run.execute(statement)
+                run.execute(statement)
             ids = [index.execute(statement).inserted_primary_key[0] for statement in statements]
             self._store_asset_event_tags(index, events, ids)
-            # Of each asset the index remembers what came last.
-            newest = {_kind(one): (one, stored) for one, stored in zip(events, ids, strict=True)}
-            for one, stored in newest.values():
-                self._store_asset_event(index, one, stored)
+            # The index keeps only the latest event of each type per asset.
+            newest = {_kind(entry): (entry, event_id) for entry, event_id in zip(events, ids, strict=True)}
+            for entry, event_id in newest.values():
+                self._store_asset_event(index, entry, event_id)
 
     def wipe(self) -> None:
         """Delete all runs."""
@@ -106,13 +106,13 @@ class LocalEventLog(SqliteEventLogStorage):
 
     @contextmanager
     def _transaction(self, shard: str) -> Iterator[sa.Connection]:
-        with self._one_at_a_time, self._engine(shard).begin() as connection:
+        with self._lock, self._engine(shard).begin() as connection:
             yield connection
 
     def _engine(self, shard: str) -> sa.Engine:
         if shard not in self._engines:
             with super().run_connection(shard):
-                pass  # it makes the tables where there are none yet
+                pass  # creates the tables if there are none yet
             self._engines[shard] = sa.create_engine(
                 self.conn_string_for_shard(shard),
                 poolclass=StaticPool,
@@ -125,7 +125,7 @@ class LocalEventLog(SqliteEventLogStorage):
         return self._engines[shard]
 
     def _close(self) -> None:
-        with self._one_at_a_time:
+        with self._lock:
             for engine in self._engines.values():
                 engine.dispose()
             self._engines.clear()

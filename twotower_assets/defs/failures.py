@@ -1,7 +1,6 @@
-"""How an asset fails: what a person can do something about fails the run with its sentence, and no stack trace.
+"""How an asset fails: an error that the user can fix fails the run with its message and without a stack trace.
 
-Which errors these are is declared where they are raised (`core.errors.ExpectedError`). Anything else is a fault of the
-platform, and keeps its trace.
+Such errors derive from `core.errors.ExpectedError`. Any other error is a bug in the platform and keeps its trace.
 """
 
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from twotower_assets.core.errors import ExpectedError
 
 @contextmanager
 def expected_errors_as_failures() -> Iterator[None]:
-    """Turn an `ExpectedError` into a `dg.Failure` that says the same and is not retried."""
+    """Turn an `ExpectedError` into a `dg.Failure` with the same message that is not retried."""
     try:
         yield
     except ExpectedError as error:

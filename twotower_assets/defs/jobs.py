@@ -1,7 +1,6 @@
-"""The jobs: which assets each holds, with the checks of these. What the assets do is not decided here.
+"""The jobs: which assets each of them materializes, with their checks. The assets themselves are in `assets/`.
 
-Their steps run in one process, one after another: importing torch or Great Expectations once costs less than once a
-step.
+The steps of a job run one after another in one process, which imports torch and Great Expectations only once.
 """
 
 from collections.abc import Sequence
@@ -13,13 +12,13 @@ from twotower_assets.defs.naming import GROUPS, Naming
 
 EVERYTHING = "everything_job"
 BY_RECIPE, UNPARTITIONED = ("recipes_job",), ("champion_job", "comparison_job")
-"""Jobs that have no days."""
+"""Jobs without daily partitions."""
 FEATURES = [*GROUPS["sources"], *GROUPS["features"]]
 TRAINING = [*GROUPS["training"], *GROUPS["serving"], *GROUPS["reports"]]
 
 
 def jobs(naming: Naming) -> list[Any]:
-    """The jobs, each with the checks of its assets; the last is `everything_job`."""
+    """All jobs, each with the checks of its assets; the last is `everything_job`."""
 
     def job(name: str, assets: Sequence[str], description: str) -> Any:
         return dg.define_asset_job(
@@ -33,7 +32,7 @@ def jobs(naming: Naming) -> list[Any]:
         job(
             "features_job",
             FEATURES,
-            "Read the sources of a day, or of a range of days, and make every feature.",
+            "Ingest the sources of a day, or of a range of days, and compute every feature.",
         ),
         job(
             "training_job",
@@ -43,13 +42,17 @@ def jobs(naming: Naming) -> list[Any]:
         job(
             "champion_job",
             ["champion"],
-            "Judge the newest version against what is served; or promote a version by hand, or roll back.",
+            "Evaluate the newest version against the champion; or promote a version by hand, or roll back.",
         ),
         job(
             "recipes_job",
             ["negative_sampling_runs"],
-            "Train one recipe, to be compared with others; a backfill over all partitions is the ablation.",
+            "Train one recipe for the comparison; a backfill over all partitions is the ablation.",
         ),
-        job("comparison_job", ["negative_sampling_comparison"], "Set the recipes that were trained side by side."),
-        job(EVERYTHING, [*FEATURES, *TRAINING], "A day from its raw log to what is served."),
+        job("comparison_job", ["negative_sampling_comparison"], "Compare the recipes that were trained."),
+        job(
+            EVERYTHING,
+            [*FEATURES, *TRAINING],
+            "A day from the raw log to the champion: features_job and training_job together.",
+        ),
     ]

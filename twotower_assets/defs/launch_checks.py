@@ -1,8 +1,8 @@
-"""Run configuration that is refused before a run starts.
+"""Validation of run configuration before a run starts.
 
-Dagster itself checks names and types while they are typed, but ranges and what spans settings only in the step, when
-the run has begun. Here an asset is `configured`: Dagster calls the function that maps its configuration when a run is
-launched, and that function refuses. What is asked of a configuration is decided by its asset.
+Dagster checks names and types in the launchpad, but ranges and constraints across settings only in the step, after the
+run has started. Here an asset is `configured`: Dagster calls the function that maps its configuration when a run is
+launched, and that function raises. The rules themselves come from each asset.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,13 +12,13 @@ import dagster as dg
 from pydantic import ValidationError
 
 CHOICES = "choices"
-"""In `json_schema_extra` of a field: the values it, or each of its members, may take."""
+"""In `json_schema_extra` of a field: the allowed values of the field, or of each of its members."""
 
 Check = Callable[[Mapping[str, Any]], None]
 
 
-class RefusedConfigurationError(dg.DagsterError):
-    """A run was asked for with a configuration that it cannot have; the message says which setting and why."""
+class InvalidRunConfigError(dg.DagsterError):
+    """The configuration of a requested run is invalid; the message names the setting and the reason."""
 
 
 def checked_at_launch(
@@ -28,31 +28,31 @@ def checked_at_launch(
     choices: Mapping[str, Sequence[str]] | None = None,
     shown: Mapping[str, Any] | None = None,
 ) -> dg.AssetsDefinition:
-    """The asset, of which a run with a wrong configuration is not started.
+    """The asset with its configuration validated at launch: a run with an invalid one does not start.
 
     Args:
-        asset: takes `config`.
-        config: its fields, with defaults and descriptions; their ranges are checked.
-        check: raises `ValueError` (or Pydantic's `ValidationError`) for a configuration that cannot be run; it gets
-            every field, those that are not set with their defaults.
-        choices: values of fields that are known only here, beside those that `config` declares.
-        shown: what the launchpad starts with, and what a run without any configuration gets. Default: the fields that
-            have a default other than None.
+        asset: an asset that takes `config`.
+        config: its fields with defaults and descriptions; their ranges are checked.
+        check: raises `ValueError` (or Pydantic's `ValidationError`) for an invalid configuration. It gets every
+            field; unset fields have their defaults.
+        choices: allowed values by field, in addition to those that `config` declares.
+        shown: what the launchpad starts with, and the configuration of a run without any. Default: the fields whose
+            default is not None.
     """
     schema = config.to_config_schema().as_field()
     fields: dict[str, Any] = dict(schema.config_type.fields)  # type: ignore[attr-defined]
     for name, values in {**_declared_choices(config), **(choices or {})}.items():
         fields[name] = _with_choices(name, fields[name], values)
 
-    def checked(asked: Mapping[str, Any]) -> Mapping[str, Any]:
+    def checked(requested: Mapping[str, Any]) -> Mapping[str, Any]:
         try:
-            config(**asked)
-            check(asked)
+            config(**requested)
+            check(requested)
         except ValidationError as error:
-            raise _refused(asset.op.name, "; ".join(_reason(problem) for problem in error.errors())) from None
+            raise _invalid(asset.op.name, "; ".join(_reason(problem) for problem in error.errors())) from None
         except ValueError as error:
-            raise _refused(asset.op.name, str(error)) from None
-        return asked
+            raise _invalid(asset.op.name, str(error)) from None
+        return requested
 
     defaults: dict[str, Any] = {} if shown is None else {"default_value": dict(shown)}
     field = dg.Field(dg.Shape(fields), description=schema.description, **defaults)  # type: ignore[no-untyped-call]
@@ -67,8 +67,8 @@ def checked_at_launch(
     ).map_asset_specs(lambda spec: specs[spec.key])
 
 
-def _refused(step: str, why: str) -> RefusedConfigurationError:
-    return RefusedConfigurationError(f"{step} cannot be run with this configuration. {why}")
+def _invalid(step: str, why: str) -> InvalidRunConfigError:
+    return InvalidRunConfigError(f"{step} cannot be run with this configuration. {why}")
 
 
 def _declared_choices(config: type[dg.Config]) -> dict[str, Any]:
@@ -77,16 +77,17 @@ def _declared_choices(config: type[dg.Config]) -> dict[str, Any]:
 
 
 def _with_choices(name: str, field: Any, values: Sequence[Any]) -> dg.Field:
-    one_of: Any = dg.Enum(name, [dg.EnumValue(str(value)) for value in values])
+    choice: Any = dg.Enum(name, [dg.EnumValue(str(value)) for value in values])
     optional = field.config_type
     if optional.inner_type.kind == dg.Array(str).kind:
-        one_of = dg.Array(one_of)
-    # Dagster makes one `Shape` of fields of the same words, which would bring the recipes of another platform.
+        choice = dg.Array(choice)
+    # Dagster shares one `Shape` between fields with equal text, which would show the recipes of another platform; so
+    # the choices are part of the description.
     described = f"{field.description} One of: {', '.join(map(str, values))}."
-    return dg.Field(dg.Noneable(one_of), description=described, default_value=field.default_value)
+    return dg.Field(dg.Noneable(choice), description=described, default_value=field.default_value)
 
 
 def _reason(problem: Any) -> str:
-    where = ".".join(str(part) for part in problem["loc"])
-    said = str(problem["msg"]).removeprefix("Value error, ")
-    return f"{where}: {said} (found: {problem['input']!r})" if where else said
+    field = ".".join(map(str, problem["loc"]))
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    return f"{field}: {message} (found: {problem['input']!r})" if field else message

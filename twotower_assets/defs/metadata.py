@@ -1,6 +1,6 @@
-"""What Dagster shows of a training, an index, a champion, a report and a comparison: numbers to plot, and drawings.
+"""Dagster metadata of trainings, indexes, the champion, reports and comparisons: numbers to plot, and charts.
 
-How they are made is in `experiments` and `serving`, how they are drawn and worded in `reporting`.
+The results are computed in `experiments` and `serving`; charts and texts are made in `reporting`.
 """
 
 from pathlib import Path
@@ -26,10 +26,10 @@ CHARTS = {
     "popularity_tradeoff": "Recall against long-tail metrics, over the popularity weight γ",
     "paired_differences": "recall@20 compared with the version served before",
 }
-"""The charts of the report that Dagster shows too, with their alternative texts."""
+"""The charts of the report that Dagster also shows, with their alternative texts."""
 
 
-def of_training(made: TrainedDay) -> dict[str, Any]:
+def training_metadata(made: TrainedDay) -> dict[str, Any]:
     """Metadata of `tower_checkpoint`."""
     from twotower_assets.reporting.charts import loss_curve
     from twotower_assets.reporting.markdown_images import sparkline
@@ -56,8 +56,8 @@ def of_training(made: TrainedDay) -> dict[str, Any]:
     }
 
 
-def of_index(made: PublishedIndex, settings: Settings) -> dict[str, Any]:
-    """Metadata of `ann_index`: the numbers of the chosen depth, its chart, and the whole curve."""
+def index_metadata(made: PublishedIndex, settings: Settings) -> dict[str, Any]:
+    """Metadata of `ann_index`: the numbers at the chosen search depth, their chart, and the whole curve."""
     from twotower_assets.reporting.charts import index_quality
 
     depth = next(row["search_depth"] for row in made.depths if row["chosen"])
@@ -82,23 +82,25 @@ def of_index(made: PublishedIndex, settings: Settings) -> dict[str, Any]:
     }
 
 
-def of_champion(made: PublishedChampion) -> dict[str, Any]:
-    """Metadata of `champion`: what is served, and every decision with its reasons."""
+def champion_metadata(made: PublishedChampion) -> dict[str, Any]:
+    """Metadata of `champion`: the served version, and every decision with its reasons."""
     return {
         "model_version": made.served.model_version,
         "index_version": made.served.index_version,
         "model_day": str(made.served.model_day),
         "decisions": dg.MetadataValue.md(_decision_table(made.decisions)),
         "refused": [
-            f"{one.version.model_version}: {one.reasons}" for one in made.decisions if one.decision == promotion.REFUSED
+            f"{each.version.model_version}: {each.reasons}"
+            for each in made.decisions
+            if each.decision == promotion.REFUSED
         ],
     }
 
 
 def _decision_table(decisions: list[Decision]) -> str:
     if not decisions:
-        return "No newer version: what is served stays."
-    lines = [f"| `{one.version.model_version}` | {one.decision} | {_cell(one.reasons)} |" for one in decisions]
+        return "There is no newer version; the champion stays."
+    lines = [f"| `{each.version.model_version}` | {each.decision} | {_cell(each.reasons)} |" for each in decisions]
     return "\n".join(["| version | decision | reasons |", "| --- | --- | --- |", *lines])
 
 
@@ -106,8 +108,8 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
-def of_report(made: WrittenReport, settings: Settings) -> dict[str, Any]:
-    """Metadata of `popularity_bias_report`: a link to the page, headline numbers, charts, and where the page lies."""
+def report_metadata(made: WrittenReport, settings: Settings) -> dict[str, Any]:
+    """Metadata of `popularity_bias_report`: a link to the page, headline numbers, charts, and the page's path."""
     return {
         "report": dg.MetadataValue.url(report_url(settings.report_address, made.artifact.version)),
         **_headline(made.data),
@@ -120,7 +122,7 @@ def of_report(made: WrittenReport, settings: Settings) -> dict[str, Any]:
 
 
 def _path(path: Path, settings: Settings) -> dg.PathMetadataValue:
-    """A path below the home folder. The Dagster UI cannot wrap a long one, and would cut off the table it is in."""
+    """A path relative to the home folder: the Dagster UI cannot wrap a long one, and would cut off its table."""
     return dg.MetadataValue.path(str(path.relative_to(settings.home)))
 
 
@@ -128,7 +130,7 @@ def _headline(data: Any) -> dict[str, Any]:
     from twotower_assets.reporting.report_data import PREDECESSOR
     from twotower_assets.reporting.sentences import summary_sentences
 
-    places = {
+    headline = {
         "recall_at_20": ("recall", 20, "all"),
         "ndcg_at_20": ("ndcg", 20, "all"),
         "recall_at_100": ("recall", 100, "all"),
@@ -140,7 +142,7 @@ def _headline(data: Any) -> dict[str, Any]:
     numbers = {
         prefixes[model] + name: data.metric(model, metric, k, bucket)[0]
         for model in data.models
-        for name, (metric, k, bucket) in places.items()
+        for name, (metric, k, bucket) in headline.items()
     }
     delta = data.served(data.popularity_diagnostics)["delta"].to_list()
     numbers["delta"] = delta[0] if delta else None
@@ -149,7 +151,7 @@ def _headline(data: Any) -> dict[str, Any]:
     return {"summary": dg.MetadataValue.md("\n\n".join(summary_sentences(data))), **measured}
 
 
-def of_comparison(made: RecipeComparison, served_weight: float) -> dict[str, Any]:
+def comparison_metadata(made: RecipeComparison, served_weight: float) -> dict[str, Any]:
     """Metadata of `negative_sampling_comparison`: the recommendation, the tables and the charts."""
     from twotower_assets.reporting import recipe_charts as charts
     from twotower_assets.reporting.recipe_summary import comparison_table, diagnostics_table

@@ -1,6 +1,6 @@
-"""What assets, groups, jobs and resources are called in Dagster, with the prefix of a team where there is one.
+"""Names of assets, groups, jobs and resources in Dagster, with the prefix of a code location if it has one.
 
-Which assets there are is said here; what they are is in `assets/`.
+This module lists the assets; `assets/` defines them.
 """
 
 import re
@@ -29,14 +29,14 @@ WRITTEN_WITH = {
     **dict.fromkeys(tables.names(tables.REPORTS), "popularity_bias_report"),
     **{name: "negative_sampling_runs" for name in tables.names(tables.RECIPES) if name not in GROUPS["recipes"]},
 }
-"""Tables that an asset of another name writes: their columns are shown at it, and their checks are its."""
+"""Tables that are written by an asset with another name, which shows their columns and has their checks."""
 SHOWN_APART = {"champion": "promotion"}
-"""Assets that the graph shows in a group of their own: what is decided from the report comes to the right of it."""
+"""Assets that the graph shows in a group of their own: the champion depends on the report, so it is shown after it."""
 SHOWN_GROUPS = [*GROUPS, *SHOWN_APART.values()]
 
 
 def group_of(name: str) -> str:
-    """The group that the asset `name` belongs to; `KeyError` if to none."""
+    """The group of the asset `name`. Raises `KeyError` if it has none."""
     for group, members in GROUPS.items():
         if name in members:
             return group
@@ -45,27 +45,27 @@ def group_of(name: str) -> str:
 
 @dataclass(frozen=True)
 class Naming:
-    """How one graph is called among others of a code location.
+    """The names of one graph in a code location that may hold several.
 
     Attributes:
         key_prefix: put before every asset key, and before the names of jobs, schedules, resources and steps.
-        group_names: groups that are shown under another name, by the name that they have here.
+        group_names: other names to show groups under, by their name here.
     """
 
     key_prefix: tuple[str, ...] = ()
     group_names: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Raises `ValueError` for a group that is none of ours."""
+        """Raises `ValueError` for an unknown group."""
         if unknown := sorted(set(self.group_names) - set(SHOWN_GROUPS)):
-            raise ValueError(f"group_names names the group '{unknown[0]}'; there are {', '.join(SHOWN_GROUPS)}")
+            raise ValueError(f"unknown group '{unknown[0]}' in group_names; the groups are {', '.join(SHOWN_GROUPS)}")
 
     def key_of(self, name: str) -> dg.AssetKey:
         """The asset key of `name`: the prefix, its group, then its name."""
         return dg.AssetKey([*self.key_prefix, group_of(name), name])
 
     def keys_of(self, names: Iterable[str]) -> list[dg.AssetKey]:
-        """The asset keys of some names."""
+        """The asset keys of several names."""
         return [self.key_of(name) for name in names]
 
     def group_name_of(self, name: str) -> str:
@@ -79,4 +79,4 @@ class Naming:
 
 
 key_of = Naming().key_of
-"""The asset key of a name in a graph without prefix."""
+"""The asset key of a name in a graph without a prefix."""

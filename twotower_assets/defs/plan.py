@@ -1,4 +1,4 @@
-"""What the definitions of one graph are made from, handed to whatever declares a part of it."""
+"""What the definitions of one graph share: names, partitions and home. Passed to every function that defines some."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ from twotower_assets.workspace import Workspace
 
 @dataclass(frozen=True)
 class Plan:
-    """Names, partitions, and the home as it is known when the graph is declared.
+    """Names, partitions, and the home that the graph is declared for.
 
     Attributes:
-        naming: what things are called.
-        partitions: one a day.
-        declared_for: says where tables lie, how far windows reach and which recipes there are. What runs works on
-            the home that `workspace` gives.
+        naming: names of assets, groups and jobs.
+        partitions: one per day.
+        declared_for: gives table locations, window length and recipes when the graph is loaded. Runs use the home
+            that `workspace` returns instead.
     """
 
     naming: Naming
@@ -44,7 +44,7 @@ class Plan:
         return resource.workspace
 
     def dep(self, name: str) -> dg.AssetDep:
-        """A dependency on the same day of an asset, or on all of one without days."""
+        """A dependency on the same day of an asset, or on the whole of an unpartitioned asset."""
         return dg.AssetDep(self.naming.key_of(name))
 
     def window_dep(self, name: str) -> dg.AssetDep:
@@ -63,7 +63,7 @@ class Plan:
         partitions_def: dg.PartitionsDefinition | None = None,
         backfill_policy: dg.BackfillPolicy | None = None,
     ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
-        """The decorator of a function that makes the assets of `specs`, with the names and the resource of the plan."""
+        """A decorator for a function that materializes `specs`, with the plan's names and resource."""
         return dg.multi_asset(
             name=self.naming.definition_name(name),
             specs=specs,

@@ -1,6 +1,6 @@
-"""What must hold before an asset is made: trailing windows without holes, and inputs that passed their blocking checks.
+"""Preconditions of an asset: trailing windows without gaps, and inputs that passed their blocking checks.
 
-Dagster itself stops what is downstream of a failed check in the same run; this covers the runs that come later.
+Dagster itself stops everything downstream of a failed check in the same run; this covers later runs.
 """
 
 from datetime import date
@@ -15,7 +15,7 @@ from twotower_assets.defs.plan import Plan
 from twotower_assets.workspace import Workspace
 
 TRAINING_INPUTS = ("impressions", "items", "users", "training_pairs", "exposure_log")
-"""Assets whose blocking checks keep a model from being trained."""
+"""Assets whose failed blocking checks prevent a training."""
 
 RETRIES, SECONDS_BETWEEN = 12, 10
 UNFINISHED = [
@@ -25,8 +25,8 @@ UNFINISHED = [
     dg.DagsterRunStatus.STARTED,
 ]
 
-REMEMBERED = 1000
-"""Results looked through per check, newest first."""
+MAX_CHECK_RESULTS = 1000
+"""Most results read per check, newest first."""
 
 
 class IncompleteWindowError(ExpectedError, RuntimeError):
@@ -42,35 +42,35 @@ def require_training_inputs(
     *,
     exposures: bool,
 ) -> None:
-    """Check what a training as of a day reads: whole windows, and no day that failed a blocking check.
+    """Check the inputs of a training as of a day: complete windows, and no day that failed a blocking check.
 
-    Raises `IncompleteWindowError` or `RefusedInputError`.
+    Raises `IncompleteWindowError` or `FailedInputError`.
     """
     for name in ("training_pairs", "exposure_log") if exposures else ("training_pairs",):
-        require_whole_window(context, workspace, plan.naming.key_of(name), Days(day, day), window_days)
+        require_complete_window(context, workspace, plan.naming.key_of(name), Days(day, day), window_days)
     checks = blocking_check_keys(plan.naming, TRAINING_INPUTS)
-    refuse_failed_inputs(context.instance, checks, window(day, window_days))
+    require_passed_checks(context.instance, checks, window(day, window_days))
 
 
-def require_whole_window(
+def require_complete_window(
     context: dg.AssetExecutionContext, workspace: Workspace, upstream: dg.AssetKey, days: Days, window_days: int
 ) -> None:
-    """Check that `upstream` was materialized for every day that windows ending in `days` look back to.
+    """Check that `upstream` was materialized for every day of the windows that end in `days`.
 
-    In a backfill of one run per day, a run may come to its window before the run of an earlier day has written its
-    part; while other runs are unfinished it is tried again later. Raises `IncompleteWindowError` otherwise.
+    In a backfill with one run per day, a run may start before the run of an earlier day has written its partition, so
+    it is retried while other runs are unfinished. Raises `IncompleteWindowError` otherwise.
     """
     first_partition, _ = workspace.days()
-    begin = max(first_partition, window(days.first, window_days).first)
-    wanted = set(Days(begin, days.last).every())
-    there = {date.fromisoformat(key) for key in context.instance.get_materialized_partitions(upstream)}
-    missing = sorted(wanted - there)
+    start = max(first_partition, window(days.first, window_days).first)
+    needed = set(Days(start, days.last).every())
+    materialized = {date.fromisoformat(key) for key in context.instance.get_materialized_partitions(upstream)}
+    missing = sorted(needed - materialized)
     if not missing:
         return
     error = IncompleteWindowError(
-        f"{upstream.to_user_string()} was never materialized for {len(missing)} of the {len(wanted)} days that the "
-        f"trailing window needs, {missing[0]} the first of them. Materialize these days, or let the log start later "
-        "with TWOTOWER_FIRST_DAY"
+        f"{upstream.to_user_string()} was never materialized for {len(missing)} of the {len(needed)} days that the "
+        f"trailing window needs; the first is {missing[0]}. Materialize these days, or start the log later with "
+        "TWOTOWER_FIRST_DAY"
     )
     if _others_unfinished(context):
         raise dg.RetryRequested(max_retries=RETRIES, seconds_to_wait=SECONDS_BETWEEN) from error
@@ -82,30 +82,30 @@ def _others_unfinished(context: dg.AssetExecutionContext) -> bool:
     return any(run.run_id != context.run.run_id for run in unfinished)
 
 
-class RefusedInputError(ExpectedError, RuntimeError):
+class FailedInputError(ExpectedError, RuntimeError):
     """An input failed a blocking check."""
 
 
-def refuse_failed_inputs(instance: dg.DagsterInstance, checks: list[dg.AssetCheckKey], days: Days) -> None:
-    """Raise `RefusedInputError` where, for one of the days, the newest result of a blocking check is a failure.
+def require_passed_checks(instance: dg.DagsterInstance, checks: list[dg.AssetCheckKey], days: Days) -> None:
+    """Raise `FailedInputError` if, for one of the days, the newest result of a blocking check is a failure.
 
-    The result of a table without days counts for all of them.
+    The result of a table without days applies to all days.
     """
     for key in checks:
-        unjudged = set(days.every())
-        for record in instance.event_log_storage.get_asset_check_execution_history(key, limit=REMEMBERED):
+        pending = set(days.every())
+        for record in instance.event_log_storage.get_asset_check_execution_history(key, limit=MAX_CHECK_RESULTS):
             evaluation = _evaluation(record)
             if evaluation is None:
                 continue
-            looked_at = _days_of(evaluation)
-            judged = unjudged if looked_at is None else {day for day in unjudged if looked_at[0] <= day <= looked_at[1]}
-            if judged and not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR:
-                raise RefusedInputError(
-                    f"{key.asset_key.to_user_string()} failed its check '{key.name}' for {min(judged)} "
-                    f"({evaluation.description}). Repair and materialize it, so that the check passes, then train again"
+            checked = _days_of(evaluation)
+            evaluated = pending if checked is None else {day for day in pending if checked[0] <= day <= checked[1]}
+            if evaluated and not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR:
+                raise FailedInputError(
+                    f"{key.asset_key.to_user_string()} failed its check '{key.name}' for {min(evaluated)} "
+                    f"({evaluation.description}). Repair and materialize it so that the check passes, then train again"
                 )
-            unjudged = unjudged - judged
-            if not unjudged:
+            pending = pending - evaluated
+            if not pending:
                 break
 
 

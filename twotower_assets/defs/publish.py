@@ -1,6 +1,6 @@
-"""What Dagster is told of what was written: results with rows, numbers by day, snapshot and lineage.
+"""Materialization results for Dagster: row counts, numbers by day, lake snapshot and lineage.
 
-How rows are written is in `lake/writing.py`; what is shown of a model, an index or a report is in `metadata.py`.
+How rows are written is in `lake/writing.py`; the metadata of models, indexes and reports is in `metadata.py`.
 """
 
 from collections.abc import Iterable
@@ -15,18 +15,18 @@ COLUMN_LINEAGE = "dagster/column_lineage"
 
 
 def spec_of(context: dg.AssetExecutionContext, name: str) -> dg.AssetSpec:
-    """The spec of the asset `name` among those that the step makes, whatever its prefix."""
+    """The spec of the asset `name` among those that the step materializes, with any prefix."""
     specs: Iterable[dg.AssetSpec] = context.assets_def.specs
     return next(spec for spec in specs if spec.key.path[-1] == name)
 
 
 def run_of(context: dg.AssetExecutionContext, name: str) -> Run:
-    """The run as commits and manifests record it, for the asset `name` of its step."""
+    """The run as recorded in commits and manifests, for the asset `name` of its step."""
     return Run(name, context.run.run_id, spec_of(context, name).code_version or "", context.log)
 
 
 def table_result(context: dg.AssetExecutionContext, written: WrittenTable, **metadata: Any) -> dg.MaterializeResult:
-    """The result of writing a table: rows (by day where it has days), snapshot, lineage, its facts and `metadata`."""
+    """The result of writing a table: row counts (by day if it is daily), snapshot, lineage, facts and `metadata`."""
     spec = spec_of(context, written.name)
     shown: dict[str, Any] = {"lake_snapshot": written.snapshot, **written.facts, **metadata}
     if lineage := spec.metadata.get(COLUMN_LINEAGE):
@@ -42,7 +42,7 @@ def table_result(context: dg.AssetExecutionContext, written: WrittenTable, **met
 def artifact_result(
     context: dg.AssetExecutionContext, artifact: Artifact, metadata: dict[str, Any]
 ) -> dg.MaterializeResult:
-    """The result of publishing an artifact: its content hash is the data version."""
+    """The result of publishing an artifact, with its content hash as the data version."""
     return dg.MaterializeResult(
         asset_key=spec_of(context, artifact.asset).key,
         data_version=dg.DataVersion(artifact.content_hash),

@@ -1,9 +1,9 @@
-"""Runs of the command line under their job in the UI.
+"""Shows command-line runs under their job in the UI.
 
-*Timeline* and *Jobs* show the runs whose record names the code location that their job comes from. Dagster writes it
-for runs that it launches; `execute_in_process` has no argument for it. This module uses two records of
-`dagster._core.remote_origin`, and relies on `execute_in_process` making its run with `create_run_for_job` of the
-instance. Without it runs of the command line are still under *Runs*, but not in *Timeline* and *Jobs*.
+*Timeline* and *Jobs* show only runs whose record names the code location of their job. Dagster sets it for runs that it
+launches; `execute_in_process` has no argument for it. This module uses two classes of `dagster._core.remote_origin` and
+relies on `execute_in_process` creating its run with the instance's `create_run_for_job`. Without it, command-line runs
+are still listed under *Runs*, but not under *Timeline* and *Jobs*.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ CODE_LOCATION = "twotower_assets"
 
 
 @contextmanager
-def under_its_job(instance: dg.DagsterInstance, repository: str, job: str) -> Iterator[None]:
-    """Meanwhile, runs that are executed in this process belong to a job of the code location."""
+def runs_listed_under_job(instance: dg.DagsterInstance, repository: str, job: str) -> Iterator[None]:
+    """While the context lasts, runs executed in this process are recorded under a job of the code location."""
     origin = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin(CODE_LOCATION), repository).get_job_origin(job)
     create = partial(instance.create_run_for_job, remote_job_origin=origin)
     instance.create_run_for_job = create  # type: ignore[method-assign]

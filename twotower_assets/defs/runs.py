@@ -1,4 +1,4 @@
-"""Running a job of the platform from a terminal, in this process, in the persistent Dagster instance.
+"""Runs jobs from the command line: in this process, in the home's persistent Dagster instance.
 
 The Dagster UI shows these runs like any other.
 """
@@ -19,7 +19,7 @@ import dagster as dg
 from twotower_assets.defs.build import build_definitions
 from twotower_assets.defs.event_log import speed_up_sqlite_event_log
 from twotower_assets.defs.partitions import daily_partitions, range_tags
-from twotower_assets.defs.run_origin import under_its_job
+from twotower_assets.defs.run_origin import runs_listed_under_job
 from twotower_assets.recipes.recipes import load_recipes, recipe_named
 from twotower_assets.workspace import Workspace, prepare_dagster_home
 
@@ -32,7 +32,7 @@ class RunFailedError(RuntimeError):
 
 @contextmanager
 def dagster_instance(workspace: Workspace) -> Iterator[dg.DagsterInstance]:
-    """The persistent instance in the home folder."""
+    """The persistent Dagster instance of the home folder."""
     prepare_dagster_home(workspace.settings)
     speed_up_sqlite_event_log()
     with dg.DagsterInstance.get() as instance:
@@ -41,12 +41,12 @@ def dagster_instance(workspace: Workspace) -> Iterator[dg.DagsterInstance]:
 
 
 def end_killed_runs(instance: dg.DagsterInstance) -> None:
-    """Report runs of `run_job` whose process is gone as failed; else they would hold a place in the queue for ever."""
+    """Mark runs of `run_job` whose process is gone as failed; otherwise they would block a queue slot forever."""
     host = node()
     for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])):
-        where, _, process = run.tags.get(PROCESS_TAG, "").rpartition(":")
-        if where == host and not _alive(int(process)):
-            instance.report_run_failed(run, f"Process {process}, which this run went on in, was killed.")
+        run_host, _, process = run.tags.get(PROCESS_TAG, "").rpartition(":")
+        if run_host == host and not _alive(int(process)):
+            instance.report_run_failed(run, f"Process {process}, which executed this run, was killed.")
 
 
 def _alive(process: int) -> bool:
@@ -55,7 +55,7 @@ def _alive(process: int) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        pass  # there, and another user's
+        pass  # the process exists and belongs to another user
     return True
 
 
@@ -68,7 +68,7 @@ def run_job(
     log_level: str = "INFO",
     training: Mapping[str, Any] | None = None,
 ) -> dg.ExecuteInProcessResult:
-    """Run a job for one day, or for a range of days as one run; `training` changes settings of the training.
+    """Run a job for one day, or for a range of days as one run; `training` overrides training settings.
 
     Raises `RunFailedError`.
     """
@@ -84,20 +84,20 @@ def run_job(
 def run_unpartitioned_job(
     workspace: Workspace, instance: dg.DagsterInstance, job: str, log_level: str = "INFO"
 ) -> dg.ExecuteInProcessResult:
-    """Run a job that is not of days, with its defaults. Raises `RunFailedError`."""
+    """Run a job without partitions, with its defaults. Raises `RunFailedError`."""
     return _execute(workspace, instance, job, "this home", None, {}, {}, log_level)
 
 
 def choose_champion(
     workspace: Workspace, instance: dg.DagsterInstance, config: Mapping[str, Any], log_level: str = "WARNING"
 ) -> None:
-    """Materialize the champion, with what a person decides as its `ChampionConfig`. Raises `RunFailedError`."""
+    """Materialize the champion with a person's decision as its `ChampionConfig`. Raises `RunFailedError`."""
     _execute(workspace, instance, "champion_job", "the champion", None, {"champion": config}, {}, log_level)
 
 
 @dataclass(frozen=True)
 class ComparedRecipes:
-    """What came out of a comparison, as Markdown."""
+    """The results of a comparison, as Markdown."""
 
     table: str
     popularity: str
@@ -113,9 +113,9 @@ def compare_recipes(
     training: Mapping[str, Any],
     log_level: str = "INFO",
 ) -> ComparedRecipes:
-    """Train recipes (by default all), the baseline among them, and compare all that were ever trained on these data.
+    """Train recipes (default: all) and the baseline, then compare all recipes that were ever trained on these data.
 
-    Raises `RunFailedError`, `RecipeError` for an unknown recipe.
+    Raises `RunFailedError`; `RecipeError` for an unknown recipe.
     """
     known = load_recipes(workspace.settings.recipes_file)
     chosen = dict.fromkeys([recipe_named(known, baseline).name, *(recipes or known)])
@@ -134,7 +134,7 @@ def _execute(
     workspace: Workspace,
     instance: dg.DagsterInstance,
     job: str,
-    what: str,
+    subject: str,
     partition_key: str | None,
     op_config: Mapping[str, Any],
     tags: Mapping[str, str],
@@ -148,7 +148,7 @@ def _execute(
     if op_config:
         config["ops"] = {op: {"config": dict(values)} for op, values in op_config.items()}
     try:
-        with under_its_job(instance, definitions.get_repository_def().name, job):
+        with runs_listed_under_job(instance, definitions.get_repository_def().name, job):
             result = definitions.resolve_job_def(job).execute_in_process(
                 instance=instance,
                 run_config=config,
@@ -157,14 +157,14 @@ def _execute(
                 tags={PROCESS_TAG: f"{node()}:{os.getpid()}", **tags},
             )
     except dg.DagsterError as error:
-        raise RunFailedError(f"{job} for {what} cannot start: {error}") from error
+        raise RunFailedError(f"{job} for {subject} cannot start: {error}") from error
     if not result.success:
-        raise RunFailedError(f"{job} for {what} failed: " + "; ".join(reasons(result)))
+        raise RunFailedError(f"{job} for {subject} failed: " + "; ".join(failure_reasons(result)))
     return result
 
 
 def partition_days(workspace: Workspace) -> tuple[date, date]:
-    """The first daily partition and the last that has ended. Raises `RunFailedError` where none has ended yet."""
+    """The first daily partition and the last that has ended. Raises `RunFailedError` if none has ended yet."""
     partitions = daily_partitions(*workspace.days(), workspace.settings.window_days)
     keys = partitions.get_first_partition_key(), partitions.get_last_partition_key()
     if not all(keys):
@@ -177,12 +177,14 @@ def _require_partitions(workspace: Workspace, *days: date) -> None:
     first, last = partition_days(workspace)
     for day in days:
         if not first <= day <= last:
-            raise RunFailedError(f"{day} is no daily partition; they reach from {first} to {last}")
+            raise RunFailedError(f"{day} is not a daily partition; partitions range from {first} to {last}")
 
 
-@dg.logger(config_schema={"log_level": str}, description="What goes on; why a run fails is in `RunFailedError`.")
+@dg.logger(
+    config_schema={"log_level": str}, description="Progress of a run; the reasons of a failure are in `RunFailedError`."
+)
 def _console(context: dg.InitLoggerContext) -> logging.Logger:
-    """Everything below an error: the stack traces of errors are in the Dagster UI."""
+    """Logs everything below ERROR: stack traces are in the Dagster UI."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
     handler.addFilter(lambda record: record.levelno < logging.ERROR)
@@ -191,24 +193,24 @@ def _console(context: dg.InitLoggerContext) -> logging.Logger:
     return logger
 
 
-def reasons(result: dg.ExecuteInProcessResult) -> Iterator[str]:
-    """Why a run failed: the steps with what they said, then the failing checks."""
+def failure_reasons(result: dg.ExecuteInProcessResult) -> Iterator[str]:
+    """Why a run failed: the failed steps with their messages, then the failed checks."""
     for event in result.all_events:
         if event.is_step_failure:
             error = event.step_failure_data.error
             if error and error.cls_name == "DagsterAssetCheckFailedError":
-                continue  # told by the check below
+                continue  # the failed check itself is reported below
             while error and error.cause and str(error.cls_name).startswith(("Dagster", "RetryRequested")):
-                error = error.cause  # what the platform said; its own causes are in the UI
-            yield f"step {event.step_key}: {_said(error) if error else 'no reason given'}"
+                error = error.cause  # the platform's own error; its causes are in the UI
+            yield f"step {event.step_key}: {_message(error) if error else 'no reason given'}"
     for evaluation in result.get_asset_check_evaluations():
         if not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR:
             yield f"check {evaluation.check_name} of {evaluation.asset_key.to_user_string()}: {evaluation.description}"
 
 
-def _said(error: Any) -> str:
-    """The message without the name of its class, which Dagster puts before it, and without Pydantic's links."""
+def _message(error: Any) -> str:
+    """The error message without the class name that Dagster puts before it, and without Pydantic's links."""
     name, _, message = error.message.strip().partition(": ")
-    said = message if error.cls_name and name.endswith(error.cls_name) else error.message
-    told = "\n".join(line for line in said.strip().splitlines() if "errors.pydantic.dev" not in line)
-    return told or f"ended by {error.cls_name}"  # an interruption says nothing
+    text = message if error.cls_name and name.endswith(error.cls_name) else error.message
+    shown = "\n".join(line for line in text.strip().splitlines() if "errors.pydantic.dev" not in line)
+    return shown or f"ended by {error.cls_name}"  # an interruption has no message

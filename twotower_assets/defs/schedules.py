@@ -1,4 +1,4 @@
-"""The schedule: when a day is run. What a run makes is said by its job."""
+"""The daily schedule. What a run materializes is defined by its job."""
 
 from typing import Any
 
@@ -12,14 +12,14 @@ from twotower_assets.settings import Settings
 def daily_schedule(
     settings: Settings, naming: Naming, partitions: Partitions, everything: Any
 ) -> dg.ScheduleDefinition:
-    """Run `everything_job` for the day that ended last, once a day at the set hour of the set time zone."""
+    """Run `everything_job` for the latest complete UTC day, once a day at `schedule_hour` in `time_zone`."""
 
     @dg.schedule(
         name=naming.definition_name("daily_schedule"),
         job=everything,
         cron_schedule=f"0 {settings.schedule_hour} * * *",
         execution_timezone=settings.time_zone,
-        description=f"Every day at {settings.schedule_hour}:00 {settings.time_zone}, for the UTC day that ended last.",
+        description=f"Every day at {settings.schedule_hour}:00 {settings.time_zone}, for the latest complete UTC day.",
     )
     def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         with dg.partition_loading_context(effective_dt=context.scheduled_execution_time):

@@ -1,6 +1,6 @@
-"""How an asset is declared: key, group, owners, and the metadata that its table or its code gives.
+"""Asset specs: key, group, owners, and metadata from the asset's table and code.
 
-What an asset does lives in the module of its group, what it is called in `naming.py`.
+What an asset does is in the module of its group, its name in `naming.py`.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ OWNERS = ["team:recommendations"]
 
 
 def column_schema(table: Table) -> dg.TableSchema:
-    """The declared columns as Dagster shows them."""
+    """The columns of a table as a Dagster table schema."""
     return dg.TableSchema(
         columns=[
             dg.TableColumn(
@@ -33,7 +33,7 @@ def column_schema(table: Table) -> dg.TableSchema:
 
 
 def column_lineage(table: Table, naming: Naming) -> dg.TableColumnLineage | None:
-    """Which upstream columns each column is made from; None where none is declared."""
+    """The upstream columns that each column is derived from; None if none are declared."""
     lineage = {
         column.name: [
             dg.TableColumnDep(asset_key=naming.key_of(source.split(".")[0]), column_name=source.split(".")[1])
@@ -46,7 +46,7 @@ def column_lineage(table: Table, naming: Naming) -> dg.TableColumnLineage | None
 
 
 def describe(table: Table, used_for: str, note: str = "") -> str:
-    """Description of a table asset: grain, identifying columns, what it is used for."""
+    """Description of a table asset: contents, identifying columns and use."""
     identified = f"\n\nA row is identified by {', '.join(f'`{name}`' for name in table.grain)}." if table.grain else ""
     more = f"\n\n{note}" if note else ""
     return f"{table.description}{identified}\n\n**Used for:** {used_for}{more}"
@@ -68,14 +68,14 @@ def table_spec(
 
     Args:
         name: of the table, and of the asset.
-        plan: says how it is called and whose lake it is in.
-        used_for: a phrase that ends with a full stop.
-        deps: the assets it is made from; where there are none, `made_from` says what it is made from.
-        kinds: what it is made with.
+        plan: gives its key and its lake.
+        used_for: what the table is used for, a phrase that ends with a full stop.
+        deps: the assets it is made from.
+        kinds: technologies, shown as Dagster kinds.
         version: from `code_version`.
-        note: what else there is to know.
-        sql: the files that make it, or a pattern below `sql/`.
-        made_from: a phrase that ends with a full stop.
+        note: a last paragraph of the description.
+        sql: the SQL files that build it, or a glob pattern below `sql/`.
+        made_from: what it is made from if that is no asset, a phrase that ends with a full stop.
     """
     table = TABLES[name]
     metadata: dict[str, Any] = {
@@ -99,7 +99,7 @@ def table_spec(
 
 
 def code_references(files: Sequence[Path]) -> dict[str, Any]:
-    """Metadata that links files, which the UI opens in an editor; `definitions` adds the function of the asset."""
+    """Metadata with links to files that the UI opens in an editor; `build` adds the asset's function."""
     links = [
         dg.LocalFileCodeReference(file_path=str(file), line_number=1, label=f"{file.parent.name}/{file.stem}")
         for file in files
@@ -108,7 +108,7 @@ def code_references(files: Sequence[Path]) -> dict[str, Any]:
 
 
 def folder_of(name: str, plan: Plan) -> dict[str, Any]:
-    """Metadata that says where the versions of an artifact lie."""
+    """Metadata with the folder that holds the versions of an artifact."""
     return {"dagster/uri": (plan.settings.artifacts_folder / name).as_uri()}
 
 
@@ -123,9 +123,9 @@ def asset_spec(
     metadata: dict[str, Any] | None = None,
     made_from: str = "",
 ) -> dg.AssetSpec:
-    """The spec of any asset, with the owners, tags and key that every asset here has."""
+    """The spec of any asset, with the common owners, tags and key."""
     inputs = [dep.asset_key.path[-1] for dep in deps]
-    made_from = made_from or f"{', '.join(f'`{one}`' for one in inputs)}."
+    made_from = made_from or f"{', '.join(f'`{name}`' for name in inputs)}."
     schemas = {
         f"columns of {table}": dg.MetadataValue.table_schema(column_schema(TABLES[table]))
         for table, asset in WRITTEN_WITH.items()

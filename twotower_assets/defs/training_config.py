@@ -1,6 +1,6 @@
-"""What a run may be told about a training: a recipe, and changes of its settings, as Dagster shows and checks them.
+"""The run configuration of a training: a recipe and changes to its settings, as Dagster shows and checks them.
 
-What a setting means and its range are declared in `recipes/config.py`; how it is trained is decided in `two_tower`.
+The meaning and range of each setting is declared in `recipes/config.py`; training itself is in `two_tower`.
 """
 
 import logging
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class TrainingSettingError(ExpectedError, ValueError):
-    """A training setting is unknown or out of range; the message says which, and what there is."""
+    """A training setting is unknown or out of range; the message names it and the valid ones."""
 
 
 NOT_IN_LAUNCHPAD = ("negatives",)
@@ -30,7 +30,10 @@ NOT_IN_LAUNCHPAD = ("negatives",)
 
 def _limits(field: Any) -> dict[str, Any]:
     return {
-        name: getattr(one, name) for one in field.metadata for name in ("ge", "gt", "le", "lt") if hasattr(one, name)
+        name: getattr(limit, name)
+        for limit in field.metadata
+        for name in ("ge", "gt", "le", "lt")
+        if hasattr(limit, name)
     }
 
 
@@ -41,7 +44,7 @@ def _with_range(description: str, limits: dict[str, Any]) -> str:
 
 
 def _without_literals(annotation: Any) -> tuple[Any, list[str]]:
-    """A type that Dagster can make optional, and the values it may take; it knows no optional `Literal`."""
+    """A type that Dagster can make optional, and its allowed values; Dagster has no optional `Literal`."""
     if get_origin(annotation) is Literal:
         return str, list(get_args(annotation))
     if get_origin(annotation) is list and get_origin(get_args(annotation)[0]) is Literal:
@@ -50,11 +53,11 @@ def _without_literals(annotation: Any) -> tuple[Any, list[str]]:
 
 
 def _as_dagster_config() -> type[dg.Config]:
-    """A recipe and what may be changed of it, as Dagster shows it in the launchpad, ranges in the descriptions."""
+    """A recipe and the settings that may override it, as shown in the launchpad, with ranges in the descriptions."""
     fields: dict[str, Any] = {
         "recipe": (
             str | None,
-            Field(None, description="Recipe to train; the settings below change it. Default: TWOTOWER_RECIPE."),
+            Field(None, description="Recipe to train; the settings below override it. Default: TWOTOWER_RECIPE."),
         )
     }
     for name, field in TrainingConfig.model_fields.items():
@@ -83,7 +86,7 @@ TowerTrainingConfig = _as_dagster_config()
 
 
 def shown_in_launchpad(settings: Settings, recipes: Mapping[str, Recipe]) -> dict[str, Any] | None:
-    """The default recipe, its settings and the window: what the launchpad starts with. None for an unknown recipe."""
+    """What the launchpad starts with: the default recipe, its settings and the window. None for an unknown recipe."""
     if settings.recipe not in recipes:
         return None
     own = recipes[settings.recipe].config().model_dump(exclude=set(NOT_IN_LAUNCHPAD), exclude_none=True)
@@ -91,24 +94,24 @@ def shown_in_launchpad(settings: Settings, recipes: Mapping[str, Recipe]) -> dic
     return {"recipe": settings.recipe, "window_days": settings.window_days, **own}
 
 
-def require_trainable(settings: Settings, recipes: Mapping[str, Recipe], asked: Mapping[str, Any]) -> None:
-    """Raises `ValueError` where a run that is asked for with these settings could not be trained."""
-    recipe = recipe_named(recipes, asked["recipe"] or settings.recipe)
+def require_trainable(settings: Settings, recipes: Mapping[str, Recipe], requested: Mapping[str, Any]) -> None:
+    """Check that a run with this configuration can be trained. Raises `ValueError`."""
+    recipe = recipe_named(recipes, requested["recipe"] or settings.recipe)
     shown = shown_in_launchpad(settings, recipes) or {}
-    if recipe.name != settings.recipe and shown and all(asked[name] is not None for name in shown):
+    if recipe.name != settings.recipe and shown and all(requested[name] is not None for name in shown):
         raise ValueError(
-            f"every setting is given, so that nothing of the recipe '{recipe.name}' would be trained; keep the lines "
-            "that shall differ from it, and delete the others"
+            f"every setting is given, so nothing of the recipe '{recipe.name}' would be used; keep only the settings "
+            "that should differ from the recipe, and delete the others"
         )
-    changes, _ = split_config(TowerTrainingConfig(**asked), recipe, settings, log)
+    changes, _ = split_config(TowerTrainingConfig(**requested), recipe, settings, log)
     recipe.config(**changes)
 
 
 def require_changes(settings: Settings, changes: Mapping[str, Any]) -> None:
-    """Check changes of a training before there is a run.
+    """Check training settings before a run is created.
 
     Raises:
-        TrainingSettingError: a setting is unknown, or has a value that it cannot have.
+        TrainingSettingError: a setting is unknown or has an invalid value.
         RecipeError: there is no such recipe.
     """
     fields, recipes = TowerTrainingConfig.model_fields, load_recipes(settings.recipes_file)
@@ -119,42 +122,42 @@ def require_changes(settings: Settings, changes: Mapping[str, Any]) -> None:
             raise TrainingSettingError(f"unknown training setting '{name}'{suggestion}{known}")
         extra: Any = fields[name].json_schema_extra
         choices = (extra or {}).get(CHOICES)
-        for one in value if isinstance(value, list) else [value]:
-            if choices and one not in choices:
+        for choice in value if isinstance(value, list) else [value]:
+            if choices and choice not in choices:
                 raise TrainingSettingError(
-                    f"{name} cannot be '{one}'{did_you_mean(one, choices)} It may be: {', '.join(choices)}"
+                    f"{name} cannot be '{choice}'{did_you_mean(choice, choices)} It may be: {', '.join(choices)}"
                 )
     if "recipe" in changes:
         recipe_named(recipes, changes["recipe"])
     try:
         require_trainable(settings, recipes, TowerTrainingConfig(**changes).model_dump())
     except ValidationError as error:
-        raise TrainingSettingError("; ".join(map(_in_words, error.errors()))) from error
+        raise TrainingSettingError("; ".join(map(_describe, error.errors()))) from error
 
 
-def _in_words(problem: Any) -> str:
-    where = ".".join(map(str, problem["loc"]))
-    said = problem["msg"].removeprefix("Value error, ")
-    return f"{where}: {said} (found: {problem['input']!r})" if where else said
+def _describe(problem: Any) -> str:
+    field = ".".join(map(str, problem["loc"]))
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{field}: {message} (found: {problem['input']!r})" if field else message
 
 
 def split_config(
     run_config: Any, recipe: Recipe, settings: Settings, log: logging.Logger
 ) -> tuple[dict[str, Any], int]:
-    """What a run changes of a recipe, and the window in days. Raises `ValueError` beyond the window.
+    """The settings that a run changes, and the window in days. Raises `ValueError` if the window is too long.
 
-    A value that is the recipe's own is no change. A longer history than the training pairs keep is cut to theirs, so
-    that training and serving see the same.
+    A value equal to the recipe's is not a change. A history longer than that of the training pairs is cut to their
+    length, so that training and serving see the same history.
     """
     own = recipe.config()
     names = [name for name in TrainingConfig.model_fields if name not in NOT_IN_LAUNCHPAD]
-    asked = {name: getattr(run_config, name) for name in names}
-    changes = {name: value for name, value in asked.items() if value is not None and value != getattr(own, name)}
+    given = {name: getattr(run_config, name) for name in names}
+    changes = {name: value for name, value in given.items() if value is not None and value != getattr(own, name)}
     return changes_for(changes, recipe, settings, log), window_for(run_config.window_days, settings)
 
 
 def changes_for(changes: dict[str, Any], recipe: Recipe, settings: Settings, log: logging.Logger) -> dict[str, Any]:
-    """The changes of a recipe, with its history cut to what training pairs keep."""
+    """The changes to a recipe, with its history cut to the length that training pairs keep."""
     wanted = recipe.config(**changes).history_length
     if wanted > settings.history_length:
         log.info(
@@ -166,10 +169,10 @@ def changes_for(changes: dict[str, Any], recipe: Recipe, settings: Settings, log
 
 
 def window_for(window_days: int | None, settings: Settings) -> int:
-    """The days to train on. Raises `ValueError` beyond what the features look back."""
+    """The days to train on. Raises `ValueError` for more days than the features look back."""
     if window_days and window_days > settings.window_days:
         raise ValueError(
             f"window_days is {window_days}, but the platform's features look back {settings.window_days} days; raise "
-            "TWOTOWER_WINDOW_DAYS and materialize them again, or train on fewer days"
+            "TWOTOWER_WINDOW_DAYS and materialize the features again, or train on fewer days"
         )
     return window_days or settings.window_days

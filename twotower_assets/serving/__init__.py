@@ -1,1 +1,1 @@
-"""Which version is served: versions, promotion, recommendations, reports."""
+"""Which model version is served: versions, promotion, recommendations, reports."""

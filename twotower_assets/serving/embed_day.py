@@ -1,6 +1,6 @@
-"""The vectors of a day: what its model makes of every item and every user, written to the lake.
+"""The embeddings of a day: its model embeds every item and every user, and the vectors are written to the lake.
 
-How vectors are made lives in `two_tower`, how they are searched in `retrieval`.
+How the towers embed is in `two_tower`; how vectors are searched is in `retrieval`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Model:
-    """A day's model, and a connection that reads what it embeds."""
+    """A day's model, and a connection to read what it embeds."""
 
     workspace: Workspace
     artifact: Artifact
@@ -38,12 +38,12 @@ class _Model:
 
 
 def embed_items(workspace: Workspace, day: date, run: Run) -> WrittenTable:
-    """Write `item_embeddings` of a day. Raises `LakeError` where no model was trained as of it."""
+    """Write `item_embeddings` of a day. Raises `LakeError` if no model was trained as of that day."""
     return _embed(workspace, day, run, "item_embeddings", "training/catalogue.sql", _item_columns)
 
 
 def embed_users(workspace: Workspace, day: date, run: Run) -> WrittenTable:
-    """Write `user_embeddings` of a day. Raises `LakeError` where no model was trained as of it."""
+    """Write `user_embeddings` of a day. Raises `LakeError` if no model was trained as of that day."""
     return _embed(workspace, day, run, "user_embeddings", "serving/user_histories.sql", _user_columns)
 
 
@@ -53,7 +53,7 @@ def _embed(
     run: Run,
     name: str,
     sql_file: str,
-    columns_of: Callable[[_Model, pa.Table], dict[str, Any]],
+    make_columns: Callable[[_Model, pa.Table], dict[str, Any]],
 ) -> WrittenTable:
     import pyarrow as pa
 
@@ -69,7 +69,7 @@ def _embed(
             "history_length": checkpoint.config.history_length,
         }
         rows = con.execute(sql, bound(con, sql, parameters)).to_arrow_table()
-        columns = columns_of(_Model(workspace, artifact, checkpoint, con), rows)
+        columns = make_columns(_Model(workspace, artifact, checkpoint, con), rows)
     size = rows.num_rows
     table = pa.table(
         {
@@ -81,11 +81,11 @@ def _embed(
             "trained_weight_is_known": pa.array([checkpoint.trained_weight_is_known] * size),
         }
     )
-    of_model = {"model_version": artifact.version, "dimensions": checkpoint.config.dimensions}
+    facts = {"model_version": artifact.version, "dimensions": checkpoint.config.dimensions}
     with workspace.lake.writer() as con:
         stage_frame(con, name, table)
         snapshot = commit_tables(workspace.lake, con, [name], Days(day, day), run)
-        return written_table(con, name, snapshot, Days(day, day), **of_model)
+        return written_table(con, name, snapshot, Days(day, day), **facts)
 
 
 def _vectors(matrix: Any) -> Any:
@@ -104,7 +104,7 @@ def _item_columns(model: _Model, items: pa.Table) -> dict[str, Any]:
 
 
 def _served_log_q(model: _Model, item_ids: Any) -> Any:
-    """log q of the clicks that the model was trained on, or of these and the impressions of the same days."""
+    """log q counted over the training clicks, or over the training clicks and the impressions of the same days."""
     import numpy as np
     import pyarrow.compute as pc
 

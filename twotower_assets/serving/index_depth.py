@@ -1,6 +1,6 @@
-"""The index over a day's vectors, searched as deep as its measured recall asks for, and what is told of that.
+"""The index over a day's vectors at the search depth that its measured recall requires, and the rows that report it.
 
-How an index is built and measured lives in `retrieval`; where it is published, in `serving`.
+How an index is built and measured is in `retrieval`; how it is published is in `publish_index.py`.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 def measured_index(
     items: pa.Table, item_vectors: FloatMatrix, user_vectors: FloatMatrix, settings: Settings
 ) -> tuple[ItemIndex, list[IndexQuality]]:
-    """The index at the smallest depth with enough recall at every served weight, and the curve that says so.
+    """The index at the smallest search depth with enough recall at every γ in `KEY_WEIGHTS`, and the measured curve.
 
     Args:
         items: rows of `item_embeddings`, all of one model.
         item_vectors: their embeddings, float32 [n, d].
-        user_vectors: float32 [m, d]; a sample of them asks.
-        settings: say the kind of index, the recall that is enough, and threads.
+        user_vectors: float32 [m, d]; a sample of them are the queries.
+        settings: `index_factory`, `minimum_index_recall` and `threads`.
     """
     from twotower_assets.retrieval.index import build_index, depths_to_try
     from twotower_assets.retrieval.quality import least_depth, measure_index
@@ -66,14 +66,14 @@ def curve_rows(curve: list[IndexQuality], chosen_depth: int | None) -> list[dict
     """Rows of `ann_index_depths`, without day, versions and factory."""
     return [
         {
-            "search_depth": one.search_depth,
-            "popularity_weight": one.popularity_weight,
-            "k": one.k,
-            "recall_at_k": one.recall_at_k,
-            "queries_per_second": one.queries_per_second,
-            "queries": one.queries,
-            "threads": one.threads,
-            "chosen": one.search_depth == chosen_depth,
+            "search_depth": quality.search_depth,
+            "popularity_weight": quality.popularity_weight,
+            "k": quality.k,
+            "recall_at_k": quality.recall_at_k,
+            "queries_per_second": quality.queries_per_second,
+            "queries": quality.queries,
+            "threads": quality.threads,
+            "chosen": quality.search_depth == chosen_depth,
         }
-        for one in curve
+        for quality in curve
     ]

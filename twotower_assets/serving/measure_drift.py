@@ -1,6 +1,6 @@
-"""How far the items of a day's model moved since the model before it, and from what is served.
+"""How far the item vectors of a day's model moved since the previous model, and from the champion.
 
-How two spaces are compared lives in `evaluation.drift`; analysts read the table through the macro `embedding_drift`.
+How two spaces are compared is in `evaluation.drift`; analysts read the table through the macro `embedding_drift`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from twotower_assets.workspace import Workspace
 
 
 def measure_drift(workspace: Workspace, day: date, run: Run) -> WrittenTable:
-    """Write `embedding_drift` of a day. Raises `LakeError` where the day has no item vectors."""
+    """Write `embedding_drift` of a day. Raises `LakeError` if the day has no item vectors."""
     import pyarrow as pa
 
     days = Days(day, day)
@@ -28,14 +28,14 @@ def measure_drift(workspace: Workspace, day: date, run: Run) -> WrittenTable:
         if not con.execute("FROM item_embeddings WHERE day = $day LIMIT 1", {"day": day}).fetchall():
             raise LakeError(f"there are no item vectors of {day}; materialize serving/item_embeddings for it")
         pairs = con.execute(read_query("serving/drift_pairs.sql"), {"day": day}).fetchall()
-        moved = [_moved(con, day, *pair) for pair in pairs]
-        stage_frame(con, "embedding_drift", pa.concat_tables(moved) if moved else _no_rows())
+        drifts = [_drift_rows(con, day, *pair) for pair in pairs]
+        stage_frame(con, "embedding_drift", pa.concat_tables(drifts) if drifts else _no_rows())
         snapshot = commit_tables(workspace.lake, con, ["embedding_drift"], days, run)
         others = [other for _, other, _ in pairs] or "nothing: there is no other model yet"
         return written_table(con, "embedding_drift", snapshot, days, compared_with=others)
 
 
-def _moved(con: duckdb.DuckDBPyConnection, day: Any, version: str, other: str, served: bool) -> Any:
+def _drift_rows(con: duckdb.DuckDBPyConnection, day: Any, version: str, other: str, served: bool) -> Any:
     """The rows of one pair of versions."""
     import numpy as np
     import pyarrow as pa
@@ -46,7 +46,7 @@ def _moved(con: duckdb.DuckDBPyConnection, day: Any, version: str, other: str, s
         read_query("serving/drift_vectors.sql"), {"day": day, "version": version, "other": other, "served": served}
     ).to_arrow_table()
     if vectors.num_rows < 2:
-        return _no_rows()  # two catalogues with nothing in common
+        return _no_rows()  # the two catalogues share fewer than two items
     after, before = (np.stack(vectors[name].to_numpy()) for name in ("embedding", "other_embedding"))
     found = drift(before, after)
     size = vectors.num_rows

@@ -1,7 +1,6 @@
-"""Who is to be served: versions judged against the champion, or named by hand; each decision with its reasons.
+"""Which version to serve: challengers evaluated against the champion, or a version chosen by hand, with reasons.
 
-Nothing is written here, and nothing published; that is done in `publish_champion.py`. What a gate asks is SQL in
-`sql/checks/`.
+Nothing is written or published here; `publish_champion.py` does that. What a gate checks is SQL in `sql/checks/`.
 """
 
 from __future__ import annotations
@@ -28,19 +27,19 @@ if TYPE_CHECKING:
 
 PROMOTED, REFUSED, BY_HAND, ROLLED_BACK = "promoted", "refused", "promoted by hand", "rolled back"
 COMPARABLE = "can be compared"
-"""What stands among the outcomes of the gates where the champion cannot be."""
+"""Name of the outcome that is added to those of the gates if the champion cannot be compared."""
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What was decided of a version.
+    """A decision about a version.
 
     Attributes:
-        version: whom it is about.
+        version: the version that was decided about.
         decision: a value of `champion_decisions.decision`.
-        reasons: in words, with numbers.
-        champion_before: the version that was served until then.
-        comparison: the rows of `version_comparisons` that it rests on, if any.
+        reasons: text with numbers.
+        champion_before: the version that was served until then; None if nothing was.
+        comparison: the rows of `version_comparisons` behind it, if any.
     """
 
     version: Version
@@ -52,18 +51,18 @@ class Decision:
 
 @dataclass(frozen=True)
 class Choice:
-    """What is to be served from now on, None where it stays as it is, and the decisions that led there."""
+    """The version to serve from now on (None: no change), and the decisions that led to it."""
 
     served: Version | None
     decisions: list[Decision]
 
 
 def choose(con: duckdb.DuckDBPyConnection, workspace: Workspace) -> Choice:
-    """Judge the challengers, newest first, up to the first that passes the gates."""
+    """Evaluate the challengers, newest first, until one passes the gates."""
     champion = champion_of(con)
     decisions = []
     for row in con.execute(read_query("serving/challengers.sql")).fetchall():
-        decision = judge_challenger(con, workspace, Version(*row), champion)
+        decision = evaluate_challenger(con, workspace, Version(*row), champion)
         decisions.append(decision)
         if decision.decision == PROMOTED:
             return Choice(decision.version, decisions)
@@ -71,22 +70,22 @@ def choose(con: duckdb.DuckDBPyConnection, workspace: Workspace) -> Choice:
 
 
 def choose_by_hand(con: duckdb.DuckDBPyConnection, workspace: Workspace, name: str, reason: str) -> Choice:
-    """Serve the version that a person names. The gates are not asked; its files must be whole.
+    """Serve the version that a person names. Gates are not evaluated, but its files must be intact.
 
     Raises:
-        VersionError: no such version, one without index or report, or the one that is served already.
-        ArtifactError, CheckpointError, ItemIndexError: its files are damaged or gone.
+        VersionError: the version does not exist, has no index or report, or is already served.
+        ArtifactError, CheckpointError, ItemIndexError: its files are damaged or missing.
     """
     champion = champion_of(con)
     version = _servable(con, workspace, name, champion)
     before = champion.model_version if champion else None
-    return Choice(version, [Decision(version, BY_HAND, f"{reason}; the gates were not asked", before)])
+    return Choice(version, [Decision(version, BY_HAND, f"{reason}; the gates were not evaluated", before)])
 
 
 def roll_back(con: duckdb.DuckDBPyConnection, workspace: Workspace, name: str | None, reason: str) -> Choice:
-    """Serve again what was served before the champion, or the version named, which must have been served once.
+    """Serve the previous champion again, or the named version, which must have been served before.
 
-    Raises as `choose_by_hand` does, and `VersionError` where nothing was served before.
+    Raises as `choose_by_hand` does, and `VersionError` if nothing was served before.
     """
     champion = champion_of(con)
     if champion is None:
@@ -95,13 +94,13 @@ def roll_back(con: duckdb.DuckDBPyConnection, workspace: Workspace, name: str | 
         name = scalar(con, read_query("serving/champion_before.sql"), {"version": champion.model_version})
         if name is None:
             raise VersionError(
-                f"no decision says what was served before {champion.model_version}; name the version to go back to: "
-                "`twotower roll-back --to VERSION`"
+                f"no decision records what was served before {champion.model_version}; name the version to roll back "
+                "to: `twotower roll-back --to VERSION`"
             )
     version = _servable(con, workspace, name, champion, as_it_was=True)
     if not scalar(con, read_query("serving/was_served.sql"), {"version": version.model_version}):
         raise VersionError(
-            f"{version.model_version} was never served, so there is no going back to it; `twotower promote "
+            f"{version.model_version} was never served, so it cannot be rolled back to; `twotower promote "
             f"{version.model_version}` serves it"
         )
     reasons = f"{reason}; {version.model_version} is served again"
@@ -111,7 +110,7 @@ def roll_back(con: duckdb.DuckDBPyConnection, workspace: Workspace, name: str | 
 def _servable(
     con: duckdb.DuckDBPyConnection, workspace: Workspace, name: str, champion: Version | None, as_it_was: bool = False
 ) -> Version:
-    """The version named, with its newest index or, `as_it_was`, the one that it was served with last."""
+    """The named version with its newest index or, with `as_it_was`, with the index that it was last served with."""
     version = find_version(con, name)
     row = con.execute(read_query("serving/as_served.sql"), {"version": version.model_version}).fetchone()
     if as_it_was and row:
@@ -124,38 +123,38 @@ def _servable(
     if missing:
         raise VersionError(
             f"{version.model_version} has no {' and no '.join(missing)}; materialize it for {version.model_day} while "
-            f"that version is its day's model, or name {NAMING}"
+            f"this version is the model of that day, or name {NAMING}"
         )
     if champion and (champion.model_version, champion.index_version) == (version.model_version, version.index_version):
-        raise VersionError(f"{version.model_version} is served already")
+        raise VersionError(f"{version.model_version} is already served")
     _read_files(workspace, version)
     return version
 
 
-def judge_challenger(
+def evaluate_challenger(
     con: duckdb.DuckDBPyConnection, workspace: Workspace, version: Version, champion: Version | None
 ) -> Decision:
-    """Put every gate to a challenger: those of its own, then, if it passes them, those beside the champion.
+    """Evaluate all gates on a challenger: first those on the version alone, then, if it passes, the comparison gates.
 
-    Without a champion, or with one that cannot be served any more, its own gates and the floors decide. A champion that
-    is served but cannot be compared stays: a person decides then.
+    If there is no champion, or it can no longer be served, the gates on the version alone and the absolute floors
+    decide. If the champion can be served but not compared, the challenger is refused and a person has to decide.
     """
     before = champion.model_version if champion else None
-    outcomes = _own_outcomes(con, workspace, version)
+    outcomes = _standalone_outcomes(con, workspace, version)
     comparison = None
     if all(outcome.passed for outcome in outcomes.values()):
-        told, comparison = _compare(workspace, version, champion)
-        outcomes |= told
+        not_comparable, comparison = _compare(workspace, version, champion)
+        outcomes |= not_comparable
         stage_rows(con, "version_comparisons", [] if comparison is None else comparison.to_dicts())
         outcomes |= {
             gate.name: evaluate_gate(con, gate, _day(version), workspace.settings, version.model_version)
             for gate in CHALLENGER_GATES
         }
     passed = all(outcome.passed for outcome in outcomes.values())
-    return Decision(version, PROMOTED if passed else REFUSED, in_words(outcomes), before, comparison)
+    return Decision(version, PROMOTED if passed else REFUSED, describe_outcomes(outcomes), before, comparison)
 
 
-def _own_outcomes(con: duckdb.DuckDBPyConnection, workspace: Workspace, version: Version) -> dict[str, Outcome]:
+def _standalone_outcomes(con: duckdb.DuckDBPyConnection, workspace: Workspace, version: Version) -> dict[str, Outcome]:
     from twotower_assets.retrieval.index import ItemIndexError
     from twotower_assets.two_tower.checkpoint import CheckpointError
 
@@ -170,7 +169,7 @@ def _own_outcomes(con: duckdb.DuckDBPyConnection, workspace: Workspace, version:
 def _compare(
     workspace: Workspace, version: Version, champion: Version | None
 ) -> tuple[dict[str, Outcome], pl.DataFrame | None]:
-    """The challenger beside the champion; where they cannot be compared, what follows from it."""
+    """The comparison rows; or, if the two cannot be compared, an outcome that says so."""
     from twotower_assets.two_tower.checkpoint import CheckpointError
 
     if champion is None or champion.model_version == version.model_version:
@@ -179,10 +178,10 @@ def _compare(
         return {}, compare_versions(workspace, version.model_version, champion.model_version).rows
     except (ArtifactError, CheckpointError, ComparisonError, HoldOutError) as error:
         served = _is_servable(workspace, champion)
-        then = "it is served all the same, and stays until a person decides" if served else "nor can it be served"
-        told = f"the champion {champion.model_version} cannot be compared: {error}; {then}"
-        wanted = "the champion judged on the same hold-out; `twotower promote` decides by hand"
-        return {COMPARABLE: Outcome(not served, told, wanted)}, None
+        then = "it can still be served, and stays until a person decides" if served else "and it cannot be served"
+        observed = f"the champion {champion.model_version} cannot be compared: {error}; {then}"
+        wanted = "the champion evaluated on the same hold-out; `twotower promote` decides by hand"
+        return {COMPARABLE: Outcome(not served, observed, wanted)}, None
 
 
 def _is_servable(workspace: Workspace, version: Version) -> bool:
@@ -197,7 +196,7 @@ def _is_servable(workspace: Workspace, version: Version) -> bool:
 
 
 def _read_files(workspace: Workspace, version: Version) -> None:
-    """Read every file that serving needs. Raises where one is missing, or is not what was written."""
+    """Read every file that serving needs. Raises if one is missing or differs from what was written."""
     from twotower_assets.retrieval.storage import load_index
     from twotower_assets.two_tower.checkpoint import load_checkpoint
 
@@ -213,31 +212,32 @@ def _day(version: Version) -> Days:
     return Days(version.model_day, version.model_day)
 
 
-def in_words(outcomes: dict[str, Outcome]) -> str:
-    """What failed, then what held, of some gates."""
+def describe_outcomes(outcomes: dict[str, Outcome]) -> str:
+    """The outcomes of gates as text: what failed, then what held."""
     failed, held = (
         [(name.replace("_", " "), outcome) for name, outcome in outcomes.items() if outcome.passed is passed]
         for passed in (False, True)
     )
-    parts = {
+    groups = {
         "failed": [f"{name} ({outcome.observed}; wanted: {outcome.expected})" for name, outcome in failed],
         "held": [f"{name} ({outcome.observed})" for name, outcome in held],
     }
-    return "; ".join(f"{title}: {', '.join(those)}" for title, those in parts.items() if those)
+    return "; ".join(f"{title}: {', '.join(gates)}" for title, gates in groups.items() if gates)
 
 
 def without_repeats(con: duckdb.DuckDBPyConnection, decisions: list[Decision]) -> Iterator[Decision]:
-    """The decisions that say something else than the last verdict on the same versions."""
-    sql = read_query("serving/last_verdict.sql")
-    for one in decisions:
-        pair = {"model_version": one.version.model_version, "champion_before": one.champion_before}
+    """The decisions that differ from the last one on the same two versions."""
+    sql = read_query("serving/last_decision.sql")
+    for decision in decisions:
+        pair = {"model_version": decision.version.model_version, "champion_before": decision.champion_before}
         last = con.execute(sql, pair).fetchone()
-        if one.decision not in (PROMOTED, REFUSED) or last != (one.decision, one.reasons, one.version.index_version):
-            yield one
+        found = (decision.decision, decision.reasons, decision.version.index_version)
+        if decision.decision not in (PROMOTED, REFUSED) or last != found:
+            yield decision
 
 
 def with_newest_report(con: duckdb.DuckDBPyConnection, champion: Version) -> Version:
     """The champion with the newest report on it."""
     known = [Version(*row) for row in con.execute(read_query("serving/versions.sql")).fetchall()]
-    reports = [one.report_version for one in known if one.model_version == champion.model_version]
+    reports = [version.report_version for version in known if version.model_version == champion.model_version]
     return replace(champion, report_version=reports[0]) if reports and reports[0] else champion

@@ -1,6 +1,6 @@
 """The champion published: the version to serve, its vectors and the decisions on it, in one commit.
 
-How versions are evaluated, and what is done where a person names one, is in `promotion.py`.
+How versions are evaluated, promoted by hand and rolled back is in `promotion.py`.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from twotower_assets.workspace import Workspace
 
 
 class NothingServedError(ExpectedError, RuntimeError):
-    """No version passes the gates, and none was served before; the message says what each failed."""
+    """No version passes the gates, and none was served before; the message says which gates each version failed."""
 
 
 @dataclass(frozen=True)
 class PublishedChampion:
-    """What is served from now on, the decisions that led there, and what was written."""
+    """The version that is served from now on, the decisions that led to it, and what was written."""
 
     served: Version
     decisions: list[Decision]
@@ -38,20 +38,20 @@ class PublishedChampion:
 def publish_champion(
     workspace: Workspace, run: Run, version: str | None = None, *, roll_back: bool = False, reason: str | None = None
 ) -> PublishedChampion:
-    """Serve the newest version that passes the gates, or what a person names, or what was served before.
+    """Serve the newest version that passes the gates, or a version that a person names, or roll back.
 
     Args:
         workspace: the home.
         run: recorded with the decisions.
-        version: serve this one, without asking the gates; with `roll_back`, the version to go back to.
-        roll_back: serve again what was served before.
-        reason: kept with a decision by hand.
+        version: serve this version without evaluating the gates; with `roll_back`, the version to roll back to.
+        roll_back: serve the previous champion again.
+        reason: stored with a decision by hand.
 
     Raises:
         NothingServedError: nothing passes the gates, and nothing was served before.
-        VersionError: what a person names cannot be served.
+        VersionError: the named version cannot be served.
     """
-    # One promotion at a time: whoever comes last looks at all candidates, and cannot bring back an older one.
+    # One promotion at a time: a concurrent run would decide on a stale champion and could bring back an older one.
     with workspace.lake.exclusively("champion"), workspace.lake.writer() as con:
         why = reason or "no reason given"
         if roll_back:
@@ -63,23 +63,23 @@ def publish_champion(
         snapshot = _publish(workspace, con, choice, run)
         served = champion_of(con)
         if served is None:
-            refused = " | ".join(f"{one.version.model_version} {one.reasons}" for one in choice.decisions)
+            refused = " | ".join(f"{each.version.model_version} {each.reasons}" for each in choice.decisions)
             raise NothingServedError(
                 "No version passes the gates, and nothing is served. "
                 + (f"Refused: {refused}" if refused else "There is no complete version yet.")
             )
-        stage_rows(con, "champion", _rows_of(con))
+        stage_rows(con, "champion", _champion_rows(con))
         return PublishedChampion(served, choice.decisions, written_table(con, "champion", snapshot, None))
 
 
 def _publish(workspace: Workspace, con: duckdb.DuckDBPyConnection, choice: Choice, run: Run) -> int:
-    """Write decisions, and the version to serve if another one was chosen, in one commit; give the snapshot."""
+    """Write the decisions and, if the champion changes, its rows in one commit; return the snapshot."""
     now = datetime.now(UTC).replace(tzinfo=None)
     names: list[str] = []
     if decisions := list(promotion.without_repeats(con, choice.decisions)):
-        stage_rows(con, "champion_decisions", [_decision_row(one, now, run.run_id) for one in decisions])
+        stage_rows(con, "champion_decisions", [_decision_row(each, now, run.run_id) for each in decisions])
         names.append("champion_decisions")
-    if compared := [row for one in decisions if one.comparison is not None for row in one.comparison.to_dicts()]:
+    if compared := [row for each in decisions if each.comparison is not None for row in each.comparison.to_dicts()]:
         stage_rows(con, "version_comparisons", compared)
         names.append("version_comparisons")
     served, views = choice.served, []
@@ -91,7 +91,7 @@ def _publish(workspace: Workspace, con: duckdb.DuckDBPyConnection, choice: Choic
         views = current_views(dimensions)
         names += ["champion", *VECTOR_FILES]
     elif (champion := champion_of(con)) and (newest := promotion.with_newest_report(con, champion)) != champion:
-        stage_rows(con, "champion", [{**row, **vars(newest)} for row in _rows_of(con)])
+        stage_rows(con, "champion", [{**row, **vars(newest)} for row in _champion_rows(con)])
         names.append("champion")
     if not names:
         return workspace.lake.snapshot(con)
@@ -99,7 +99,7 @@ def _publish(workspace: Workspace, con: duckdb.DuckDBPyConnection, choice: Choic
 
 
 def _stage_vectors(con: duckdb.DuckDBPyConnection, workspace: Workspace, version: Version) -> None:
-    """The vectors that the index of a version was built with, as they were."""
+    """Stage the vectors that the index of a version was built with."""
     import pyarrow.parquet as pq
 
     index = workspace.artifacts.open("ann_index", str(version.index_version))
@@ -107,18 +107,18 @@ def _stage_vectors(con: duckdb.DuckDBPyConnection, workspace: Workspace, version
         stage_frame(con, name, pq.read_table(vector_file(index, name)))
 
 
-def _rows_of(con: duckdb.DuckDBPyConnection) -> list[dict[str, object]]:
+def _champion_rows(con: duckdb.DuckDBPyConnection) -> list[dict[str, object]]:
     names = TABLES["champion"].column_names
     rows = con.execute(f"SELECT {', '.join(names)} FROM champion").fetchall()
     return [dict(zip(names, row, strict=True)) for row in rows]
 
 
-def _decision_row(one: Decision, now: datetime, run_id: str) -> dict[str, object]:
+def _decision_row(decision: Decision, now: datetime, run_id: str) -> dict[str, object]:
     return {
         "decided_at": now,
-        **vars(one.version),
-        "decision": one.decision,
-        "reasons": one.reasons,
-        "champion_before": one.champion_before,
+        **vars(decision.version),
+        "decision": decision.decision,
+        "reasons": decision.reasons,
+        "champion_before": decision.champion_before,
         "run_id": run_id,
     }

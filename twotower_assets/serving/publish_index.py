@@ -1,6 +1,6 @@
 """The index of a day: built over its item vectors, measured, and published with the vectors it was built with.
 
-How an index is built and measured lives in `retrieval` and `index_depth.py`; which version is served is decided in
+How an index is built and measured is in `retrieval` and `index_depth.py`; which version is served is decided in
 `promotion.py`.
 """
 
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PublishedIndex:
-    """An index and how it was measured.
+    """An index and its measured recall and speed.
 
     Attributes:
         artifact: its files.
-        model_version: whose vectors it holds.
-        index: to search.
-        snapshot: of the lake, at which the vectors were read.
+        model_version: the model whose vectors it holds.
+        index: the index itself, to search in.
+        snapshot: the lake snapshot at which the vectors were read.
         depths: rows of `ann_index_depths`.
         served: rows of `ann_index_quality`: those of the chosen depth.
     """
@@ -53,12 +53,12 @@ class PublishedIndex:
 def publish_index(workspace: Workspace, day: date, run: Run) -> PublishedIndex:
     """Build, measure and publish the index over a day's item vectors.
 
-    Raises `LakeError` where vectors are missing, or those of items and users are of different models.
+    Raises `LakeError` if vectors are missing, or if those of items and users come from different models.
     """
     with workspace.lake.reader() as con:
         snapshot = workspace.lake.snapshot(con)
         items, users = (_read_vectors(con, table, day) for table in ("item_embeddings", "user_embeddings"))
-    model_version = _one_model(items, users, day)
+    model_version = _common_model_version(items, users, day)
     vectors = {"item_vectors": _as_matrix(items["embedding"]), "user_vectors": _as_matrix(users["embedding"])}
     index, curve = measured_index(items, **vectors, settings=workspace.settings)
     artifact = workspace.artifacts.publish(
@@ -89,7 +89,7 @@ def publish_index(workspace: Workspace, day: date, run: Run) -> PublishedIndex:
 
 
 def _read_vectors(con: duckdb.DuckDBPyConnection, table: str, day: date) -> pa.Table:
-    """The rows of an embedding table of a day, in order of id. Raises `LakeError` for none."""
+    """The rows of an embedding table of a day, ordered by id. Raises `LakeError` if there are none."""
     name = {"item_embeddings": "item_id", "user_embeddings": "user_id"}[table]
     rows = con.execute(f"FROM {table} WHERE day = $day ORDER BY {name}", {"day": day}).to_arrow_table()
     if not rows.num_rows:
@@ -103,7 +103,7 @@ def _as_matrix(column: Any) -> Any:
 
 
 def _save_with_vectors(folder: Path, index: ItemIndex, items: pa.Table, users: pa.Table) -> None:
-    """The index, and the vectors it was built with: with these, what was served can be served again."""
+    """Save the index with the vectors it was built with, so that a roll-back can serve exactly these again."""
     import pyarrow.parquet as pq
 
     from twotower_assets.retrieval.storage import save_index
@@ -113,7 +113,7 @@ def _save_with_vectors(folder: Path, index: ItemIndex, items: pa.Table, users: p
         pq.write_table(rows.drop_columns(["day"]), folder / VECTOR_FILES[name])
 
 
-def _one_model(items: pa.Table, users: pa.Table, day: date) -> str:
+def _common_model_version(items: pa.Table, users: pa.Table, day: date) -> str:
     versions = {*items["model_version"].unique().to_pylist(), *users["model_version"].unique().to_pylist()}
     if len(versions) > 1:
         raise LakeError(

@@ -1,7 +1,7 @@
-"""What is served, asked for from a terminal: lists for a user, with reasons if wanted, and items like an item.
+"""Recommendations from the champion or another version: lists for a user, optionally explained, and similar items.
 
-The champion is asked, or any version whose index is there. How an index is searched lives in `retrieval`, which version
-is the champion is decided by its asset, and what a reason is, in `evaluation.reasons`.
+Any version whose index is kept can be queried. How an index is searched is in `retrieval`, how an explanation is found
+in `evaluation.reasons`; the asset `champion` decides which version is the champion.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from twotower_assets.workspace import Workspace
 if TYPE_CHECKING:
     from twotower_assets.retrieval.index import ItemIndex
 
-ASKED = {"served_item_embeddings": "asked_items", "served_user_embeddings": "asked_users"}
+VECTOR_VIEWS = {"served_item_embeddings": "version_items", "served_user_embeddings": "version_users"}
 """The temporary views that the SQL of this module reads vectors from."""
 
 
 class NothingServedError(ExpectedError, LookupError):
-    """There is no champion, or the version that is asked does not know the user or item."""
+    """There is no champion, or the queried version does not know the user or item."""
 
 
 @dataclass(frozen=True)
 class Suggestion:
-    """One place of a list."""
+    """One item of a recommendation list."""
 
     rank: int
     item_id: str
@@ -48,14 +48,14 @@ class Suggestion:
 
 @dataclass(frozen=True)
 class ExplainedSuggestion(Suggestion):
-    """One place of a list, and the clicked items that it resembles most: their ids and titles, nearest first."""
+    """One item of a list with the clicked items that it resembles most: their ids and titles, nearest first."""
 
     because: list[dict[str, str | None]]
 
 
 @dataclass(frozen=True)
 class Served:
-    """A version that can be asked, with the lake and its index open. Made by `serving`."""
+    """A version to query, with the lake and its index open. Made by `serving`."""
 
     con: duckdb.DuckDBPyConnection
     index: ItemIndex
@@ -82,23 +82,23 @@ class Served:
 
         clicked = dict(self._clicked(user_id))
         lists = {gamma: self._described(self._ranked(user_id, k, gamma, list(clicked))) for gamma in KEY_WEIGHTS}
-        listed = {one.item_id for suggestions in lists.values() for one in suggestions}
+        listed = {suggestion.item_id for suggestions in lists.values() for suggestion in suggestions}
         known = self.con.execute(
             read_query("serving/item_vectors.sql"), {"item_ids": [*clicked, *sorted(listed)]}
         ).fetchall()
-        place_of = {item: place for place, (item, _) in enumerate(known)}
-        items = list(place_of)
-        history = [place_of[item] for item in clicked if item in place_of]
+        rows = {item: row for row, (item, _) in enumerate(known)}
+        items = list(rows)
+        history = [rows[item] for item in clicked if item in rows]
         vectors = np.asarray([vector for _, vector in known], np.float32).reshape(len(known), -1)
         explained = {}
         for gamma, suggestions in lists.items():
-            nearest = nearest_in_history(vectors, history, [place_of[one.item_id] for one in suggestions])
+            nearest = nearest_in_history(vectors, history, [rows[suggestion.item_id] for suggestion in suggestions])
             explained[gamma] = [
                 ExplainedSuggestion(
-                    **one.as_dict(),
-                    because=[{"item_id": items[place], "title": clicked[items[place]]} for place in places],
+                    **suggestion.as_dict(),
+                    because=[{"item_id": items[row], "title": clicked[items[row]]} for row in nearest_rows],
                 )
-                for one, places in zip(suggestions, nearest, strict=True)
+                for suggestion, nearest_rows in zip(suggestions, nearest, strict=True)
             ]
         return explained
 
@@ -110,31 +110,31 @@ class Served:
             position = self.index.position_of(item_id)
         except ItemIndexError as error:
             raise NothingServedError(self._does_not_know("item", item_id)) from error
-        scores, places = self.index.similar_items(position, min(k, len(self.index) - 1))
-        found = zip(places.ravel(), scores.ravel(), strict=True)
-        return self._described([(self.index.item_ids[place], float(score)) for place, score in found if place >= 0])
+        scores, positions = self.index.similar_items(position, min(k, len(self.index) - 1))
+        found = zip(positions.ravel(), scores.ravel(), strict=True)
+        return self._described([(self.index.item_ids[near], float(score)) for near, score in found if near >= 0])
 
     def popularity_warning(self, popularity_weight: float | None = None) -> str | None:
-        """What somebody who asks for γ (default: the setting) should know, where γ₀ of the recipe is unknown."""
+        """A warning for lists at γ (default: the setting) if γ₀ of the recipe is unknown; None if it is known."""
         gamma = self.default_weight if popularity_weight is None else popularity_weight
-        self.index.log_q_weight(gamma)  # refuses what is no γ
+        self.index.log_q_weight(gamma)  # raises if γ is outside 0 to 1
         if self.index.trained_weight_is_known:
             return None
         row = self.con.execute(
             read_query("serving/missing_popularity.sql"),
             {"version": self.version.model_version, "popularity_weight": gamma},
         ).fetchone()
-        told = (
-            "γ₀ of the served recipe is unknown, as some of its negatives are not corrected for; γ is relative, "
-            f"{self.index.trained_popularity_weight:g} being the score as it was trained."
+        warning = (
+            "γ₀ of the served recipe is unknown, as some of its negatives are uncorrected. γ is relative: "
+            f"{self.index.trained_popularity_weight:g} is the score as it was trained."
         )
         if row is None:
-            return f"{told} δ is not known at γ = {gamma:g}; it is measured at 0, ½ and 1."
+            return f"{warning} δ is not known at γ = {gamma:g}; it is measured at 0, ½ and 1."
         delta, low, high = row
-        told += f" At γ = {gamma:g} the score misses δ = {delta:+.2f} [{low:+.2f}, {high:+.2f}] of log q."
+        warning += f" At γ = {gamma:g} the score misses δ = {delta:+.2f} [{low:+.2f}, {high:+.2f}] of log q."
         if low > 0 and gamma < 1:
-            told += " It is too low for popular items already, and a lower γ takes away more: raise γ."
-        return told
+            warning += " Popular items are already under-scored, and a lower γ lowers them further: raise γ."
+        return warning
 
     def _ranked(self, user_id: str, k: int, gamma: float, seen: list[str]) -> list[tuple[str, float]]:
         """The k best items that are not in `seen`, with their scores."""
@@ -143,12 +143,13 @@ class Served:
         row = self.con.execute(read_query("serving/user_vector.sql"), {"user_id": user_id}).fetchone()
         if row is None:
             raise NothingServedError(self._does_not_know("user", user_id))
-        scores, places = self.index.search(np.asarray([row[0]], np.float32), min(k + len(seen), len(self.index)), gamma)
-        left_out = set(seen)
+        depth = min(k + len(seen), len(self.index))
+        scores, positions = self.index.search(np.asarray([row[0]], np.float32), depth, gamma)
+        excluded = set(seen)
         kept = [
-            (self.index.item_ids[place], float(score))
-            for place, score in zip(places[0], scores[0], strict=True)
-            if place >= 0 and self.index.item_ids[place] not in left_out
+            (self.index.item_ids[position], float(score))
+            for position, score in zip(positions[0], scores[0], strict=True)
+            if position >= 0 and self.index.item_ids[position] not in excluded
         ]
         return kept[:k]
 
@@ -171,39 +172,39 @@ class Served:
     def _does_not_know(self, what: str, name: str) -> str:
         who = "the served model" if self.is_champion else f"version {self.version.model_version}"
         return (
-            f"{who} does not know the {what} '{name}'. {what.capitalize()}s known to what is served: "
+            f"{who} does not know the {what} '{name}'. {what.capitalize()}s known to the champion: "
             f'`twotower sql "SELECT {what}_id FROM served_{what}_embeddings LIMIT 5"`'
         )
 
 
 @contextmanager
 def serving(workspace: Workspace, version: str | None = None) -> Iterator[Served]:
-    """The champion, or the version named, ready to be asked; the lake and the index are opened once.
+    """The champion, or the named version, ready to be queried; the lake and the index are opened once.
 
-    Raises `NothingServedError` without a champion, `VersionError` for an unknown version or one without an index,
-    `ItemIndexError` or `ArtifactError` where the index is damaged or gone.
+    Raises `NothingServedError` if there is no champion, `VersionError` if the version is unknown or has no index,
+    `ItemIndexError` or `ArtifactError` if the index is damaged or missing.
     """
     from twotower_assets.retrieval.storage import load_index
 
     with workspace.lake.reader() as con:
         champion = champion_of(con)
-        asked = find_version(con, version) if version else champion
-        if asked is None:
+        chosen = find_version(con, version) if version else champion
+        if chosen is None:
             raise NothingServedError(
-                "nothing is served yet: no model was trained, or none passed its gates. The checks and the report of "
-                "the last run of training_job say which; `make demo` or `twotower materialize training_job` runs it"
+                "nothing is served yet: no model was trained, or none passed the gates. The checks and the report of "
+                "the last run of training_job show which; `make demo` or `twotower materialize training_job` runs it"
             )
-        if asked.index_version is None:
+        if chosen.index_version is None:
             raise VersionError(
-                f"{asked.model_version} has no index; materialize serving/ann_index for {asked.model_day} while that "
-                "version is its day's model"
+                f"{chosen.model_version} has no index; materialize serving/ann_index for {chosen.model_day} while this "
+                "version is the model of that day"
             )
-        is_champion = champion is not None and champion.index_version == asked.index_version
-        index = workspace.artifacts.open("ann_index", asked.index_version)
-        for table, view in ASKED.items():
+        is_champion = champion is not None and champion.index_version == chosen.index_version
+        index = workspace.artifacts.open("ann_index", chosen.index_version)
+        for table, view in VECTOR_VIEWS.items():
             rows = table if is_champion else f"read_parquet('{quoted(vector_file(index, table))}')"
             con.execute(f"CREATE TEMP VIEW {view} AS FROM {rows}")
-        yield Served(con, load_index(index.folder), asked, workspace.settings.popularity_weight, is_champion)
+        yield Served(con, load_index(index.folder), chosen, workspace.settings.popularity_weight, is_champion)
 
 
 def recommend(workspace: Workspace, user_id: str, k: int, popularity_weight: float | None = None) -> list[Suggestion]:

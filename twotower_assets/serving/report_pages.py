@@ -1,4 +1,4 @@
-"""The page of a report: which one is meant, and where it lies. How it is made is in `reporting`."""
+"""Finds the HTML page of a report. How the page is made is in `reporting`."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class NoReportError(ExpectedError, LookupError):
 
 
 def report_page(workspace: Workspace, version: str | None = None, day: date | None = None) -> Path:
-    """The page of the newest report: of all, of a version (the report's or the model's), of a model's day.
+    """The page of the newest report: overall, of a version (of the report or of the model), or of a model's day.
 
-    Raises `NoReportError` where there is none, `ArtifactError` where its folder is gone.
+    Raises `NoReportError` if there is none, `ArtifactError` if its folder is missing.
     """
     with workspace.lake.reader() as con:
         row = con.execute(read_query("reports/newest.sql"), {"version": version, "day": day}).fetchone()
@@ -26,7 +26,7 @@ def report_page(workspace: Workspace, version: str | None = None, day: date | No
             [*([f"of the version '{version}'"] if version else []), *([f"of the day {day}"] if day else [])]
         )
         raise NoReportError(
-            f"there is no report{f' {which}' if which else ' yet'}. Those there are: "
+            f"there is no report{f' {which}' if which else ' yet'}. Existing reports: "
             '`twotower sql "SELECT model_version, report_version FROM model_history"`'
         )
     folder = workspace.artifacts.open("popularity_bias_report", row[0]).folder

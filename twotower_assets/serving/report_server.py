@@ -1,7 +1,6 @@
-"""The pages of reports over HTTP, so that the Dagster UI can link them: browsers follow no `file://` link from a page.
+"""Serves report pages over HTTP, so that the Dagster UI can link to them: browsers block `file://` links on web pages.
 
-Served are these pages and nothing else, read-only, to this machine. Which page is the newest of a day is decided in
-`report_pages`.
+Only these pages are served, read-only, to this machine. `report_pages` finds the newest page of a day.
 """
 
 from __future__ import annotations
@@ -21,30 +20,29 @@ LOOPBACK = ("127.0.0.1", "localhost")
 
 
 class ReportServerError(OSError):
-    """Reports cannot be served under the address that the settings name."""
+    """Reports cannot be served at the address of the setting `report_address`."""
 
 
 def report_url(address: str, version: str) -> str:
-    """Where the page of a version of the report is served, below the address of the setting `report_address`."""
+    """The URL of a report version's page; `address` is the setting `report_address`."""
     return f"{address.rstrip('/')}/{version}/{REPORT_FILE}"
 
 
 @contextmanager
 def reports_served(folder: Path, address: str) -> Iterator[bool]:
-    """Serve `<folder>/<version>/report.html` at `address` while the context lasts; give whether that is done.
+    """Serve `<folder>/<version>/report.html` at `address` while the context lasts; yields whether it is served.
 
-    An address that is not of this machine is another server's, and nothing is served. Raises `ReportServerError` where
-    the port is taken.
+    If the address is on another machine, nothing is served here. Raises `ReportServerError` if the port is in use.
     """
-    where = urlsplit(address)
-    if where.hostname not in LOOPBACK:
+    url = urlsplit(address)
+    if url.hostname not in LOOPBACK:
         yield False
         return
     try:
-        server = ThreadingHTTPServer(("127.0.0.1", where.port or 80), _handler(folder))
+        server = ThreadingHTTPServer(("127.0.0.1", url.port or 80), _handler(folder))
     except OSError as error:
         raise ReportServerError(
-            f"reports cannot be served at {address}: {error.strerror or error}. Name another with "
+            f"reports cannot be served at {address}: {error.strerror or error}. Set another address with "
             "TWOTOWER_REPORT_ADDRESS"
         ) from error
     thread = threading.Thread(target=server.serve_forever, daemon=True)

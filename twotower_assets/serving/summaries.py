@@ -1,5 +1,5 @@
-"""What a run left behind, in a few numbers: rows read and rejected, how good the model is, what is served, where the
-report lies. How it is printed is decided by the command line.
+"""The results of a run in a few numbers: rows read and rejected, recall of the model, the served version, the report
+page. The command line decides how they are printed.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from twotower_assets.workspace import Workspace
 
 @dataclass(frozen=True)
 class FeatureRows:
-    """Rows of some days.
+    """Row counts of a range of days.
 
     Attributes:
-        read: rows of the raw log, the rejected ones among them.
-        rejected: of these, by reason.
-        rows: of each source and feature; of those without days, all.
+        read: rows of the raw log, including the rejected ones.
+        rejected: rejected rows, by reason.
+        rows: rows of each source and feature; for tables without days, all rows.
     """
 
     read: int
@@ -34,13 +34,13 @@ class TrainedModel:
     """The newest model of a day.
 
     Attributes:
-        report: the page of its report; None where there is none.
+        report: the page of its report; None if there is none.
         model_version: its version.
-        recipe: what it was trained with.
-        recall_at_20: at γ = 1; None where there is no report on it.
-        popular_recall_at_20: that of most popular, on the same clicks.
-        decision: the last on whether it is served; None where there is none yet.
-        reasons: of the decision.
+        recipe: the recipe it was trained with.
+        recall_at_20: at γ = 1; None if there is no report on the model.
+        popular_recall_at_20: recall@20 of the most-popular baseline on the same clicks.
+        decision: the last decision on serving it; None if there is none yet.
+        reasons: the reasons of that decision.
     """
 
     report: Path | None
@@ -54,7 +54,7 @@ class TrainedModel:
 
 @dataclass(frozen=True)
 class VersionLine:
-    """A version of the model in the list of all."""
+    """A row of the list of all versions."""
 
     model_day: date
     model_version: str
@@ -68,7 +68,7 @@ class VersionLine:
 
 
 def feature_rows(workspace: Workspace, first: date, last: date) -> FeatureRows:
-    """Rows of sources and features from `first` to `last`. Raises `LakeError` where there is no lake."""
+    """Row counts of sources and features from `first` to `last`. Raises `LakeError` if there is no lake."""
     days = {"first_day": first, "last_day": last}
     with workspace.lake.reader() as con:
         rows = dict(con.execute(read_query("reports/rows_of_days.sql"), days).fetchall())
@@ -77,7 +77,7 @@ def feature_rows(workspace: Workspace, first: date, last: date) -> FeatureRows:
 
 
 def trained_model(workspace: Workspace, day: date) -> TrainedModel | None:
-    """The newest model of a day, if there is one. Raises `LakeError` where there is no lake."""
+    """The newest model of a day, None if there is none. Raises `LakeError` if there is no lake."""
     with workspace.lake.reader() as con:
         row = con.execute(read_query("reports/newest_model.sql"), {"day": day}).fetchone()
     if row is None:
@@ -91,7 +91,7 @@ def trained_model(workspace: Workspace, day: date) -> TrainedModel | None:
 
 
 def served_version(workspace: Workspace) -> str | None:
-    """The version of the model that is served, if any is."""
+    """The version of the champion; None if nothing is served."""
     if not workspace.lake.exists:
         return None
     with workspace.lake.reader() as con:
@@ -100,6 +100,6 @@ def served_version(workspace: Workspace) -> str | None:
 
 
 def every_version(workspace: Workspace) -> list[VersionLine]:
-    """All versions of the model, the newest day first. Raises `LakeError` where there is no lake."""
+    """All versions of the model, newest day first. Raises `LakeError` if there is no lake."""
     with workspace.lake.reader() as con:
         return [VersionLine(*row) for row in con.execute(read_query("reports/versions.sql")).fetchall()]

@@ -1,4 +1,4 @@
-"""`embedding_drift`: how far the items of a day's model moved since the model before it, and from what is served."""
+"""`embedding_drift`: how far the item vectors of a day's model moved since the previous model and from the champion."""
 
 import dagster as dg
 
@@ -19,13 +19,13 @@ def embedding_drift_asset(plan: Plan) -> dg.AssetsDefinition:
         table_spec(
             "embedding_drift",
             plan,
-            used_for="seeing which items a new model moved, before it is served, with the macro "
+            used_for="seeing which items a new model moved before it is served, with the macro "
             "`embedding_drift(version_a, version_b)`.",
             deps=[plan.dep("item_embeddings")],
             kinds={"duckdb", "scipy"},
             version=code_version(["serving.measure_drift"], sql_files("serving/drift_*.sql")),
-            note="The day's model is compared with that of the newest earlier day that has vectors, and with the "
-            "champion of the moment. The first model of all has nothing to be compared with, and no row.",
+            note="The day's model is compared with that of the newest earlier day with vectors, and with the current "
+            "champion. The very first model has nothing to compare with, and no rows.",
             sql="serving/drift_vectors.sql",
         ),
         partitions_def=plan.partitions,

@@ -1,10 +1,10 @@
-"""A checkpoint becomes vectors in the lake and an index over them. Which version is served is in `champion.py`."""
+"""From a checkpoint to vectors in the lake and an index over them. `champion.py` decides which version is served."""
 
 import dagster as dg
 
-from twotower_assets.defs import metadata
 from twotower_assets.defs.code_version import code_version, sql_files
 from twotower_assets.defs.failures import expected_errors_as_failures
+from twotower_assets.defs.metadata import index_metadata
 from twotower_assets.defs.partitions import day_of
 from twotower_assets.defs.plan import Plan
 from twotower_assets.defs.publish import artifact_result, run_of, table_result
@@ -15,8 +15,8 @@ from twotower_assets.serving.publish_index import publish_index
 INDEX = (
     "The FAISS index of a day's item vectors: one index per day, with the popularity weight γ as a dimension of the "
     "query, and an id map that is checked against it. Its recall against exact search and its speed are measured at "
-    "γ = 0, ½ and 1, on a sample of the users; where it is approximate, at several search depths, of which the "
-    "smallest with enough recall is taken.\n\n**Used for:** recommendations."
+    "γ = 0, ½ and 1, on a sample of the users; an approximate index is measured at several search depths, and the "
+    "smallest with enough recall is chosen.\n\n**Used for:** recommendations."
 )
 
 
@@ -56,8 +56,8 @@ def embedding_and_index_assets(plan: Plan) -> list[dg.AssetsDefinition]:
             ],
             kinds={"duckdb", "pytorch"},
             version=code_version(["serving.embed_day"], sql_files("serving/user_histories.sql", "training/users.sql")),
-            note="Histories reach to the end of the day: held-out clicks are no training data, but they are known "
-            "when the model serves.",
+            note="Histories reach to the end of the day: held-out clicks are not training data, but they are known "
+            "when the model is served.",
         ),
         partitions_def=plan.partitions,
     )
@@ -83,6 +83,6 @@ def embedding_and_index_assets(plan: Plan) -> list[dg.AssetsDefinition]:
         with expected_errors_as_failures():
             workspace = plan.workspace(context)
             made = publish_index(workspace, day_of(context), run_of(context, "ann_index"))
-            return artifact_result(context, made.artifact, metadata.of_index(made, workspace.settings))
+            return artifact_result(context, made.artifact, index_metadata(made, workspace.settings))
 
     return [item_embeddings, user_embeddings, ann_index]

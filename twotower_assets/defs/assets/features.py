@@ -1,4 +1,4 @@
-"""The features: each a table made by the SQL file of its name under `sql/features/`, from the table it depends on."""
+"""The features: each table is built from its upstream table by the SQL file of the same name in `sql/features/`."""
 
 import dagster as dg
 
@@ -6,7 +6,7 @@ from twotower_assets.defs.code_version import code_version, sql_files
 from twotower_assets.defs.failures import expected_errors_as_failures
 from twotower_assets.defs.partitions import days_of
 from twotower_assets.defs.plan import Plan
-from twotower_assets.defs.preconditions import require_whole_window
+from twotower_assets.defs.preconditions import require_complete_window
 from twotower_assets.defs.publish import run_of, table_result
 from twotower_assets.defs.specs import table_spec
 from twotower_assets.experiments.stage_features import write_feature
@@ -27,14 +27,14 @@ def feature_assets(plan: Plan) -> list[dg.AssetsDefinition]:
             "item_frequency",
             "item_frequency_daily",
             looks_back=True,
-            used_for="the buckets shown with recommendations, and following concentration over time.",
+            used_for="the buckets shown with recommendations, and tracking popularity concentration over time.",
         ),
         _feature(
             plan,
             "exposure_log",
             "impressions",
             looks_back=True,
-            used_for="what is shown in vain, by user and item; these are the negatives that users themselves gave.",
+            used_for="impressions without a click, by user and item: negatives for recipes that sample exposures.",
         ),
         _feature(plan, "category_map", "items", used_for="joining items with categories and their sizes."),
         _feature(
@@ -42,7 +42,7 @@ def feature_assets(plan: Plan) -> list[dg.AssetsDefinition]:
             "training_pairs",
             "impressions",
             looks_back=True,
-            used_for="training; the trailing window of pairs is put together there.",
+            used_for="training, which reads a trailing window of pairs.",
         ),
     ]
 
@@ -70,7 +70,7 @@ def _feature(plan: Plan, name: str, upstream: str, *, used_for: str, looks_back:
         with expected_errors_as_failures():
             workspace, days = plan.workspace(context), days_of(context) if daily else None
             if days and looks_back:
-                require_whole_window(
+                require_complete_window(
                     context, workspace, plan.naming.key_of(upstream), days, workspace.settings.window_days
                 )
             return table_result(context, write_feature(workspace, name, days, run_of(context, name)))

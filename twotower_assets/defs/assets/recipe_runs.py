@@ -1,4 +1,4 @@
-"""The comparison of recipes: a training per recipe and seed on the same pairs, and all of them side by side.
+"""The comparison of recipes: one training per recipe and seed on the same pairs, and a table of all of them.
 
 A backfill over the recipes is the ablation.
 """
@@ -11,10 +11,10 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from twotower_assets.defs import metadata
 from twotower_assets.defs.code_version import code_version, sql_files
 from twotower_assets.defs.failures import expected_errors_as_failures
 from twotower_assets.defs.launch_checks import checked_at_launch
+from twotower_assets.defs.metadata import comparison_metadata
 from twotower_assets.defs.partitions import Partitions, recipe_partitions
 from twotower_assets.defs.plan import Plan
 from twotower_assets.defs.preconditions import require_training_inputs
@@ -32,7 +32,7 @@ BASELINE = "logq"
 
 
 class NegativeSamplingConfig(dg.Config):
-    """What all recipes of a comparison share."""
+    """Configuration shared by all recipes of a comparison."""
 
     model_day: str | None = Field(
         None, description="Train as of this day. Default: the last daily partition that has ended."
@@ -40,16 +40,16 @@ class NegativeSamplingConfig(dg.Config):
     window_days: int | None = Field(
         None, description="Days of pairs to train on; by default TWOTOWER_WINDOW_DAYS.", ge=1
     )
-    seeds: list[int] = Field([0, 1, 2], min_length=1, description="One training per seed, each as long as another.")
+    seeds: list[int] = Field([0, 1, 2], min_length=1, description="One training per seed.")
     training: dict[str, Any] = Field(
         {},
-        description='Training settings for every recipe, over its own, such as {"temperature": 0.5, "epochs": 10}; see '
-        "tower_checkpoint for what there is.",
+        description='Training settings for all recipes, over their own, such as {"temperature": 0.5, "epochs": 10}. '
+        "They are listed at tower_checkpoint.",
     )
 
 
 class ComparisonConfig(dg.Config):
-    """What recipes are compared with."""
+    """Configuration of the comparison."""
 
     baseline: str = Field(BASELINE, description="The recipe that gains are measured against.")
 
@@ -62,16 +62,16 @@ def recipe_assets(plan: Plan) -> list[dg.AssetsDefinition]:
         table_spec(
             "negative_sampling_runs",
             plan,
-            used_for="knowing which way to draw negatives helps on this data set. Materialize some recipes, or all "
-            "as a backfill, then `negative_sampling_comparison`.",
+            used_for="finding out which way of sampling negatives works on this data set. Materialize some recipes, or "
+            "all of them as a backfill, then `negative_sampling_comparison`.",
             deps=[
                 *map(plan.every_day_dep, ("training_pairs", "exposure_log")),
                 *map(plan.dep, ("items", "users")),
             ],
             kinds={"pytorch", "duckdb"},
             version=code_version(["experiments.train_seeds"], [*sql_files("training/*.sql"), SHIPPED]),
-            note="Every recipe trains on the same pairs, as of the last day, with the same seeds and the same most "
-            "epochs, and is judged on the same test clicks. Writes "
+            note="Every recipe trains on the same pairs, as of the last day, with the same seeds and the same "
+            "maximum of epochs, and is evaluated on the same test clicks. Writes "
             f"{', '.join(f'`{name}`' for name in RUN_TABLES)}.",
         ),
         partitions_def=recipe_partitions(plan.settings),
@@ -94,13 +94,12 @@ def recipe_assets(plan: Plan) -> list[dg.AssetsDefinition]:
         table_spec(
             "negative_sampling_comparison",
             plan,
-            used_for="choosing a recipe: its name goes into TWOTOWER_RECIPE, or into the launchpad of "
-            "`tower_checkpoint`.",
+            used_for="choosing a recipe: set its name in TWOTOWER_RECIPE or in the launchpad of `tower_checkpoint`.",
             deps=[plan.every_day_dep("negative_sampling_runs")],
             kinds={"duckdb"},
             version=code_version(["experiments.compare_recipes"]),
             note="Gains are paired by user against the baseline recipe, with bootstrap intervals. The "
-            "recommendation chooses by the validation part and names its evidence on the test part.",
+            "recommendation chooses on the validation split and reports its evidence on the test split.",
         ),
     )
     def negative_sampling_comparison(
@@ -109,7 +108,7 @@ def recipe_assets(plan: Plan) -> list[dg.AssetsDefinition]:
         with expected_errors_as_failures():
             workspace = plan.workspace(context)
             made = compare_recipes(workspace, config.baseline, run_of(context, "negative_sampling_comparison"))
-            shown = metadata.of_comparison(made, workspace.settings.popularity_weight)
+            shown = comparison_metadata(made, workspace.settings.popularity_weight)
             return table_result(context, made.written, **shown)
 
     recipes = load_recipes(plan.settings.recipes_file)
@@ -124,25 +123,25 @@ def _require_comparable(
     settings: Settings,
     recipes: Mapping[str, Recipe],
     partitions: Partitions,
-    asked: Mapping[str, Any],
+    requested: Mapping[str, Any],
 ) -> None:
-    """Raises `ValueError` where a run that is asked for with these settings could train no recipe.
+    """Check settings that no recipe could be trained with. Raises `ValueError`.
 
-    What a single recipe cannot have is its own; it is told when that recipe is trained.
+    Settings that are invalid for a single recipe are reported when that recipe is trained.
     """
-    if asked["model_day"]:
-        _model_day(asked["model_day"], partitions)
-    window_for(asked["window_days"], settings)
-    recipe_named(recipes, BASELINE).config(**asked["training"])
+    if requested["model_day"]:
+        _model_day(requested["model_day"], partitions)
+    window_for(requested["window_days"], settings)
+    recipe_named(recipes, BASELINE).config(**requested["training"])
 
 
-def _model_day(asked: str | None, partitions: Partitions) -> date:
-    key = asked or partitions.get_last_partition_key()
+def _model_day(day: str | None, partitions: Partitions) -> date:
+    key = day or partitions.get_last_partition_key()
     if key is None:
         raise LakeError("no daily partition has ended yet, so there is nothing to train on")
     if not partitions.has_partition_key(key):
         raise ValueError(
-            f"model_day '{key}' is no daily partition; they reach from {partitions.get_first_partition_key()} to "
-            f"{partitions.get_last_partition_key()}"
+            f"model_day '{key}' is not a daily partition; partitions range from "
+            f"{partitions.get_first_partition_key()} to {partitions.get_last_partition_key()}"
         )
     return date.fromisoformat(key)

@@ -1,10 +1,10 @@
-"""The popularity report: what the model does to popular and to long-tail items, as tables, charts and one page."""
+"""The popularity report: how a model treats popular and long-tail items, as tables, charts and one page."""
 
 import dagster as dg
 
-from twotower_assets.defs import metadata
 from twotower_assets.defs.code_version import code_version, sql_files
 from twotower_assets.defs.failures import expected_errors_as_failures
+from twotower_assets.defs.metadata import report_metadata
 from twotower_assets.defs.partitions import day_of
 from twotower_assets.defs.plan import Plan
 from twotower_assets.defs.publish import artifact_result, run_of
@@ -15,7 +15,7 @@ from twotower_assets.lake.tables import REPORTS, names
 MADE_FROM = ("tower_checkpoint", "training_curves", "ann_index", "items", "users")
 REPORT = (
     "How well a day's model finds held-out clicks, for popular and for long-tail items, beside most-popular, EASE and "
-    "the version that is served, at several popularity weights γ; how much popularity its scores miss (δ). One HTML "
+    "the champion, at several popularity weights γ; how much popularity its scores are missing (δ). One HTML "
     f"page per day, and the tables {', '.join(f'`{name}`' for name in names(REPORTS))}.\n\n"
     "**Used for:** deciding whether a model may be served, and at which γ."
 )
@@ -41,6 +41,6 @@ def report_assets(plan: Plan) -> list[dg.AssetsDefinition]:
         with expected_errors_as_failures():
             workspace = plan.workspace(context)
             made = write_report(workspace, day_of(context), run_of(context, "popularity_bias_report"))
-            return artifact_result(context, made.artifact, metadata.of_report(made, workspace.settings))
+            return artifact_result(context, made.artifact, report_metadata(made, workspace.settings))
 
     return [popularity_bias_report]

@@ -1,4 +1,4 @@
-"""The sources: the raw log and catalogues, read through the data set's SQL, cleaned, rejects kept."""
+"""The sources: the raw log and catalogues, read through the data set's SQL and cleaned; rejected rows are kept."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +13,10 @@ from twotower_assets.defs.plan import Plan
 from twotower_assets.defs.publish import run_of, table_result
 from twotower_assets.defs.specs import table_spec
 
-MOVIELENS_NOTE = "MovieLens has no exposures: a rating of 4 or 5 is a click, a lower one is shown and not liked."
-USERS_NOTE = "A data set without `users.sql`, or without the files that it names, has no row here."
+MOVIELENS_NOTE = (
+    "MovieLens has no impressions: a rating of 4 or 5 counts as a click, a lower one as an impression without a click."
+)
+USERS_NOTE = "The table is empty if the data set has no `users.sql`, or if the files that it reads do not exist."
 
 
 def source_assets(plan: Plan) -> list[dg.AssetsDefinition]:
@@ -45,7 +47,7 @@ def source_assets(plan: Plan) -> list[dg.AssetsDefinition]:
         ),
         spec(
             "rejected_impressions",
-            "seeing what was wrong with the raw log; nothing is made from it.",
+            "finding errors in the raw log; nothing depends on it.",
             read="impressions",
         ),
         partitions_def=plan.partitions,
@@ -81,5 +83,5 @@ def _catalogue(plan: Plan, context: dg.AssetExecutionContext, table: str) -> dg.
 
 
 def _reading(plan: Plan, raw: str) -> list[Path]:
-    """The SQL that reads a raw table; that of the formats it may come in, where there are several."""
+    """The SQL files that read a raw table, one per raw format if there are several."""
     return sorted(plan.declared_for.source.sql_folder.glob(f"{raw}*.sql"))

@@ -1,6 +1,6 @@
-"""Training: the pairs of a trailing window become towers, and the epochs a table.
+"""Training: towers from the pairs of a trailing window, and a table of the epochs.
 
-What a run may change of a training is in `defs/training_config.py`.
+The run configuration of a training is in `defs/training_config.py`.
 """
 
 from collections.abc import Iterator
@@ -8,10 +8,10 @@ from functools import partial
 
 import dagster as dg
 
-from twotower_assets.defs import metadata
 from twotower_assets.defs.code_version import code_version, sql_files
 from twotower_assets.defs.failures import expected_errors_as_failures
 from twotower_assets.defs.launch_checks import checked_at_launch
+from twotower_assets.defs.metadata import training_metadata
 from twotower_assets.defs.partitions import day_of
 from twotower_assets.defs.plan import Plan
 from twotower_assets.defs.preconditions import require_training_inputs
@@ -28,13 +28,13 @@ from twotower_assets.recipes.recipes import SHIPPED, load_recipes, recipe_named
 
 CHECKPOINT = (
     "The trained user and item tower as of a day: one checkpoint per day, an immutable folder of safetensors, JSON and "
-    "vocabularies, named by its content hash.\n\n**Used for:** embeddings. The hold-out is never trained on. Which "
-    "negatives and which correction it is trained with is a recipe."
+    "vocabularies, named by its content hash.\n\n**Used for:** embeddings. The hold-out is never trained on. Negatives "
+    "and correction are set by a recipe."
 )
 
 
 def training_assets(plan: Plan) -> list[dg.AssetsDefinition]:
-    """`tower_checkpoint` and `training_curves`, made together."""
+    """`tower_checkpoint` and `training_curves`, written by one step."""
     version = code_version(["experiments.train_day"], [*sql_files("training/*.sql"), SHIPPED])
 
     @plan.step(
@@ -56,7 +56,7 @@ def training_assets(plan: Plan) -> list[dg.AssetsDefinition]:
         table_spec(
             "training_curves",
             plan,
-            used_for="seeing whether a training went well, and comparing trainings in SQL.",
+            used_for="monitoring convergence, and comparing trainings in SQL.",
             deps=[plan.dep("tower_checkpoint")],
             kinds={"duckdb", "pytorch"},
             version=version,
@@ -75,7 +75,7 @@ def training_assets(plan: Plan) -> list[dg.AssetsDefinition]:
             exposures = reads_exposures(workspace, recipe, changes)
             require_training_inputs(context, plan, workspace, day, window_days, exposures=exposures)
             made = train_day(workspace, day, recipe, changes, window_days, run_of(context, "tower_checkpoint"))
-            yield artifact_result(context, made.artifact, metadata.of_training(made))
+            yield artifact_result(context, made.artifact, training_metadata(made))
             yield table_result(context, made.curves)
 
     recipes = load_recipes(plan.settings.recipes_file)

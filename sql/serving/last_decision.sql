@@ -1,4 +1,4 @@
--- The last judgement of a challenger against the champion of the moment.
+-- The last decision on a challenger against the given champion.
 SELECT decision, reasons, index_version
 FROM champion_decisions
 WHERE
