@@ -45,7 +45,7 @@ import quality_movielens as ratings_protocol
 
 from twotower_assets.datasets.movielens import fetch_movielens
 from twotower_assets.defs.code_version import code_version
-from twotower_assets.defs.runs import dagster_instance, partition_days, run_job
+from twotower_assets.defs.runs import open_instance, partition_days, run_job
 from twotower_assets.experiments.evaluate_recipes import (
     RecipeResults,
     TrainingEvaluation,
@@ -149,7 +149,7 @@ DATA_SETS: dict[str, Callable[[Path, Path], DataSet]] = {
 
 def _through_the_platform(name: str, settings: Settings) -> DataSet:
     workspace = open_workspace(settings)
-    with dagster_instance(workspace) as instance:
+    with open_instance(workspace) as instance:
         first, last = partition_days(workspace)
         if not workspace.lake.exists:
             run_job(workspace, instance, "features_job", first, last, log_level="WARNING")

@@ -59,8 +59,8 @@ def test_each_users_last_fifth_of_clicks_is_held_out_and_nothing_of_it_is_traine
     assert len(pairs) == log["clicked"].sum()
     shares = dict(pairs.group_by("split").len().iter_rows())
     assert 0.15 < shares["test"] / len(pairs) < 0.3
-    train = pairs.filter(part="train").group_by("user_id").agg(pl.col("clicked_at").max().alias("last"))
-    later = pairs.filter(part="test").join(train, on="user_id")
+    train = pairs.filter(split="train").group_by("user_id").agg(pl.col("clicked_at").max().alias("last"))
+    later = pairs.filter(split="test").join(train, on="user_id")
     assert (later["clicked_at"] > later["last"]).all()
     assert model.checkpoint.training_pairs == shares["train"]
 
@@ -132,7 +132,7 @@ def test_a_recipe_with_exposures_trains_on_what_was_shown_and_not_clicked(
     assert shown is not None
     assert 0 < shown.num_rows < (~log["clicked"]).sum()
     if hold_out == "by_day":
-        test = trained.hold_out.pairs.filter(part="test")["clicked_at"]
+        test = trained.hold_out.pairs.filter(split="test")["clicked_at"]
         assert set(test.dt.date()) == {log["shown_at"].dt.date().max()}
 
 

@@ -22,7 +22,7 @@ from twotower_assets.experiments.evaluate_model import (
     recommendation_lists,
 )
 from twotower_assets.experiments.hold_out import HoldOut, HoldOutError, HoldOutRule, read_hold_out
-from twotower_assets.experiments.hold_out_of_frames import hold_out_of_frames
+from twotower_assets.experiments.hold_out_from_frames import hold_out_from_frames
 from twotower_assets.experiments.train_recipe import TrainedModel, needs_exposures, train_recipe
 from twotower_assets.experiments.training_request import TrainingRequest
 from twotower_assets.lake.queries import scalar
@@ -157,7 +157,7 @@ def train(
     if impressions is None:
         split = _hold_out_in(open_workspace(settings), as_of, exposures)
     else:
-        split = hold_out_of_frames(impressions, items, users, settings, exposures=exposures)
+        split = hold_out_from_frames(impressions, items, users, settings, exposures=exposures)
     training = TrainingRequest(
         split, settings.popularity_from, settings.popularity_weight, threads=settings.training_threads
     )

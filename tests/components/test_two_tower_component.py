@@ -212,7 +212,7 @@ def test_scaffolding_writes_a_file_with_a_prefix_and_a_home_of_its_own(project: 
 @pytest.mark.parametrize(
     ("attributes", "words"),
     [
-        ({"settings": {"window_day": 3}}, "TWOTOWER_WINDOW_DAY is no setting .* did you mean TWOTOWER_WINDOW_DAYS"),
+        ({"settings": {"window_day": 3}}, "unknown setting TWOTOWER_WINDOW_DAY .* did you mean TWOTOWER_WINDOW_DAYS"),
         ({"group_names": {"trainings": "models"}}, "unknown group 'trainings' in group_names"),
     ],
 )

@@ -30,7 +30,7 @@ from twotower_assets.cli import app
 from twotower_assets.defs.build import build_definitions
 from twotower_assets.defs.naming import key_of
 from twotower_assets.defs.partitions import range_tags
-from twotower_assets.defs.runs import dagster_instance, failure_reasons
+from twotower_assets.defs.runs import failure_reasons, open_instance
 from twotower_assets.serving.recommendations import recommend
 from twotower_assets.settings import ENV_PREFIX, load_settings
 from twotower_assets.workspace import Workspace, open_workspace
@@ -308,5 +308,5 @@ def rows(workspace: Workspace, query: str, snapshot: int | None = None) -> list[
 @contextmanager
 def instance_of(workspace: Workspace) -> Iterator[dg.DagsterInstance]:
     """The persistent Dagster instance of a home folder."""
-    with only_home(workspace.settings.home), dagster_instance(workspace) as instance:
+    with only_home(workspace.settings.home), open_instance(workspace) as instance:
         yield instance

@@ -43,7 +43,7 @@ def test_training_on_a_home_holds_out_as_the_home_does(trained: Workspace) -> No
     home = trained.settings.home
     model = twotower_assets.train(home=home, epochs=1, dimensions=8)
     newest = rows(trained, "SELECT max(day) FROM training_pairs")[0][0]
-    assert set(model.hold_out.pairs.filter(part="test")["clicked_at"].dt.date()) == {newest}
+    assert set(model.hold_out.pairs.filter(split="test")["clicked_at"].dt.date()) == {newest}
     other = twotower_assets.train(home=home, hold_out="per_user_last", epochs=1, dimensions=8)
-    assert other.hold_out.pairs.filter(part="test")["clicked_at"].dt.date().n_unique() > 1
+    assert other.hold_out.pairs.filter(split="test")["clicked_at"].dt.date().n_unique() > 1
     assert len(model.recommend(model.hold_out.pairs["user_id"][0], 3)) == 3

@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.table import Table as RichTable
 
 from twotower_assets.datasets.movielens import LICENCE, fetch_movielens
-from twotower_assets.defs.runs import dagster_instance, run_job
+from twotower_assets.defs.runs import open_instance, run_job
 from twotower_assets.lake.queries import read_query
 from twotower_assets.serving.summaries import served_version, trained_model
 from twotower_assets.settings import Settings, SettingsError, load_settings
@@ -75,7 +75,7 @@ def run_demo(report: Callable[[str], None]) -> Workspace:
     first, last = workspace.days()
     last = last or first
     middle = first + (last - first) // 2
-    with dagster_instance(workspace) as instance:
+    with open_instance(workspace) as instance:
         for begin, end in ((first, middle), (middle + timedelta(days=1), last)):
             report(f"Sources and features, {begin} to {end} in one run …")
             run_job(workspace, instance, "features_job", begin, end, "WARNING")

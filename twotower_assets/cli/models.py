@@ -144,12 +144,12 @@ def compare_recipes(
     from rich.markdown import Markdown
 
     from twotower_assets.defs.runs import compare_recipes as run_comparison
-    from twotower_assets.defs.runs import dagster_instance
+    from twotower_assets.defs.runs import open_instance
 
     workspace = open_home()
     names = [name.strip() for name in chosen.split(",") if name.strip()]
     training = training_changes(changes or [])
-    with dagster_instance(workspace) as instance:
+    with open_instance(workspace) as instance:
         compared = run_comparison(workspace, instance, names, baseline, seeds, training)
     if as_json:
         with workspace.lake.reader() as con:
@@ -171,7 +171,7 @@ def _wide() -> Console:
 
 def _decide(config: dict[str, Any], reason: str | None, as_json: bool) -> None:
     """Materialize the champion with a person's decision, and print which version is then served."""
-    from twotower_assets.defs.runs import choose_champion, dagster_instance
+    from twotower_assets.defs.runs import choose_champion, open_instance
     from twotower_assets.serving import promotion
     from twotower_assets.serving.versions import champion_of
 
@@ -182,7 +182,7 @@ def _decide(config: dict[str, Any], reason: str | None, as_json: bool) -> None:
             promotion.roll_back(con, workspace, config.get("version"), reason or "")
         else:
             promotion.choose_by_hand(con, workspace, config["version"], reason or "")
-    with dagster_instance(workspace) as instance:
+    with open_instance(workspace) as instance:
         choose_champion(workspace, instance, {**config, **({"reason": reason} if reason else {})})
     with workspace.lake.reader() as con:
         now = champion_of(con)

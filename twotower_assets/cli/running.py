@@ -87,14 +87,14 @@ def materialize(
     from twotower_assets.cli.run_summary import as_json as plain
     from twotower_assets.cli.run_summary import summarize, text_lines
     from twotower_assets.defs.jobs import UNPARTITIONED
-    from twotower_assets.defs.runs import dagster_instance, run_job, run_unpartitioned_job
+    from twotower_assets.defs.runs import open_instance, run_job, run_unpartitioned_job
     from twotower_assets.serving.summaries import served_version
 
     workspace = open_home()
     training = training_changes(changes or [])
     _require_job(workspace, job, days, training)
     summaries = []
-    with dagster_instance(workspace) as instance:
+    with open_instance(workspace) as instance:
         for days_of_run in [None] if job in UNPARTITIONED else _days_of_runs(workspace, job, days):
             before = served_version(workspace)
             if days_of_run is None:

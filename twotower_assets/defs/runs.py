@@ -31,7 +31,7 @@ class RunFailedError(RuntimeError):
 
 
 @contextmanager
-def dagster_instance(workspace: Workspace) -> Iterator[dg.DagsterInstance]:
+def open_instance(workspace: Workspace) -> Iterator[dg.DagsterInstance]:
     """The persistent Dagster instance of the home folder."""
     prepare_dagster_home(workspace.settings)
     speed_up_sqlite_event_log()

@@ -1,1 +1,1 @@
-"""The lake: DuckLake tables declared once, partitions replaced whole, snapshots, and the store of artifacts."""
+"""The lake: declared DuckLake tables, replacement of whole partitions, snapshots, and the artifact store."""

@@ -1,7 +1,7 @@
-"""Artifacts that are not tables: checkpoints, indexes, reports; each version a folder that never changes.
+"""Artifacts that are not tables: checkpoints, indexes and reports. Each version is an immutable folder.
 
-A version is written to a temporary folder and renamed into place, with a `manifest.json` that says what it was made
-from. What the files inside mean is known to those who write them.
+A version is written to a temporary folder and renamed into place, with a `manifest.json` that records its provenance.
+The content of the other files is up to the writer.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class ArtifactError(ExpectedError, RuntimeError):
 
 @dataclass(frozen=True)
 class TableInput:
-    """A table that an artifact was made from: the days read and the lake snapshot at which they were read."""
+    """A table that an artifact was made from, with the days and the lake snapshot that were read."""
 
     table: str
     snapshot: int
@@ -46,7 +46,7 @@ class ArtifactInput:
 
 @dataclass(frozen=True)
 class Provenance:
-    """What an artifact was made from, by what, in which run."""
+    """What an artifact was made from, by which code, in which run."""
 
     model_day: date
     lake_snapshot: int
@@ -70,7 +70,7 @@ class Artifact:
 
     @property
     def content_hash(self) -> str:
-        """SHA-256 over its content, hexadecimal."""
+        """SHA-256 of its content, hexadecimal."""
         return str(self.manifest["content_hash"])
 
 
@@ -80,12 +80,12 @@ class ArtifactStore:
 
     folder: Path
 
-    def publish(self, asset: str, build: Callable[[Path], str | None], made: Provenance) -> Artifact:
-        """Write a version with `build`, which is given an empty folder, and put it in place at once.
+    def publish(self, asset: str, build: Callable[[Path], str | None], provenance: Provenance) -> Artifact:
+        """Let `build` write a version into an empty folder, and move it into place atomically.
 
-        `build` returns the content hash, or None for the hash over all files that it wrote. Of a version that exists
-        already the files are kept, and the manifest tells of the newest making. Raises `ArtifactError` when the disk
-        refuses; then nothing is left behind.
+        `build` returns the content hash, or None for the hash over all files that it wrote. If the version already
+        exists, its files are kept and only the manifest is replaced. Raises `ArtifactError` if writing fails; then
+        nothing is left behind.
         """
         parent = self.folder / asset
         try:
@@ -94,10 +94,10 @@ class ArtifactStore:
                 fresh = Path(name) / "content"
                 fresh.mkdir()
                 content_hash = build(fresh) or _folder_hash(fresh)
-                version = f"{made.model_day}-{content_hash[:VERSION_DIGITS]}"
-                manifest = _manifest(asset, version, content_hash, made)
+                version = f"{provenance.model_day}-{content_hash[:VERSION_DIGITS]}"
+                manifest = _manifest(asset, version, content_hash, provenance)
                 (fresh / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", "utf-8")
-                _put_in_place(fresh, parent / version)
+                _move_into_place(fresh, parent / version)
         except OSError as error:
             raise ArtifactError(
                 f"cannot write a version of {asset} to {parent}: {error.strerror or error}. Nothing was left behind"
@@ -105,12 +105,12 @@ class ArtifactStore:
         return self.open(asset, version)
 
     def open(self, asset: str, version: str) -> Artifact:
-        """The published version. Raises `ArtifactError` where it is gone or has no readable manifest."""
+        """The published version. Raises `ArtifactError` if it is gone or has no readable manifest."""
         folder = self.folder / asset / version
         try:
             manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
             if not isinstance(manifest, dict):
-                raise ValueError("it is no JSON object")
+                raise ValueError("it is not a JSON object")
         except FileNotFoundError as error:
             raise ArtifactError(
                 f"{asset} {version} is gone: {folder} is not there. Materialize {asset} again, or restore the folder"
@@ -120,9 +120,9 @@ class ArtifactStore:
         return Artifact(asset, version, folder, manifest)
 
     def verify(self, artifact: Artifact) -> None:
-        """Raise `ArtifactError` where the files are not those whose hash the manifest holds.
+        """Raise `ArtifactError` if the hash of the files differs from the one in the manifest.
 
-        For artifacts whose content hash is over all their files.
+        Only for artifacts whose content hash covers all their files.
         """
         if _folder_hash(artifact.folder) != artifact.content_hash:
             raise ArtifactError(
@@ -131,33 +131,33 @@ class ArtifactStore:
             )
 
     def scratch(self, asset: str, name: str) -> Path:
-        """A folder for what must outlive an interruption, such as the state a training resumes from."""
+        """A folder for state that must survive an interruption, such as the resume state of a training."""
         return self.folder / ".resume" / asset / name
 
     def discard_scratch(self, asset: str, name: str) -> None:
-        """Remove such a folder."""
+        """Remove the folder of `scratch`."""
         shutil.rmtree(self.scratch(asset, name), ignore_errors=True)
 
 
-def _manifest(asset: str, version: str, content_hash: str, made: Provenance) -> dict[str, Any]:
-    stated = asdict(made)
-    stated["model_day"] = made.model_day.isoformat()
+def _manifest(asset: str, version: str, content_hash: str, provenance: Provenance) -> dict[str, Any]:
+    fields = asdict(provenance)
+    fields["model_day"] = provenance.model_day.isoformat()
     return {
         "asset": asset,
         "version": version,
         "content_hash": content_hash,
         "created_at": datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="seconds"),
-        **stated,
+        **fields,
     }
 
 
-def _put_in_place(fresh: Path, folder: Path) -> None:
+def _move_into_place(fresh: Path, folder: Path) -> None:
     try:
         fresh.rename(folder)
     except OSError:
         if not folder.is_dir():
             raise
-        (fresh / MANIFEST).replace(folder / MANIFEST)  # the same content was published before
+        (fresh / MANIFEST).replace(folder / MANIFEST)  # the same content was already published
 
 
 def _folder_hash(folder: Path) -> str:

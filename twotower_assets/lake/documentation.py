@@ -1,5 +1,4 @@
-"""The declared tables, and the analysts' views and macros, as the Markdown of `docs/tables.md`. `lake/tables/` and
-`sql/analysts/` say what they are; nothing is added here.
+"""The page `docs/tables.md`: the tables declared in `lake/tables/`, and the views and macros of `sql/analysts/`.
 
 `python -m twotower_assets.lake.documentation > docs/tables.md` writes the page.
 """
@@ -37,9 +36,9 @@ INTRODUCTION = """\
 
 <!-- Written by `python -m twotower_assets.lake.documentation > docs/tables.md`. -->
 
-Every table that the platform keeps, as declared in `twotower_assets/lake/tables/`. The same declarations create the
-tables, comment them in the lake, and give the Great Expectations suites and the columns that Dagster shows. At the end
-stand the [views and macros](#views-and-macros) for analysts; [analysts.md](analysts.md) shows them at work.
+Every table of the lake, as declared in `twotower_assets/lake/tables/`. The same declarations create the
+tables, comment them in the lake, and give the Great Expectations suites and the columns that Dagster shows. The last
+section has the [views and macros](#views-and-macros) for analysts; [analysts.md](analysts.md) shows examples.
 
 What the platform expects of raw data is in [data-contract.md](data-contract.md).
 """

@@ -1,4 +1,4 @@
-"""What goes wrong with a lake, for those who open it and those who catch it."""
+"""The error of the lake."""
 
 from twotower_assets.core.errors import ExpectedError
 

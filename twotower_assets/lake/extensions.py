@@ -1,4 +1,4 @@
-"""The DuckDB extensions that a lake needs, from their wheels. Which lake is opened with them is decided in `lake`."""
+"""The DuckDB extensions that a lake needs, loaded from their wheels."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ EXTENSIONS = {"ducklake": "duckdb_extension_ducklake", "sqlite_scanner": "duckdb
 
 
 def load_extension(con: duckdb.DuckDBPyConnection, name: str, package: str) -> None:
-    """Load a DuckDB extension from its wheel, else from DuckDB's own store. Raises `LakeError` if neither works."""
+    """Load a DuckDB extension from its wheel, else from DuckDB's repository. Raises `LakeError` if neither works."""
     try:
         con.execute(load_statement(name, package))
         return
     except duckdb.Error as error:
-        log.info("the DuckDB extension %s is not at hand: %s", name, error)
+        log.info("the DuckDB extension %s is not installed: %s", name, error)
     try:
         con.execute(f"INSTALL {name}")
         con.execute(f"LOAD {name}")
@@ -35,7 +35,7 @@ def load_extension(con: duckdb.DuckDBPyConnection, name: str, package: str) -> N
 
 
 def load_statement(name: str, package: str) -> str:
-    """The statement that loads a DuckDB extension: from the file of its wheel, without one from DuckDB's own store."""
+    """The statement that loads a DuckDB extension from its wheel, or without the wheel from DuckDB's repository."""
     try:
         file = files(package) / "extensions" / f"v{duckdb.__version__}" / f"{name}.duckdb_extension"
     except ModuleNotFoundError:

@@ -1,7 +1,6 @@
-"""DuckDB instances with the extensions of a lake, used again: loading the extensions takes longer than most queries.
+"""A pool of DuckDB instances with the lake's extensions, because loading these takes longer than most queries.
 
-An instance that nobody uses has nothing attached and every setting at its default. What is attached, and the settings
-of a lake, live in `lake`.
+An idle instance has nothing attached and default settings. `lake` attaches a lake and sets its options.
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ from twotower_assets.lake.extensions import EXTENSIONS, load_extension
 log = logging.getLogger(__name__)
 
 _idle: deque[duckdb.DuckDBPyConnection] = deque()
-_of_other_processes: list[deque[duckdb.DuckDBPyConnection]] = []
+_inherited: list[deque[duckdb.DuckDBPyConnection]] = []
 
 
 def fresh() -> duckdb.DuckDBPyConnection:
-    """A connection to an instance of its own, with the extensions. Raises `LakeError` where they cannot be loaded."""
+    """A connection to a new instance with the extensions. Raises `LakeError` if they cannot be loaded."""
     con = duckdb.connect()
     try:
         for name, package in EXTENSIONS.items():
@@ -36,7 +35,7 @@ def fresh() -> duckdb.DuckDBPyConnection:
 
 @contextmanager
 def borrowed() -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection to an instance that nobody else uses meanwhile; closed afterwards, and with it what is temporary."""
+    """An exclusive connection to a pooled instance. It is closed afterwards, with its temporary tables."""
     try:
         instance = _idle.pop()
     except IndexError:
@@ -54,16 +53,16 @@ def _give_back(instance: duckdb.DuckDBPyConnection) -> None:
     try:
         instance.execute("DETACH DATABASE IF EXISTS lake")
         instance.execute("RESET memory_limit; RESET threads; RESET temp_directory")
-    except duckdb.Error as error:  # it has spilled, and cannot spill to another folder
-        log.debug("a DuckDB instance is not used again: %s", error)
+    except duckdb.Error as error:  # it has spilled to disk, and its temporary folder can no longer be changed
+        log.debug("a DuckDB instance cannot be reused: %s", error)
         instance.close()
     else:
         _idle.append(instance)
 
 
 def _forget() -> None:
-    """In a forked process: the threads of these instances are not there, and closing them would wait for them."""
-    _of_other_processes.append(_idle.copy())
+    """In a forked process the threads of these instances do not exist, and closing one would wait for them forever."""
+    _inherited.append(_idle.copy())
     _idle.clear()
 
 

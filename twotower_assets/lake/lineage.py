@@ -1,7 +1,7 @@
-"""The chain from an artifact down to the raw partitions: artifacts from their manifests, tables from the commits.
+"""The lineage of an artifact down to the raw partitions: artifacts by their manifests, tables by the commits.
 
-Which table is made from which is read from the declared columns; which commit wrote the rows that were read, from the
-snapshots of the lake.
+The declared columns say which table is made from which; the snapshots of the lake say which commit wrote the rows that
+were read.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ RAW = {"impressions", "items", "users"}
 
 
 class UnknownArtifactError(ExpectedError, LookupError):
-    """No artifact of that name."""
+    """No artifact has that name."""
 
 
 @dataclass(frozen=True)
 class Node:
-    """One thing in the chain, and what it was made from."""
+    """An artifact, table or raw data set, and what it was made from."""
 
     kind: str
     name: str
@@ -48,15 +48,15 @@ class Node:
 
 @dataclass(frozen=True)
 class RawData:
-    """Where the chain ends: the raw files and their SQL, the first daily partition, and how far windows look back."""
+    """Where the lineage ends: the raw files and their SQL, the first daily partition, and the window length."""
 
     path: str
     sql: str
     first_day: date
     window_days: int
 
-    def reached_from(self, days: Days) -> Days:
-        """The days that trailing windows ending in `days` look back to, within the partitions there are."""
+    def days_in_windows(self, days: Days) -> Days:
+        """The days in the trailing windows that end in `days`, from the first partition on."""
         return Days(max(self.first_day, window(days.first, self.window_days).first), days.last)
 
 
@@ -68,9 +68,9 @@ class _Chain:
 
 
 def lineage(lake: Lake, artifacts: ArtifactStore, raw: RawData, artifact: str) -> Node:
-    """The chain below an artifact, named `asset`, `version` or `asset/version`; of an asset, its newest version.
+    """The lineage of an artifact named `asset`, `version` or `asset/version`; of an asset, its newest version.
 
-    Raises `UnknownArtifactError` for no such artifact, `ArtifactError` where its folder is gone.
+    Raises `UnknownArtifactError` if there is no such artifact, `ArtifactError` if its folder is gone.
     """
     with lake.reader() as con:
         row = con.execute(read_query("lineage/artifact.sql"), {"name": artifact}).fetchone()
@@ -83,13 +83,16 @@ def lineage(lake: Lake, artifacts: ArtifactStore, raw: RawData, artifact: str) -
 
 def _artifact_node(chain: _Chain, artifact: Artifact) -> Node:
     manifest = artifact.manifest
-    below = [_artifact_node(chain, chain.artifacts.open(one["asset"], one["version"])) for one in manifest["artifacts"]]
-    embedded = {"item_embeddings", "user_embeddings"}  # made from the checkpoint, which is shown by itself
-    tables = [
-        _table_node(chain, one["table"], one["snapshot"], _days(one), stop=one["table"] in embedded)
-        for one in manifest["tables"]
+    upstream = [
+        _artifact_node(chain, chain.artifacts.open(source["asset"], source["version"]))
+        for source in manifest["artifacts"]
     ]
-    kept = (
+    embeddings = {"item_embeddings", "user_embeddings"}  # made from the checkpoint, which has a node of its own
+    tables = [
+        _table_node(chain, read["table"], read["snapshot"], _days(read), stop=read["table"] in embeddings)
+        for read in manifest["tables"]
+    ]
+    shown = (
         "content_hash",
         "model_day",
         "created_at",
@@ -99,8 +102,8 @@ def _artifact_node(chain: _Chain, artifact: Artifact) -> Node:
         "recipe",
         "seed",
     )
-    details = {name: manifest[name] for name in kept if manifest.get(name) is not None}
-    return Node("artifact", f"{artifact.asset}/{artifact.version}", details, [*below, *tables])
+    details = {name: manifest[name] for name in shown if manifest.get(name) is not None}
+    return Node("artifact", f"{artifact.asset}/{artifact.version}", details, [*upstream, *tables])
 
 
 def _table_node(
@@ -118,41 +121,41 @@ def _table_node(
     if days:
         details["days"] = f"{days.first} to {days.last}"
     if table in RAW:
-        below = [Node("raw files", chain.raw.path, {"sql": chain.raw.sql})]
+        upstream = [Node("raw files", chain.raw.path, {"sql": chain.raw.sql})]
     else:
         sources = {source.split(".")[0] for column in TABLES[table].columns for source in column.derived_from}
-        reached = chain.raw.reached_from(days) if days else None
-        below = [
-            _table_node(chain, source, snapshot, reached if TABLES[source].daily else None)
+        window_days = chain.raw.days_in_windows(days) if days else None
+        upstream = [
+            _table_node(chain, source, snapshot, window_days if TABLES[source].daily else None)
             for source in sorted(sources)
             if not stop
         ]
-    return Node("table", table, details, below)
+    return Node("table", table, details, upstream)
 
 
 def _effective_writes(
     con: duckdb.DuckDBPyConnection, table: str, snapshot: int, days: Days | None
 ) -> Iterator[dict[str, Any]]:
-    """The commits whose rows stood in the table at the snapshot, newest first, with the days each still holds."""
-    writes = [one for one in writes_of(con, table) if one["snapshot_id"] <= snapshot]
+    """The commits whose rows are in the table at the snapshot, newest first, with the days still theirs."""
+    writes = [write for write in writes_of(con, table) if write["snapshot_id"] <= snapshot]
     if days is None:
-        for one in writes[-1:]:
-            yield {"snapshot": one["snapshot_id"], "run_id": one["run_id"]}
+        for write in writes[-1:]:
+            yield {"snapshot": write["snapshot_id"], "run_id": write["run_id"]}
         return
     missing = set(days.every())
-    for one in reversed(writes):
-        held = {day for day in missing if one["first_day"] <= day <= one["last_day"]}
-        if held:
-            missing -= held
+    for write in reversed(writes):
+        days_written = {day for day in missing if write["first_day"] <= day <= write["last_day"]}
+        if days_written:
+            missing -= days_written
             yield {
-                "snapshot": one["snapshot_id"],
-                "run_id": one["run_id"],
-                "days": f"{min(held)} to {max(held)}",
-                "partitions": len(held),
+                "snapshot": write["snapshot_id"],
+                "run_id": write["run_id"],
+                "days": f"{min(days_written)} to {max(days_written)}",
+                "partitions": len(days_written),
             }
 
 
-def _days(one: dict[str, Any]) -> Days | None:
-    if not one["first_day"]:
+def _days(read: dict[str, Any]) -> Days | None:
+    if not read["first_day"]:
         return None
-    return Days(date.fromisoformat(one["first_day"]), date.fromisoformat(one["last_day"]))
+    return Days(date.fromisoformat(read["first_day"]), date.fromisoformat(read["last_day"]))

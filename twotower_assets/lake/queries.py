@@ -1,6 +1,6 @@
-"""SQL files: reading them from `sql/`, binding the parameters that they name, staging their result.
+"""SQL files: reads them from `sql/`, binds their parameters, and stages their results.
 
-Python never builds SQL out of pieces here; the only text that is not in a file is the name of the staged table.
+SQL is not assembled from pieces in Python; only the name of the staged table is added to the text of a file.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from twotower_assets.core.folders import SQL_FOLDER
 
 
 class QueryError(ExpectedError, RuntimeError):
-    """A SQL file is missing, or DuckDB refuses it."""
+    """A SQL file is missing, or DuckDB rejects it."""
 
 
 def read_query(path: str | Path) -> str:
-    """The text of a SQL file; `path` is absolute or relative to `sql/`. Raises `QueryError` where there is none."""
+    """The text of a SQL file; `path` is absolute or relative to `sql/`. Raises `QueryError` if it cannot be read."""
     file = SQL_FOLDER / path
     try:
         return file.read_text(encoding="utf-8").rstrip().removesuffix(";")
@@ -29,20 +29,20 @@ def read_query(path: str | Path) -> str:
 
 
 def bound(con: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of `parameters` that `sql` names as `$name`. Raises `QueryError` for a name that is not among them."""
+    """The `parameters` that `sql` uses as `$name`. Raises `QueryError` if it uses one that is not among them."""
     try:
         statements = con.extract_statements(sql)
     except duckdb.Error as error:
         raise QueryError(str(error)) from error
     if len(statements) != 1:
         raise QueryError(f"expected one SQL statement, found {len(statements)}")
-    wanted = statements[0].named_parameters
-    if unknown := sorted(set(wanted) - set(parameters)):
+    used = statements[0].named_parameters
+    if unknown := sorted(set(used) - set(parameters)):
         raise QueryError(
-            f"the SQL names the parameter ${unknown[0]}; it may use "
+            f"the SQL uses the unknown parameter ${unknown[0]}; known parameters: "
             + ", ".join(f"${name}" for name in sorted(parameters))
         )
-    return {name: parameters[name] for name in wanted}
+    return {name: parameters[name] for name in used}
 
 
 def stage(
@@ -53,7 +53,7 @@ def stage(
     *,
     append: bool = False,
 ) -> int:
-    """Put the result of `sql` into the temporary table `name`, or add it to what is there; give the table's rows.
+    """Put the result of `sql` into the temporary table `name`, or append it, and return the table's number of rows.
 
     Raises `QueryError` with DuckDB's message where the statement fails.
     """
@@ -66,11 +66,11 @@ def stage(
 
 
 def scalar(con: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str, Any] | None = None) -> Any:
-    """The single value that `sql` gives; None if it gives no row."""
+    """The single value that `sql` returns; None if it returns no row."""
     row = con.execute(sql, dict(parameters) if parameters else None).fetchone()
     return row[0] if row else None
 
 
 def quoted(text: Path | str) -> str:
-    """The text as it stands between single quotes in SQL, where no parameter can be bound."""
+    """The text escaped for single quotes in SQL, for statements that take no parameters."""
     return str(text).replace("'", "''")

@@ -1,5 +1,6 @@
-"""What must stand in a lake before it is read or written: the declared tables and columns, and the statements that
-bring them there. Opening a lake, and the order of transactions, live in `lake`; the analysts' views in `views`.
+"""The statements that create declared tables and columns which a lake lacks.
+
+`lake` opens lakes and orders transactions; `views` defines the analysts' views.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ def present(con: duckdb.DuckDBPyConnection) -> dict[str, str | None]:
 
 
 def outstanding(con: duckdb.DuckDBPyConnection, there: Mapping[str, object]) -> list[str]:
-    """Statements that make the declared tables and columns that are not there."""
+    """Statements that create the declared tables and columns that are missing."""
     missing = [line for name, table in TABLES.items() if name not in there for line in _ddl(table)]
     return missing + _missing_columns(con, there)
 
@@ -37,7 +38,7 @@ def _ddl(table: Table) -> Iterator[str]:
 
 
 def _missing_columns(con: duckdb.DuckDBPyConnection, there: Mapping[str, object]) -> list[str]:
-    """Statements that add columns declared since a table was made; rows written before hold null there."""
+    """Statements that add columns declared after a table was created; existing rows get null."""
     found = con.execute("SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = 'lake'").fetchall()
     known = set(found)
     return [

@@ -1,7 +1,7 @@
-"""Where DuckDB writes what does not fit in memory: a folder for each connection, which goes with it.
+"""Temporary folders for DuckDB's data that does not fit in memory: one per connection, removed with it.
 
-Two connections that spill to one folder overwrite each other's files, which DuckDB names alike. What spills, and when,
-is DuckDB's business; how much memory it may take is decided where the connection is made.
+Two connections that spill to the same folder would overwrite each other's files, because DuckDB gives them equal names.
+`lake` sets the memory limit.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ LOCK = "in_use.lock"
 
 @contextmanager
 def spill_folder(parent: Path) -> Iterator[Path]:
-    """An empty folder in `parent` that nobody else uses; removed at the end, with those that killed processes left.
+    """An empty, exclusive folder in `parent`. It is removed at the end, like folders that killed processes left behind.
 
-    Where the disk takes no folder it is one that is not there, and a statement that has to spill fails.
+    If no folder can be created, the path does not exist, and a statement that has to spill fails.
     """
     try:
         parent.mkdir(parents=True, exist_ok=True)
@@ -40,7 +40,7 @@ def spill_folder(parent: Path) -> Iterator[Path]:
 
 
 def _remove_abandoned(parent: Path) -> None:
-    """Folders whose lock went with its process. One that has no lock yet is being made."""
+    """Remove folders whose process has ended and so released its lock. Folders being created have no lock file yet."""
     for lock in parent.glob(f"*/{LOCK}"):
         try:
             with FileLock(lock, timeout=0):

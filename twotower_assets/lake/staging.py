@@ -1,4 +1,4 @@
-"""Rows made in Python on their way to the lake: staged under the declared columns of their table."""
+"""Stages rows made in Python under the declared columns of their table."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 def stage_rows(con: duckdb.DuckDBPyConnection, name: str, rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
-    """Put rows into `staged_<name>`, typed as the table declares; give them as a frame."""
+    """Put rows into `staged_<name>`, with the declared types, and return them as a frame."""
     frame = as_frame(name, rows)
     stage_frame(con, name, frame)
     return frame
 
 
 def as_frame(name: str, rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
-    """Rows under the columns that the table declares. For a few rows: those of every user are made as columns."""
+    """Rows as a frame with the declared columns. For few rows; build large frames from columns instead."""
     import polars as pl
 
     columns = TABLES[name].column_names

@@ -1,6 +1,6 @@
-"""The analysts' views and table macros: `sql/analysts/` read, with the help that each file opens with, and defined in
-a lake. What they give is SQL; when they are defined is decided in `lake`, and by the champion, whose vectors fix a
-length.
+"""The analysts' views and table macros: defines those of `sql/analysts/` in a lake, with the help in their comments.
+
+`lake` decides when they are defined. A new champion redefines some of them, because their vectors have its dimension.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ FOLDER = SQL_FOLDER / "analysts"
 _CREATE = re.compile(r"^CREATE OR REPLACE (VIEW|MACRO) lake\.main\.(\w+)(?:\((.*)\) AS TABLE| AS)$", re.MULTILINE)
 CURRENT = ("current_item_embeddings", "current_user_embeddings")
 _HEADINGS = ("arguments", "gives", "errors", "example")
-_NEEDED = {"view": {"gives", "example"}, "macro": set(_HEADINGS)}
+_REQUIRED = {"view": {"gives", "example"}, "macro": set(_HEADINGS)}
 
 
 @dataclass(frozen=True)
 class Help:
-    """What a file of `sql/analysts/` says of the view or macro that it defines: a row of `macro_help`."""
+    """The help of a view or macro, from the comments of its file in `sql/analysts/`: a row of `macro_help`."""
 
     name: str
     kind: str
@@ -39,7 +39,7 @@ class Help:
 
 
 def read_help(file: Path) -> Help:
-    """The help in the comments that a file opens with. Raises `QueryError` where the file does not keep to the form."""
+    """The help in the opening comments of a file. Raises `QueryError` if they do not have the expected form."""
     sql = read_query(file)
     head, _, _ = sql.partition("CREATE OR REPLACE ")
     created = _CREATE.search(sql)
@@ -47,16 +47,16 @@ def read_help(file: Path) -> Help:
         raise QueryError(f"{file} must hold one `CREATE OR REPLACE VIEW lake.main.{file.stem} AS`, or a table macro")
     kind = created[1].lower()
     texts = {"description": ""}
-    part = "description"
+    section = "description"
     for line in head.splitlines():
         text = line.removeprefix("--").strip()
         heading, colon, rest = text.partition(": ")
         if colon and heading in _HEADINGS:
-            part, text = heading, rest
-        texts[part] = f"{texts.get(part, '')} {text}".strip()
-    wanted = _NEEDED[kind] | {"description"}
-    if wrong := sorted({name for name in wanted if not texts.get(name)} | (set(texts) - wanted)):
-        raise QueryError(f"{file}: its opening comment must have {', '.join(sorted(wanted))}; look at {wrong[0]}")
+            section, text = heading, rest
+        texts[section] = f"{texts.get(section, '')} {text}".strip()
+    required = _REQUIRED[kind] | {"description"}
+    if wrong := sorted({name for name in required if not texts.get(name)} | (set(texts) - required)):
+        raise QueryError(f"{file}: its opening comment must have {', '.join(sorted(required))}; check {wrong[0]}")
     signature = file.stem if kind == "view" else f"{file.stem}({created[3]})"
     return Help(
         file.stem,
@@ -71,7 +71,7 @@ def read_help(file: Path) -> Help:
 
 
 def analyst_files() -> list[Path]:
-    """The files of `sql/analysts/`, one a view or macro."""
+    """The files of `sql/analysts/`, one per view or macro."""
     return sorted(FOLDER.glob("*.sql"))
 
 
@@ -81,7 +81,7 @@ def macro_help() -> list[Help]:
 
 
 def column_lineage() -> list[tuple[str, str, str, str]]:
-    """The declared columns that others are made from: table, column, from table, from column."""
+    """The declared column lineage: table, column, source table, source column."""
     return [
         (table.name, column.name, *source.split(".", 1))  # type: ignore[misc]
         for table in TABLES.values()
@@ -106,7 +106,7 @@ def define_views(con: duckdb.DuckDBPyConnection) -> None:
 
 
 def current_views(dimensions: int) -> list[str]:
-    """Statements that define, with comments, the views of what is served, whose vectors have `dimensions` numbers."""
+    """Statements that define, with comments, the views of served vectors, which have `dimensions` numbers."""
     return [
         statement
         for name in CURRENT
@@ -118,9 +118,9 @@ def current_views(dimensions: int) -> list[str]:
 
 
 def _fill(con: duckdb.DuckDBPyConnection, table: str, rows: Sequence[tuple[str | None, ...]]) -> None:
-    """Replace all rows of a small table, in one statement and so in one file."""
-    columns = ", ".join(f"unnest($column_{place})" for place in range(len(TABLES[table].columns)))
-    values = {f"column_{place}": list(column) for place, column in enumerate(zip(*rows, strict=True))}
+    """Replace all rows of a small table with one INSERT, which writes one file."""
+    columns = ", ".join(f"unnest($column_{index})" for index in range(len(TABLES[table].columns)))
+    values = {f"column_{index}": list(column) for index, column in enumerate(zip(*rows, strict=True))}
     con.execute(f"DELETE FROM lake.main.{table}")
     con.execute(f"INSERT INTO lake.main.{table} SELECT {columns}", values)
 
@@ -131,7 +131,7 @@ def _comment(help_: Help) -> str:
 
 
 def fingerprint() -> str:
-    """Changes with the SQL of the views and with what is declared of the columns of tables."""
+    """A hash of the SQL of the views and of the declarations of all tables."""
     declared = ([(name, table.description, table.columns) for name, table in TABLES.items()], column_lineage())
     digest = hashlib.sha256(repr(declared).encode())
     for file in analyst_files():

@@ -1,4 +1,4 @@
-"""The tables of the lake, each column declared once: name, type, meaning, what its values may be, where they come from.
+"""The tables of the lake. Each column is declared once: name, type, meaning, allowed values, source columns.
 
 Table creation, comments in the lake, the Dagster column schema, column lineage, the Great Expectations suites and
 `docs/tables.md` all read these declarations. Nothing here opens a database.

@@ -1,4 +1,4 @@
-"""What the platform keeps of itself: versions of artifacts, and tables that explain the others."""
+"""Metadata of the platform: versions of artifacts, and tables that document the others."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ ARTIFACTS = Table(
     "artifacts",
     "Checkpoints, indexes and reports: one row per artifact version.",
     (
-        Column("asset", "VARCHAR", "The asset that made it."),
+        Column("asset", "VARCHAR", "The asset that produced it."),
         Column("version", "VARCHAR", "Its version: the start of its content hash."),
         Column("model_day", "DATE", "The daily partition it belongs to."),
         Column("path", "VARCHAR", "Folder, relative to the home folder."),
         Column("content_hash", "VARCHAR", "SHA-256 over its files."),
         Column("created_at", "TIMESTAMP", "When, UTC."),
         Column("lake_snapshot", "BIGINT", "Lake snapshot that it was made from.", minimum=0),
-        Column("code_version", "VARCHAR", "Version of the code that made it."),
-        Column("run_id", "VARCHAR", "Dagster run that made it."),
+        Column("code_version", "VARCHAR", "Version of the code that produced it."),
+        Column("run_id", "VARCHAR", "Dagster run that produced it."),
         Column("recipe", "VARCHAR", "Training recipe.", nullable=True),
         Column("seed", "BIGINT", "Training seed.", nullable=True),
         Column("upstream", "JSON", "What it was made from: tables with days, artifacts with versions."),
         Column(
             "details",
             "JSON",
-            "What else belongs to it: a checkpoint's hold-out, an index's kind, what a report measured.",
+            "Further facts: the hold-out of a checkpoint, the type of an index, the headline metrics of a report.",
             nullable=True,
         ),
     ),
@@ -41,8 +41,8 @@ ANALYSTS = (
             Column("description", "VARCHAR", "What it is."),
             Column("arguments", "VARCHAR", "What each argument is.", nullable=True),
             Column("gives", "VARCHAR", "Its columns."),
-            Column("errors", "VARCHAR", "What it refuses.", nullable=True),
-            Column("example", "VARCHAR", "A statement that runs on any lake in which something is served."),
+            Column("errors", "VARCHAR", "When it raises an error.", nullable=True),
+            Column("example", "VARCHAR", "A statement that runs on any lake with a champion."),
         ),
         ("name",),
     ),

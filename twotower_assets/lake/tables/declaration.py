@@ -1,4 +1,4 @@
-"""What is declared of a table and of a column, and columns that several groups of tables have in common.
+"""The declaration of a table and of a column, and columns that several groups of tables share.
 
 The tables themselves are in the modules beside this one.
 """
@@ -48,7 +48,7 @@ class Table:
         return [column.name for column in self.columns]
 
     def __getitem__(self, name: str) -> Column:
-        """The column of that name; `KeyError` if there is none."""
+        """The column with that name. Raises `KeyError` if there is none."""
         for column in self.columns:
             if column.name == name:
                 return column
@@ -76,7 +76,7 @@ def item(*sources: str) -> Column:
 
 
 def share(name: str, description: str, *sources: str, nullable: bool = False) -> Column:
-    """A number from 0 to 1, a sum of shares that rounds up included."""
+    """A number from 0 to 1, with a tolerance for rounding in sums of shares."""
     return Column(name, "DOUBLE", description, nullable=nullable, minimum=0, maximum=1 + 1e-9, derived_from=sources)
 
 
@@ -86,7 +86,7 @@ def count(name: str, description: str, *sources: str, type_: str = "BIGINT") -> 
 
 
 def metric(name: str, description: str | None = None) -> Column:
-    """A column of `core.metric_rows.MetricRow`, under its own description or another."""
+    """A column of `core.metric_rows.MetricRow`, with its declared description or the given one."""
     declared = METRIC_COLUMNS[name]
     return Column(
         name,
@@ -105,7 +105,7 @@ POPULARITY_WEIGHT = metric("popularity_weight")
 METRIC = (metric("metric"), metric("k"), metric("bucket"))
 BUCKET = Column("bucket", "VARCHAR", "Popularity bucket by cumulative share of clicks.", values=BUCKETS)
 NEGATIVE_COUNTS = (
-    Column("negatives_per_positive", "DOUBLE", "Negatives that a pair had left after masking, on average.", minimum=0),
+    Column("negatives_per_positive", "DOUBLE", "Mean negatives per pair after masking.", minimum=0),
     Column("masked_accidental_hits", "DOUBLE", "Masked per pair: the positive's own item again.", minimum=0),
     Column("masked_clicked", "DOUBLE", "Masked per pair: other items that the user clicked.", minimum=0),
     Column("masked_same_request", "DOUBLE", "Masked per pair: clicks of the same request.", minimum=0),
@@ -116,7 +116,7 @@ DIAGNOSTICS = (
     Column(
         "delta",
         "DOUBLE",
-        "Missing popularity δ, fitted on held-out clicks under softmax(s + δ·log q); null where the clicks do "
+        "Missing popularity δ, fitted on held-out clicks under softmax(s + δ·log q); null if the clicks do "
         "not determine it.",
         nullable=True,
     ),

@@ -1,4 +1,4 @@
-"""What training reads, made from the log and the catalogue."""
+"""The features that training reads, made from the log and the catalogue."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ FEATURES = (
         "item_frequency",
         "Popularity as of the end of a day, over the trailing window: one row per item shown in the window.",
         (
-            day("The day as of whose end the window is taken.", "item_frequency_daily.day"),
+            day("The last day of the window.", "item_frequency_daily.day"),
             item("item_frequency_daily.item_id"),
             count("impressions", "Times shown in the window.", "item_frequency_daily.impressions"),
             count("clicks", "Times clicked in the window.", "item_frequency_daily.clicks"),
             count(
                 "decayed_impressions",
-                "Impressions, each day halved per half-life.",
+                "Impressions, decayed exponentially with the half-life.",
                 "item_frequency_daily.impressions",
                 type_="DOUBLE",
             ),
             count(
                 "decayed_clicks",
-                "Clicks, each day halved per half-life.",
+                "Clicks, decayed exponentially with the half-life.",
                 "item_frequency_daily.clicks",
                 type_="DOUBLE",
             ),
             share(
                 "q",
-                "Share of the window's clicks; 0 on a window without clicks.",
+                "Share of the window's clicks; 0 in a window without clicks.",
                 "item_frequency_daily.clicks",
             ),
             share("decayed_q", "Share of the decayed clicks.", "item_frequency_daily.clicks"),
@@ -76,7 +76,7 @@ FEATURES = (
     Table(
         "exposure_log",
         "Shown and not clicked: one row per user, item, context and day. Items that the user clicked on that day or in "
-        "the trailing window are left out; a later click never decides.",
+        "the trailing window are excluded; later clicks have no effect.",
         (
             day(source="impressions.day"),
             user("impressions.user_id"),
@@ -91,7 +91,7 @@ FEATURES = (
             Column(
                 "request_id",
                 "VARCHAR",
-                "The request of the last of these times.",
+                "The request of the last impression.",
                 nullable=True,
                 derived_from=("impressions.request_id", "impressions.shown_at"),
             ),
@@ -105,13 +105,13 @@ FEATURES = (
             Column(
                 "first_shown_at",
                 "TIMESTAMP",
-                "First of these times, UTC.",
+                "Time of the first impression, UTC.",
                 derived_from=("impressions.shown_at",),
             ),
             Column(
                 "last_shown_at",
                 "TIMESTAMP",
-                "Last of these times, UTC.",
+                "Time of the last impression, UTC.",
                 derived_from=("impressions.shown_at",),
             ),
         ),
@@ -126,7 +126,7 @@ FEATURES = (
             Column(
                 "category_index",
                 "BIGINT",
-                "Place of the category in alphabetical order, from 0.",
+                "Index of the category in alphabetical order, from 0.",
                 minimum=0,
                 derived_from=("items.category",),
             ),
@@ -140,7 +140,7 @@ FEATURES = (
             Column(
                 "path",
                 "VARCHAR[]",
-                "Categories from the widest to the leaf.",
+                "Categories from the root to the leaf.",
                 derived_from=("items.categories", "items.category"),
             ),
             Column("depth", "BIGINT", "Length of the path.", minimum=1, derived_from=("items.categories",)),

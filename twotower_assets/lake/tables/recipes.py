@@ -1,4 +1,4 @@
-"""Trainings that compare recipes, and their comparison."""
+"""Training runs of the recipes under comparison, and the comparison."""
 
 from __future__ import annotations
 
@@ -22,40 +22,40 @@ _COMPARED_GAMMA = replace(metric("popularity_weight", "γ of the score."), nulla
 RECIPES = (
     Table(
         "negative_sampling_runs",
-        "Trainings that compare recipes: one row per recipe and seed; one row with a reason where a recipe cannot be "
-        "trained on this data set.",
+        "Training runs of the compared recipes: one row per recipe and seed; one row with a reason if a recipe cannot "
+        "be trained on this data set.",
         (
             _RECIPE,
             _SEED,
             Column("status", "VARCHAR", "Whether it was trained.", values=("trained", "not applicable")),
             Column("reason", "VARCHAR", "Why it is not applicable.", nullable=True),
-            Column("model_day", "DATE", "The day as of which it was trained."),
+            Column("model_day", "DATE", "The last day of its trailing window."),
             Column("lake_snapshot", "BIGINT", "Lake snapshot that it was trained on.", minimum=0),
             Column(
-                "data_fingerprint", "VARCHAR", "Changes with the pairs, hold-out and catalogue; equal where comparable."
+                "data_fingerprint", "VARCHAR", "Hash of the pairs, hold-out and catalogue; equal for comparable runs."
             ),
             Column("settings", "JSON", "Every training setting."),
-            Column("changes", "JSON", "The settings that the run gave over those of the recipe."),
-            replace(_COMPARED_GAMMA, description="γ that it was validated and compared at."),
-            Column("popularity_from", "VARCHAR", "What log q of γ is taken of.", values=("clicks", "impressions")),
+            Column("changes", "JSON", "The settings of the run that override the recipe's."),
+            replace(_COMPARED_GAMMA, description="γ at which it was validated and compared."),
+            Column("popularity_from", "VARCHAR", "What log q counts.", values=("clicks", "impressions")),
             Column("trained_popularity_weight", "DOUBLE", "γ₀ of the recipe.", nullable=True),
             Column("trained_weight_is_known", "BOOLEAN", "Whether γ₀ follows from the recipe.", nullable=True),
             Column("inverse_temperature", "DOUBLE", "1/τ after training.", nullable=True, minimum=0),
             Column("epochs", "BIGINT", "Epochs trained.", nullable=True, minimum=1),
-            Column("best_epoch", "BIGINT", "The epoch that was kept.", nullable=True, minimum=1),
+            Column("best_epoch", "BIGINT", "The epoch whose weights were kept.", nullable=True, minimum=1),
             Column(
                 "loss", "DOUBLE", "Loss of that epoch; comparable between seeds, not between recipes.", nullable=True
             ),
-            share("validation_metric", "recall@20 on the validation part, of the epoch kept.", nullable=True),
+            share("validation_metric", "recall@20 on the validation split, of the best epoch.", nullable=True),
             Column(
                 "seconds",
                 "DOUBLE",
-                "Time of training, without validation, with that of a mined model.",
+                "Training time without validation; includes the model that negatives are mined from.",
                 nullable=True,
                 minimum=0,
             ),
             Column("pairs_per_second", "DOUBLE", "Training throughput.", nullable=True, minimum=0),
-            share("repeat_share", "Share of batch places that repeat a user of the same batch.", nullable=True),
+            share("repeat_share", "Share of pairs whose user already had a pair in the same batch.", nullable=True),
             *(replace(column, nullable=True) for column in NEGATIVE_COUNTS),
             Column("run_id", "VARCHAR", "Dagster run that trained it."),
             Column("code_version", "VARCHAR", "Version of the code that trained it."),
@@ -64,7 +64,7 @@ RECIPES = (
     ),
     Table(
         "negative_sampling_metrics",
-        "Ranking and popularity metrics of the compared trainings on the test part: one row per recipe, seed, γ, "
+        "Ranking and popularity metrics of the compared trainings on the test split: one row per recipe, seed, γ, "
         "metric, k and bucket.",
         (
             _RECIPE,
@@ -78,7 +78,7 @@ RECIPES = (
     ),
     Table(
         "negative_sampling_user_metrics",
-        "The same per user, at the served γ, mean over seeds: what recipes are compared by, pair by pair.",
+        "The same per user, at the served γ, mean over seeds: recipes are compared by these values, paired by user.",
         (
             _RECIPE,
             *METRIC,
@@ -89,7 +89,7 @@ RECIPES = (
     ),
     Table(
         "negative_sampling_diagnostics",
-        "How much popularity the scores of the compared trainings miss: one row per recipe, seed and γ.",
+        "How much popularity the scores of the compared trainings lack: one row per recipe, seed and γ.",
         (
             _RECIPE,
             _SEED,
@@ -100,7 +100,7 @@ RECIPES = (
     ),
     Table(
         "negative_sampling_comparison",
-        "Every recipe beside the baseline recipe, at the served γ: one row per recipe, metric, k and bucket.",
+        "Every recipe compared with the baseline recipe, at the served γ: one row per recipe, metric, k and bucket.",
         (
             _RECIPE,
             *METRIC,
@@ -114,14 +114,14 @@ RECIPES = (
             Column(
                 "gain_percent",
                 "DOUBLE",
-                "Gain over the baseline in percent of it, over the users that both have; null for the baseline, and "
-                "where its value is 0.",
+                "Gain over the baseline in percent, over the users with a value for both; null for the baseline, and "
+                "if its value is 0.",
                 nullable=True,
             ),
             Column(
                 "gain_low",
                 "DOUBLE",
-                "Lower end of its 95 % bootstrap interval, paired by user; null where the metric is none of users.",
+                "Lower end of its 95 % bootstrap interval, paired by user; null for metrics of the whole catalogue.",
                 nullable=True,
             ),
             Column("gain_high", "DOUBLE", "Upper end.", nullable=True),

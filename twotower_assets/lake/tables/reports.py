@@ -1,4 +1,4 @@
-"""What the report says of a model, number by number."""
+"""The metrics of the report on a model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from twotower_assets.lake.tables.declaration import (
     share,
 )
 
-_REPORT_DAY = day("The day as of which the reported model was trained.")
+_REPORT_DAY = day("The last day of the reported model's trailing window.")
 
 REPORTS = (
     Table(
@@ -35,14 +35,14 @@ REPORTS = (
     ),
     Table(
         "exposure_by_bucket",
-        "Who gets the exposure: one row per model, γ and popularity bucket.",
+        "The exposure of popular and less popular items: one row per model, γ and popularity bucket.",
         (
             _REPORT_DAY,
             MODEL_VERSION,
             MODEL,
             POPULARITY_WEIGHT,
             BUCKET,
-            share("exposure_share", "Share of the places in the top-20 lists."),
+            share("exposure_share", "Share of the positions in the top-20 lists."),
             share("click_share", "Share of the training clicks."),
             share("catalogue_share", "Share of the catalogue's items."),
         ),
@@ -57,14 +57,14 @@ REPORTS = (
             Column("category", "VARCHAR", "Leaf category."),
             count("items", "Items in the category."),
             count("items_recommended", "Items in at least one list."),
-            share("exposure_share", "Share of the places in the lists."),
+            share("exposure_share", "Share of the positions in the lists."),
             share("click_share", "Share of the training clicks."),
         ),
         ("day", "category"),
     ),
     Table(
         "popularity_diagnostics",
-        "How much popularity the score misses: one row per γ.",
+        "How much popularity the score lacks: one row per γ.",
         (
             _REPORT_DAY,
             MODEL_VERSION,

@@ -1,4 +1,4 @@
-"""Vectors, the index over them, what is served, and what decided so."""
+"""Embeddings, the index over them, the champion, and the decisions on it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from twotower_assets.lake.tables.declaration import (
 )
 
 DECISIONS = ("promoted", "refused", "promoted by hand", "rolled back")
-"""What may be decided of a version."""
+"""The possible decisions on a version."""
 
 
 _EMBEDDING = Column("embedding", "FLOAT[]", "The tower's output, of length 1.")
@@ -25,7 +25,7 @@ _INVERSE_TEMPERATURE = Column(
 _TRAINED_WEIGHT = Column(
     "trained_popularity_weight",
     "FLOAT",
-    "γ₀: how much popularity the trained score holds already.",
+    "γ₀: how much popularity the trained score already contains.",
 )
 _WEIGHT_IS_KNOWN = Column(
     "trained_weight_is_known",
@@ -64,13 +64,13 @@ SERVING = (
         "item_embeddings",
         "Item vectors of that day's model: one row per item of the catalogue. "
         "score = inverse_temperature·⟨user, item⟩ + bias + (γ − trained_popularity_weight)·log_q.",
-        (day("The day as of which the model was trained."), *_ITEM_VECTORS),
+        (day("The last day of the model's trailing window."), *_ITEM_VECTORS),
         ("day", "item_id"),
     ),
     Table(
         "user_embeddings",
         "User vectors of that day's model, from the history up to the end of the day: one row per user.",
-        (day("The day as of which the model was trained."), *_USER_VECTORS),
+        (day("The last day of the model's trailing window."), *_USER_VECTORS),
         ("day", "user_id"),
     ),
     Table(
@@ -91,7 +91,7 @@ SERVING = (
     ),
     Table(
         "ann_index_depths",
-        "What search depth buys: recall and speed of each index at every depth measured, the chosen one among them.",
+        "Recall and speed of each index at every measured search depth, including the chosen one.",
         (
             day("The day of the model."),
             Column("index_version", "VARCHAR", "Version (content hash) of the index."),
@@ -116,8 +116,8 @@ SERVING = (
     ),
     Table(
         "embedding_drift",
-        "How far item vectors moved between two versions, whose spaces were first turned onto each other (orthogonal "
-        "Procrustes on the items that both know): one row per pair of versions and item of both.",
+        "How far item vectors moved between two versions, whose spaces were first aligned (orthogonal "
+        "Procrustes on the items of both): one row per pair of versions and item of both.",
         (
             day("The day of the later model."),
             MODEL_VERSION,
@@ -126,7 +126,7 @@ SERVING = (
             Column(
                 "cosine",
                 "DOUBLE",
-                "Between the item's two vectors, aligned; 1: it did not move.",
+                "Cosine of the item's two aligned vectors; 1 if it did not move.",
                 minimum=-1 - 1e-6,
                 maximum=1 + 1e-6,
                 derived_from=("item_embeddings.embedding",),
@@ -145,50 +145,52 @@ SERVING = (
         "champion",
         "Which version is served: one row.",
         (
-            Column("model_day", "DATE", "The day as of which the served model was trained."),
+            Column("model_day", "DATE", "The last day of the served model's trailing window."),
             MODEL_VERSION,
             Column("index_version", "VARCHAR", "Version of the served index."),
             Column("report_version", "VARCHAR", "Version of the report on it."),
             Column("promoted_at", "TIMESTAMP", "When it became the champion, UTC."),
-            Column("reason", "VARCHAR", "What it passed, or who promoted it and why."),
+            Column("reason", "VARCHAR", "The gates it passed, or who promoted it and why."),
         ),
         ("model_version",),
     ),
     Table(
         "champion_decisions",
-        "Every decision on what is served: one row per version that was judged, or promoted or rolled back by hand, "
-        "and time. A verdict that is the same as the last one on the same two versions is not written again.",
+        "Every decision on the champion: one row per version that was evaluated, or promoted or rolled back by hand, "
+        "and time. A decision that repeats the last one on the same two versions is not written again.",
         (
             Column("decided_at", "TIMESTAMP", "When, UTC."),
             MODEL_VERSION,
-            Column("model_day", "DATE", "The day as of which it was trained."),
+            Column("model_day", "DATE", "The last day of its trailing window."),
             Column("index_version", "VARCHAR", "Version of its index.", nullable=True),
             Column("report_version", "VARCHAR", "Version of the report on it.", nullable=True),
             Column(
                 "decision",
                 "VARCHAR",
-                "What was decided; of a roll-back, the row is of the version that was served until then.",
+                "What was decided. For a roll-back, the version is the one served until then.",
                 values=DECISIONS,
             ),
-            Column("reasons", "VARCHAR", "What held and what failed, with numbers; or what a person gave as reason."),
+            Column(
+                "reasons", "VARCHAR", "The gates passed and failed, with numbers; or the reason that a person gave."
+            ),
             Column(
                 "champion_before",
                 "VARCHAR",
-                "Version that was served at that moment, which it was judged against; null where none was.",
+                "The champion at that time, against which it was evaluated; null if there was none.",
                 nullable=True,
             ),
-            Column("run_id", "VARCHAR", "Dagster run that decided."),
+            Column("run_id", "VARCHAR", "Dagster run of the decision."),
         ),
         ("decided_at", "model_version"),
     ),
     Table(
         "version_comparisons",
-        "A challenger beside the champion that it was judged against, on the same users, those of the challenger's "
+        "A challenger compared with the champion at that time, on the same users, those of the challenger's "
         "hold-out, at the served γ: one row per metric.",
         (
             MODEL_VERSION,
             Column("other_version", "VARCHAR", "The version that it is compared with."),
-            Column("hold_out_day", "DATE", "Day of the first version, on whose held-out clicks both are judged."),
+            Column("hold_out_day", "DATE", "Day of the first version, on whose held-out clicks both are evaluated."),
             metric(
                 "metric",
                 "Name, as in the report; `category_recall` is the recall of the clicks on items of one category.",
@@ -200,7 +202,7 @@ SERVING = (
             Column("difference", "DOUBLE", "value − other_value.", nullable=True),
             metric(
                 "low",
-                "Lower end of its 95 % bootstrap interval, users being drawn as pairs; null where it is no mean over "
+                "Lower end of its 95 % bootstrap interval, paired by user; null for metrics that are not means over "
                 "users.",
             ),
             metric("high"),

@@ -14,7 +14,7 @@ REJECTION_REASONS = (
     "weight is negative or not finite",
     "repeats a user, item and moment",
 )
-"""What `sql/cleaning/checked_impressions.sql` says."""
+"""The reasons that `sql/cleaning/checked_impressions.sql` gives."""
 _SHOWN_AT = Column("shown_at", "TIMESTAMP", "When the item was shown to the user, UTC.")
 _CLICKED = Column("clicked", "BOOLEAN", "Whether the user clicked the item that was shown.")
 _CONTEXT = Column("context", "VARCHAR", "Where it was shown: query, tab, slot, …", nullable=True)
@@ -33,7 +33,7 @@ SOURCES = (
             _CLICKED,
             Column("request_id", "VARCHAR", "Groups the items of one page or response.", nullable=True),
             _CONTEXT,
-            Column("position", "INTEGER", "Place in the list that was shown.", nullable=True),
+            Column("position", "INTEGER", "Position in the list that was shown.", nullable=True),
             Column(
                 "weight",
                 "DOUBLE",
@@ -46,7 +46,7 @@ SOURCES = (
     ),
     Table(
         "rejected_impressions",
-        "Rows of the raw log that were not taken, each with the reason.",
+        "Rejected rows of the raw log, each with the reason.",
         (
             day("The UTC day whose materialization rejected the row."),
             Column("reason", "VARCHAR", "Why the row was rejected.", values=REJECTION_REASONS),
@@ -62,8 +62,8 @@ SOURCES = (
         (
             item(),
             Column("category", "VARCHAR", "Leaf category; `unknown` where the source has none."),
-            Column("categories", "VARCHAR[]", "Category path, widest first.", nullable=True),
-            Column("title", "VARCHAR", "A name that people can read.", nullable=True),
+            Column("categories", "VARCHAR[]", "Category path, from the root to the leaf.", nullable=True),
+            Column("title", "VARCHAR", "A readable name.", nullable=True),
             Column("published_at", "TIMESTAMP", "When the item appeared, UTC.", nullable=True),
             _FEATURES,
         ),

@@ -1,4 +1,4 @@
-"""How trainings went."""
+"""The progress of training runs."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ from twotower_assets.lake.tables.declaration import MODEL_VERSION, NEGATIVE_COUN
 TRAINING = (
     Table(
         "training_curves",
-        "How a training went: one row per epoch.",
+        "The progress of a training run: one row per epoch.",
         (
-            day("The day as of which the model was trained."),
+            day("The last day of the model's trailing window."),
             MODEL_VERSION,
             Column("epoch", "BIGINT", "From 1.", minimum=1),
             Column("loss", "DOUBLE", "Mean training loss of the epoch, in nats."),
-            share("validation_metric", "recall@20 on the validation part; null without one.", nullable=True),
+            share(
+                "validation_metric", "recall@20 on the validation split; null without validation clicks.", nullable=True
+            ),
             Column("pairs_per_second", "DOUBLE", "Training throughput.", minimum=0),
             Column("seconds", "DOUBLE", "Wall-clock time of the epoch.", minimum=0),
-            share("repeat_share", "Share of batch places that repeat a user of the same batch."),
+            share("repeat_share", "Share of pairs whose user already had a pair in the same batch."),
             *NEGATIVE_COUNTS,
         ),
         ("day", "epoch"),

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 FEATURES = ("training_pairs", "exposure_log")
 
 
-def hold_out_of_frames(
+def hold_out_from_frames(
     impressions: Any, items: Any, users: Any, settings: Settings, *, exposures: bool = False
 ) -> HoldOut:
     """The clicks of a log in memory, split by the hold-out of `settings`; its window is the whole log.
