@@ -150,7 +150,7 @@ def test_what_is_wrong_with_frames_is_said(log: pl.DataFrame, items: pl.DataFram
         train(log, recipe="bset")
     with pytest.raises(ValidationError, match="temprature"):
         train(log, temprature=1)
-    with pytest.raises(ValueError, match="with impressions"):
+    with pytest.raises(ValueError, match="need impressions"):
         train(items=items)
     with pytest.raises(ValueError, match="leave them out"):
         train(log, home=tmp_path)

@@ -1,4 +1,4 @@
--- The artifact named `asset`, `version` or `asset/version`; of several the newest.
+-- The artifact named `asset`, `version` or `asset/version`; the newest if several match.
 SELECT asset, version
 FROM artifacts
 WHERE $name IN (asset, version, asset || '/' || version)

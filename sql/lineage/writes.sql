@@ -1,4 +1,4 @@
--- The commits to a table that the lake still remembers, oldest first.
+-- The unexpired commits to a table, oldest first.
 SELECT
     snapshot_id,
     snapshot_time,

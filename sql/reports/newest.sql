@@ -1,4 +1,4 @@
--- The newest report, restricted to a version (of the report or of its model) and to a model day where these are given.
+-- The newest report, optionally of one version (of the report or of its model) and of one model day.
 SELECT version
 FROM artifacts
 WHERE

@@ -1,5 +1,5 @@
--- The version that a model's report compares it with: the current champion, or the version that it replaced where the
--- model itself is the champion. Null where there is none.
+-- The version that a model's report compares it with: the current champion, or, if the model is the champion, the
+-- version that it replaced. Null if there is none.
 SELECT
     coalesce(
         (SELECT model_version FROM champion WHERE model_version != $version),

@@ -1,4 +1,4 @@
--- Every item that can be recommended: the catalogue, and what was clicked in the window without being in it.
+-- Every item that can be recommended: the catalogue, and items clicked in the window that are not in it.
 SELECT item_id, category, categories, title, features, TRUE AS listed
 FROM items
 UNION ALL

@@ -1,5 +1,5 @@
--- What was shown and not clicked on the days of the training split. What a user clicked up to the day it was shown is
--- no exposure; the features have seen no later click.
+-- Items shown and not clicked on the days of the training split. exposure_log excludes items that the user clicked on
+-- that day or before; later clicks are unknown to it.
 SELECT
     user_id,
     item_id,

@@ -1,16 +1,16 @@
--- What was shown and not clicked up to the last training click of each user. The feature exposure_log leaves out what
--- was clicked by the end of the day, held-out clicks among it; here the clicks of the training split alone decide.
+-- Items shown and not clicked up to the last training click of each user. The feature exposure_log excludes items
+-- clicked by the end of the day, including held-out clicks; here only clicks of the training split exclude items.
 WITH
-placed AS (
+ranked AS (
     SELECT
         *,
-        percent_rank() OVER (PARTITION BY user_id ORDER BY clicked_at, item_id) AS place
+        percent_rank() OVER (PARTITION BY user_id ORDER BY clicked_at, item_id) AS relative_rank
     FROM training_pairs
     WHERE day BETWEEN $as_of - ($window_days - 1) AND $as_of
 ),
 training AS (
-    FROM placed
-    WHERE place <= 1 - $test_share - $validation_share
+    FROM ranked
+    WHERE relative_rank <= 1 - $test_share - $validation_share
 ),
 ends AS (
     SELECT user_id, max(clicked_at) AS last_click

@@ -1,4 +1,4 @@
--- Test: the clicks of the last day. Validation: those of the day before. Training: the days before these.
+-- Test: the clicks of the last day. Validation: those of the day before. Training: the earlier days of the window.
 SELECT
     user_id,
     item_id,

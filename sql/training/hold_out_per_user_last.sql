@@ -1,8 +1,8 @@
--- Each user's clicks in order of time, then item_id: the last share is the test, the share before it the validation.
-WITH placed AS (
+-- Each user's clicks by time, then item_id: the last share is the test split, the share before it the validation split.
+WITH ranked AS (
     SELECT
         *,
-        percent_rank() OVER (PARTITION BY user_id ORDER BY clicked_at, item_id) AS place
+        percent_rank() OVER (PARTITION BY user_id ORDER BY clicked_at, item_id) AS relative_rank
     FROM training_pairs
     WHERE day BETWEEN $as_of - ($window_days - 1) AND $as_of
 )
@@ -15,9 +15,9 @@ SELECT
     context,
     weight,
     CASE
-        WHEN place > 1 - $test_share THEN 'test'
-        WHEN place > 1 - $test_share - $validation_share THEN 'validation'
+        WHEN relative_rank > 1 - $test_share THEN 'test'
+        WHEN relative_rank > 1 - $test_share - $validation_share THEN 'validation'
         ELSE 'train'
     END AS split
-FROM placed
+FROM ranked
 ORDER BY clicked_at, user_id, item_id

@@ -26,7 +26,7 @@ class TwoTowerScaffolder(dg.Scaffolder[TwoTowerScaffold]):
         return TwoTowerScaffold
 
     def scaffold(self, request: dg.ScaffoldRequest[TwoTowerScaffold]) -> None:
-        """Write `defs.yaml`."""
+        """Write the YAML that declares the component."""
         name = request.target_path.stem
         attributes = {
             "home": f".twotower/{name}",

@@ -1,9 +1,9 @@
-"""What all errors of the platform have in common that a person can do something about.
+"""The base class of errors that the user can fix.
 
-Each is declared in the room that raises it. What becomes of it is decided by those who catch it: the command line
-prints its message, and an asset fails with its message, without a stack trace.
+Each error is declared in the package that raises it. The command line prints its message, and an asset fails with it,
+both without a stack trace.
 """
 
 
 class ExpectedError(Exception):
-    """Something foreseen is not as it must be; the message says what was found, and what to do."""
+    """An error that the user can fix; the message says what was expected, what was found, and what to do."""

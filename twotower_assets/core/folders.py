@@ -1,6 +1,6 @@
-"""Where this project's files lie, in a checkout and in an installed wheel.
+"""The locations of this project's files, in a checkout and in an installed wheel.
 
-Only folders that come with the code, and the default home. What lies inside a home is in `settings.py`.
+Folders that come with the code, and the default home, belong here. The folders inside a home are in `settings.py`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def checkout_of(package: Path) -> Path | None:
-    """The folder above a package's, if it holds this project's `pyproject.toml`; else None."""
+    """The parent folder of a package, if it has this project's `pyproject.toml`; else None."""
     try:
         project = tomllib.loads((package.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     except (OSError, ValueError, KeyError):
@@ -22,10 +22,10 @@ def checkout_of(package: Path) -> Path | None:
 
 
 CHECKOUT = checkout_of(PACKAGE)
-"""The checkout that the package runs from; None where it was installed from a wheel."""
+"""The checkout that the package runs from; None if it was installed from a wheel."""
 
 SQL_FOLDER = (CHECKOUT or PACKAGE) / "sql"
-"""Every SQL file: at the top of a checkout, inside the package of a wheel."""
+"""The folder of all SQL files: at the top of a checkout, inside the package of a wheel."""
 
 DEFAULT_HOME = (CHECKOUT or Path.home()) / ".twotower"
 """The home folder unless `TWOTOWER_HOME` names another: in the checkout, else the user's own `~/.twotower`."""

@@ -1,4 +1,4 @@
-"""Frames in memory as a raw data set: read, cleaned and rejected by the same SQL as files are."""
+"""Frames in memory as a raw data set, cleaned by the same SQL as files."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ EMPTY = {"items": "SELECT NULL::VARCHAR AS item_id LIMIT 0", "users": "SELECT NU
 @dataclass(frozen=True)
 class FrameSource:
     """The tables `impressions`, `items` and `users` as Arrow tables, polars or pandas frames, or anything else that
-    DuckDB can register. Impressions without a column `clicked` were all clicked; `items` and `users` may be missing."""
+    DuckDB can register. `items` and `users` are optional. Without a column `clicked`, every impression is a click."""
 
     frames: Mapping[str, Any]
 
     def stage(self, con: duckdb.DuckDBPyConnection, table: str, parameters: dict[str, Any] | None = None) -> list[str]:  # noqa: ARG002  (frames are read whole)
-        """Put the rows of `table` into the temporary table `source_rows`; give its columns. Raises `SourceError`."""
+        """Put the rows of `table` into the temporary table `source_rows`, return its columns. Raises `SourceError`."""
         frame = self.frames.get(table)
         if frame is None:
             con.execute(f"CREATE OR REPLACE TEMP TABLE source_rows AS {EMPTY[table]}")

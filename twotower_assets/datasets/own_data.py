@@ -1,6 +1,6 @@
-"""Raw files of one's own: which of them is the log, which columns mean what, and the SQL that reads them.
+"""Raw files of the user: detects the log among them and the meaning of columns, and writes the SQL that reads them.
 
-Guesses by names and types, and says what it guessed. What raw data must look like is in `raw_source`.
+It guesses by names and types, and reports its guesses. The required columns are in `raw_source`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ FILE_NAMES = {
     "items": "item|product|video|movie|catalog|article|song|track|book|content|listing|news",
     "users": "user|customer|visitor|member|account|profile",
 }
-"""What the names of files hold, tried in this order."""
+"""Words in file names per table, tried in this order."""
 USERS = ("user", "uid", "visitor", "customer", "member", "account", "client", "profile", "session")
 ITEMS = ("item", "iid", "product", "video", "movie", "article", "song", "track", "book", "content", "sku")
 ALIASES: dict[str, dict[str, tuple[str, ...]]] = {
@@ -65,16 +65,16 @@ ALIASES: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "users": {"user_id": (*USERS, "id")},
 }
-"""What columns of the data contract are called elsewhere, the likeliest name first."""
+"""Usual names of the data contract's columns, the likeliest first."""
 EVENT_COLUMNS = ("event", "event_type", "event_name", "action", "type", "behavior")
 CLICK_EVENTS = ("click", "clicked", "open", "play", "watch", "like", "purchase", "buy", "cart", "add_to_cart")
 MILLISECONDS_FROM = 10**11
-"""A whole number of this size or more is a time in milliseconds, a smaller one in seconds."""
+"""An integer timestamp of at least this value is in milliseconds, a smaller one in seconds."""
 
 
 @dataclass(frozen=True)
 class Files:
-    """Files of one table: a pattern below the folder, how DuckDB reads it, and the columns with their types."""
+    """The files of one table: a pattern below the folder, DuckDB's table function, and the columns with types."""
 
     pattern: str
     reader: str
@@ -83,9 +83,9 @@ class Files:
 
 @dataclass(frozen=True)
 class Reading:
-    """How one table is read: for each column of the contract an expression over the columns found.
+    """How one table is read: an expression over the found columns for each column of the contract.
 
-    `missing` are needed columns for which nothing was found; `notes` say what else was guessed.
+    `missing` are required columns that were not found; `notes` describe further guesses.
     """
 
     table: str
@@ -97,9 +97,9 @@ class Reading:
 
 
 def find_files(con: duckdb.DuckDBPyConnection, folder: Path, patterns: Mapping[str, str]) -> dict[str, Files]:
-    """The files of each table: those of `patterns` (such as `events*.csv`), else by their names.
+    """The files of each table: by `patterns` (such as `events*.csv`), else by their names.
 
-    Raises `SourceError` where there is no log, or files cannot be read.
+    Raises `SourceError` if there is no log, or a file cannot be read.
     """
     found = {table: pattern for table, pattern in patterns.items() if pattern}
     candidates = _patterns_in(folder)
@@ -119,9 +119,9 @@ def find_files(con: duckdb.DuckDBPyConnection, folder: Path, patterns: Mapping[s
 
 
 def guess(con: duckdb.DuckDBPyConnection, folder: Path, table: str, files: Files, named: Mapping[str, str]) -> Reading:
-    """Which columns of `files` are those of the data contract: those `named`, else equal names, else usual ones.
+    """Match the columns of `files` to the data contract: by `named`, else by equal names, else by usual names.
 
-    Raises `SourceError` for a named column that is not there.
+    Raises `SourceError` for a named column that does not exist.
     """
     columns: dict[str, str] = {}
     notes: dict[str, str] = {}
@@ -166,13 +166,13 @@ def sql_of(reading: Reading) -> str:
 
 
 def sql_of_clicked_items(log: Reading) -> str:
-    """The SQL of a catalogue that is what the log names, where there is no file of items."""
+    """The SQL of a catalogue of the items in the log, for data without an items file."""
     columns = {"item_id": log.columns["item_id"]}
     return rendered("catalogue.sql", table="items", columns=columns, rest=False, distinct=True, reader=log.files.reader)
 
 
 def days_of(con: duckdb.DuckDBPyConnection, folder: Path, log: Reading) -> tuple[date, date]:
-    """First and last day of the log, up to now. Raises `SourceError` where no row has a time."""
+    """First and last day of the log, up to now. Raises `SourceError` if no row has a time."""
     query = (
         f"SELECT min(moment)::DATE, max(moment)::DATE FROM (SELECT {log.moment} AS moment FROM {log.files.reader}) "
         "WHERE moment <= now() AT TIME ZONE 'UTC'"
@@ -197,7 +197,7 @@ def _templates() -> Any:
 
 
 def _patterns_in(folder: Path) -> list[str]:
-    """One pattern for all files of a folder whose names begin alike, and one for each folder in it."""
+    """One pattern per group of files in a folder whose names begin alike, and one per subfolder."""
     found: dict[str, None] = {}
     for file in sorted(folder.rglob("*")):
         below = file.relative_to(folder)
@@ -220,7 +220,7 @@ def _files(con: duckdb.DuckDBPyConnection, folder: Path, pattern: str) -> Files:
     if kind is None:
         raise SourceError(f"'{pattern}' names no files that can be read; read are {', '.join(READERS)}")
     reader = READERS[kind].format(quoted(pattern))
-    typed = reader.replace(", all_varchar = true", "")  # what the sniffer takes the columns for
+    typed = reader.replace(", all_varchar = true", "")  # the types that DuckDB's sniffer detects
     try:
         rows = con.execute(f"DESCRIBE SELECT * FROM {typed}".replace("$path", f"'{quoted(folder)}'")).fetchall()
     except duckdb.Error as error:
@@ -229,14 +229,14 @@ def _files(con: duckdb.DuckDBPyConnection, folder: Path, pattern: str) -> Files:
 
 
 def _alike(wanted: str, aliases: tuple[str, ...], types: dict[str, str]) -> str | None:
-    """The column that is called so, up to case and underscores, with or without `_id`; the first that is."""
+    """The first column with this name or an alias, ignoring case and underscores, with or without `_id`."""
     plain = {re.sub(r"[^a-z0-9]", "", column.lower()): column for column in reversed(types)}
     names = [wanted, *(name for alias in aliases for name in (f"{alias}_id", alias, f"{alias}id"))]
     return next((plain[name.replace("_", "")] for name in names if name.replace("_", "") in plain), None)
 
 
 def _click(con: duckdb.DuckDBPyConnection, folder: Path, files: Files) -> tuple[str, str]:
-    """An expression for `clicked` where no column is called so, and what was guessed."""
+    """An expression for `clicked` if no column has that name, and a note on the guess."""
     lower = {column.lower(): column for column in files.types}
     for name in EVENT_COLUMNS:
         if name in lower:
@@ -252,7 +252,7 @@ def _click(con: duckdb.DuckDBPyConnection, folder: Path, files: Files) -> tuple[
 
 
 def _moment(con: duckdb.DuckDBPyConnection, folder: Path, files: Files, column: str) -> tuple[str, bool]:
-    """The time of a row in UTC as an expression; and whether it was counted from 1970."""
+    """The time of a row in UTC as an expression, and whether it is an epoch timestamp."""
     types = {_identifier(name): kind for name, kind in files.types.items()}
     kind = types[column]
     if kind == "VARCHAR":
@@ -283,7 +283,7 @@ def _reserved() -> frozenset[str]:
 
 
 def _identifier(name: str) -> str:
-    """A column as it stands in SQL: quoted where it has to be."""
+    """A column name as SQL identifier, quoted if necessary."""
     if re.fullmatch(r"[a-z_][a-z0-9_]*", name) and name not in _reserved():
         return name
     return '"' + name.replace('"', '""') + '"'

@@ -35,10 +35,10 @@ class NoFilesError(SourceError):
 
 
 class Readable(Protocol):
-    """What `stage_impressions` and `stage_catalogue` read: the files of a `Source`, or frames in memory."""
+    """The input of `stage_impressions` and `stage_catalogue`: the files of a `Source`, or frames in memory."""
 
     def stage(self, con: duckdb.DuckDBPyConnection, table: str, parameters: dict[str, Any] | None = None) -> list[str]:
-        """Put the raw rows of `table` into the temporary table `source_rows`; give its columns."""
+        """Put the raw rows of `table` into the temporary table `source_rows` and return its columns."""
         ...
 
 
@@ -128,7 +128,7 @@ class Source:
 
 
 def staged_columns(con: duckdb.DuckDBPyConnection, table: str, read_from: str) -> list[str]:
-    """The columns of `source_rows`. Raises `SourceError`, naming `read_from`, where `table` lacks one that it needs."""
+    """The columns of `source_rows`. Raises `SourceError`, naming `read_from`, if `table` lacks a required one."""
     columns = [column[0] for column in con.execute("FROM source_rows LIMIT 0").description or []]
     for column in REQUIRED_COLUMNS[table]:
         if column not in columns:

@@ -178,7 +178,7 @@ class HoldOut:
         )
 
     def present(self, history_length: int) -> UsersView:
-        """Every user with all clicks known, as when recommendations are asked for; nothing is relevant."""
+        """Every user with all clicks known, as for serving; no item is relevant."""
         import numpy as np
         import polars as pl
 

@@ -1,6 +1,6 @@
-"""A hold-out from frames in memory: the SQL that makes cleaned tables, features and splits in a lake, run without one.
+"""A hold-out from frames in memory: runs the SQL of cleaning, features and splits without a lake.
 
-Reading and cleaning rows lives in `datasets`, splitting them in `hold_out`.
+`datasets` reads and cleans rows, `hold_out` splits them.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ FEATURES = ("training_pairs", "exposure_log")
 def hold_out_from_frames(
     impressions: Any, items: Any, users: Any, settings: Settings, *, exposures: bool = False
 ) -> HoldOut:
-    """The clicks of a log in memory, split by the hold-out of `settings`; its window is the whole log.
+    """The clicks of a log in memory, split by the hold-out rule of `settings`; the window is the whole log.
 
     Args:
         impressions: Columns of the data contract; without `clicked`, every row is a click.
-        items: The catalogue, or None: then it is what was clicked.
+        items: The catalogue; None means the clicked items.
         users: Attributes of users, or None.
         settings: The hold-out rule, `history_length` and `maximum_rejected_share`.
-        exposures: Whether what was shown and not clicked is given too.
+        exposures: Whether to include the exposures, items shown and not clicked.
 
     Raises:
         SourceError: a column is missing, or too many rows are rejected.
-        HoldOutError: nothing is left to train on.
+        HoldOutError: no click is left to train on.
     """
     source = FrameSource({"impressions": impressions, "items": items, "users": users})
     now = datetime.now(UTC).replace(tzinfo=None)
