@@ -33,5 +33,5 @@ def test_a_group_is_shown_under_the_name_that_it_is_given() -> None:
 
 
 def test_an_unknown_group_name_is_refused() -> None:
-    with pytest.raises(ValueError, match="group 'trainings'; there are sources, features, training"):
+    with pytest.raises(ValueError, match="unknown group 'trainings' in group_names"):
         Naming(group_names={"trainings": "models"})

@@ -116,6 +116,7 @@ def test_the_installed_package_takes_raw_data_to_recommendations(installed: Path
             HOME=str(tmp_path),
             TWOTOWER_HOME=str(home),
             OMP_NUM_THREADS="1",
+            NUMBA_OPT="0",  # loops are compiled anew here, and run once
         )
 
     twotower("init", "--home", str(home), "--source", str(raw), "--last-day", "2024-03-10", "--yes")
