@@ -152,7 +152,7 @@ def test_what_is_wrong_with_frames_is_said(log: pl.DataFrame, items: pl.DataFram
         train(log, temprature=1)
     with pytest.raises(ValueError, match="need impressions"):
         train(items=items)
-    with pytest.raises(ValueError, match="leave them out"):
+    with pytest.raises(ValueError, match="omit them"):
         train(log, home=tmp_path)
 
 

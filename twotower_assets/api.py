@@ -1,4 +1,4 @@
-"""The public Python API beside `connect`: train, evaluate, recommend and load a checkpoint, without Dagster.
+"""The public Python API, in addition to `connect`: train, evaluate, recommend and load a checkpoint, without Dagster.
 
 Each function is a few calls into the packages below, and tables are returned as polars frames. Publishing and promoting
 versions is left to the assets. Use it through the package: `twotower_assets.train(...)`.

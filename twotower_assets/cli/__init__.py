@@ -1,5 +1,4 @@
-"""`twotower`: a few commands for people at a terminal. What the commands do lives elsewhere; here they are asked for,
-and what comes out is printed.
+"""The `twotower` command line: parses options, calls the other packages and prints the results.
 
 Importing a module of this package adds its commands to `app`, in the order in which the help lists them.
 """

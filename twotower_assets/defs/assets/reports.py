@@ -14,8 +14,8 @@ from twotower_assets.lake.tables import REPORTS, names
 
 MADE_FROM = ("tower_checkpoint", "training_curves", "ann_index", "items", "users")
 REPORT = (
-    "How well a day's model finds held-out clicks, for popular and for long-tail items, beside most-popular, EASE and "
-    "the champion, at several popularity weights γ; how much popularity its scores are missing (δ). One HTML "
+    "How well a day's model finds held-out clicks, for popular and for long-tail items, compared with most-popular, "
+    "EASE and the champion, at several popularity weights γ; how much popularity its scores are missing (δ). One HTML "
     f"page per day, and the tables {', '.join(f'`{name}`' for name in names(REPORTS))}.\n\n"
     "**Used for:** deciding whether a model may be served, and at which γ."
 )
