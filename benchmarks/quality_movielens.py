@@ -149,7 +149,7 @@ def training_pairs(data: Dataset, training: Ratings, length: int, ties: str) -> 
     )
 
 
-class Judge:
+class Evaluator:
     """The metrics of scores, against what was held out from `training`."""
 
     def __init__(self, data: Dataset, training: Ratings, held_out: Ratings) -> None:
@@ -189,16 +189,16 @@ class Trial:
         users = embedder.embed_users(self.data.user_ids, histories)
         return inner_products(users, items, embedder.inverse_temperature, embedder.item_bias(self.data.items))
 
-    def metrics(self, judge: Judge) -> Metrics:
+    def metrics(self, evaluator: Evaluator) -> Metrics:
         """After the configured number of epochs."""
-        return judge(self.scores(train(self.training_set, self.config).towers))
+        return evaluator(self.scores(train(self.training_set, self.config).towers))
 
-    def curve(self, judge: Judge) -> list[Metrics]:
+    def curve(self, evaluator: Evaluator) -> list[Metrics]:
         """After each epoch, up to the early stop."""
         metrics: list[Metrics] = []
 
         def validate(towers: Towers) -> float:
-            metrics.append(judge(self.scores(towers)))
+            metrics.append(evaluator(self.scores(towers)))
             return metrics[-1]["NDCG@20"]
 
         train(self.training_set, self.config, validate=validate)
@@ -227,12 +227,12 @@ def timed(model: str, runs: Callable[[], list[Metrics]]) -> dict[str, Any]:
 def compare(data: Dataset, seeds: int) -> Iterator[dict[str, Any]]:
     """The rows of the table on the test part."""
     training, test = data.ratings.split()
-    judge = Judge(data, training, test)
-    counts = np.bincount(training.item, minlength=judge.n_items)
-    yield timed("most popular", lambda: [judge(most_popular(counts))])
+    evaluator = Evaluator(data, training, test)
+    counts = np.bincount(training.item, minlength=evaluator.n_items)
+    yield timed("most popular", lambda: [evaluator(most_popular(counts))])
     yield timed(
         "EASE, λ = 200 (sees no order)",
-        lambda: [judge(ease(training.user, training.item, judge.n_users, judge.n_items, 200.0))],
+        lambda: [evaluator(ease(training.user, training.item, evaluator.n_users, evaluator.n_items, 200.0))],
     )
     recipes: dict[str, dict[str, Any]] = {
         "two-tower without history": {"history_length": 0},
@@ -243,7 +243,7 @@ def compare(data: Dataset, seeds: int) -> Iterator[dict[str, Any]]:
     for model, changes in recipes.items():
         configs = [TrainingConfig(epochs=EPOCHS, seed=seed, **changes) for seed in range(seeds)]
         started = time.perf_counter()
-        runs = [Trial(data, training, config).metrics(judge) for config in configs]
+        runs = [Trial(data, training, config).metrics(evaluator) for config in configs]
         yield mean_and_spread(model, runs, time.perf_counter() - started)
 
 
@@ -269,20 +269,20 @@ GRID: dict[str, list[Any]] = {
 def tune(data: Dataset, seeds: int) -> Iterator[dict[str, Any]]:
     """Validation rows: one value changed at a time, best epoch of each; then the default epoch by epoch."""
     inner, validation = data.ratings.split()[0].split()
-    judge = Judge(data, inner, validation)
-    linear = ease(inner.user, inner.item, judge.n_users, judge.n_items, 200.0)
-    yield timed("EASE, λ = 200", lambda: [judge(linear)])
+    evaluator = Evaluator(data, inner, validation)
+    linear = ease(inner.user, inner.item, evaluator.n_users, evaluator.n_items, 200.0)
+    yield timed("EASE, λ = 200", lambda: [evaluator(linear)])
     one_changed = ((name, value) for name, values in GRID.items() for value in values)
     for name, value in chain([("ties", "time"), ("ties", "order")], one_changed):
         ties = value if name == "ties" else "time"
         config = TrainingConfig(**({} if name == "ties" else {name: value}))
         started = time.perf_counter()
-        curve = Trial(data, inner, config, ties).curve(judge)
+        curve = Trial(data, inner, config, ties).curve(evaluator)
         best = max(range(len(curve)), key=lambda epoch: curve[epoch]["NDCG@20"])
         label = f"{name} = {value}, best epoch {best + 1}"
         yield mean_and_spread(label, [curve[best]], time.perf_counter() - started)
     configs = [TrainingConfig(epochs=12, patience=12, seed=seed) for seed in range(seeds)]
-    curves = [Trial(data, inner, config).curve(judge) for config in configs]
+    curves = [Trial(data, inner, config).curve(evaluator) for config in configs]
     for epoch, runs in enumerate(zip(*curves, strict=True), start=1):
         yield mean_and_spread(f"default recipe after epoch {epoch}", list(runs), 0.0)
 

@@ -11,7 +11,7 @@ Protocol:
   with the first epoch that recalls more than EASE does there. Of a peer's grid, with seed 0, the setting that needs the
   fewest epochs, of those the best. Then the epochs by which every seed is above EASE; where one stays below ("never
   within N"), the epoch with the best mean.
-- Then every model is fitted on the whole training part with what was chosen, and judged on the test part. These fits
+- Then every model is fitted on the whole training part with what was chosen, and evaluated on the test part. These fits
   take turns, one of each per seed, after the choice has warmed everything up. Nothing is chosen by the test part.
 - Seconds run from the ratings as arrays to scores that can be asked for: encoding, histories, and batches count;
   reading the files, choosing, and evaluating do not. Saving is counted apart.
@@ -38,7 +38,7 @@ import numpy.typing as npt
 import timing
 import torch
 from peers import PeerMissingError, TextbookLoop, Work, blas_threads, implicit_als
-from quality_movielens import EPOCHS, Dataset, Judge, Ratings, ScoreBlock, Trial, fetched, read
+from quality_movielens import EPOCHS, Dataset, Evaluator, Ratings, ScoreBlock, Trial, fetched, read
 from safetensors.numpy import save_file
 
 from twotower_assets.core.popularity import log_q
@@ -72,9 +72,11 @@ class Learner:
     grid: list[Settings] = field(default_factory=lambda: [{}])
     epochs: int = 1
 
-    def curve(self, data: Dataset, part: Ratings, judge: Judge, seed: int, settings: Settings, bar: float) -> Curve:  # noqa: ARG002
+    def curve(
+        self, data: Dataset, part: Ratings, evaluator: Evaluator, seed: int, settings: Settings, bar: float
+    ) -> Curve:  # noqa: ARG002
         """The metric after each epoch, up to the first above `bar`."""
-        return [judge(self.fit(data, part, seed, settings, 1).scores)[METRIC]]
+        return [evaluator(self.fit(data, part, seed, settings, 1).scores)[METRIC]]
 
     def fit(self, data: Dataset, part: Ratings, seed: int, settings: Settings, epochs: int) -> Fit:
         raise NotImplementedError
@@ -106,12 +108,14 @@ class Textbook(Learner):
 
     sparse: bool = False
 
-    def curve(self, data: Dataset, part: Ratings, judge: Judge, seed: int, settings: Settings, bar: float) -> Curve:
+    def curve(
+        self, data: Dataset, part: Ratings, evaluator: Evaluator, seed: int, settings: Settings, bar: float
+    ) -> Curve:
         loop = TextbookLoop(self._work(data, part, seed, settings), sparse=self.sparse, batches="sliced")
         popularity, found = _log_q(data, part), [0.0]
         while len(found) <= self.epochs and found[-1] <= bar:
             loop.train_epoch()
-            found.append(judge(_served(loop, popularity))[METRIC])
+            found.append(evaluator(_served(loop, popularity))[METRIC])
         return found[1:]
 
     def fit(self, data: Dataset, part: Ratings, seed: int, settings: Settings, epochs: int) -> Fit:
@@ -151,12 +155,14 @@ class Workspace(Learner):
 
     recipe: str = RECIPE
 
-    def curve(self, data: Dataset, part: Ratings, judge: Judge, seed: int, settings: Settings, bar: float) -> Curve:
+    def curve(
+        self, data: Dataset, part: Ratings, evaluator: Evaluator, seed: int, settings: Settings, bar: float
+    ) -> Curve:
         config = self._config(seed, self.epochs, settings)
         trial, found = Trial(data, part, config), []
 
         def validate(towers: Towers) -> float:
-            found.append(judge(trial.scores(towers))[METRIC])
+            found.append(evaluator(trial.scores(towers))[METRIC])
             if found[-1] > bar:
                 raise _AboveBarError
             return found[-1]
@@ -194,9 +200,9 @@ class Choice:
     beats: bool
 
 
-def choose(learner: Learner, data: Dataset, inner: Ratings, judge: Judge, seeds: int, bar: float) -> Choice:
+def choose(learner: Learner, data: Dataset, inner: Ratings, evaluator: Evaluator, seeds: int, bar: float) -> Choice:
     """See the protocol; `bar` is what EASE recalls on the validation part."""
-    first = [learner.curve(data, inner, judge, 0, settings, bar) for settings in learner.grid]
+    first = [learner.curve(data, inner, evaluator, 0, settings, bar) for settings in learner.grid]
 
     def rank(place: int) -> tuple[bool, int, float]:
         above = first[place][-1] > bar
@@ -204,7 +210,7 @@ def choose(learner: Learner, data: Dataset, inner: Ratings, judge: Judge, seeds:
 
     best = max(range(len(first)), key=rank)
     settings = learner.grid[best]
-    others = [learner.curve(data, inner, judge, seed, settings, bar) for seed in range(1, seeds)]
+    others = [learner.curve(data, inner, evaluator, seed, settings, bar) for seed in range(1, seeds)]
     every = [first[best], *others]
     longest = max(map(len, every))
     curves = np.array([curve + curve[-1:] * (longest - len(curve)) for curve in every])  # (seeds, epochs)
@@ -226,12 +232,12 @@ def compare(data: Dataset, learners: list[Learner], seeds: int) -> Iterator[dict
     """A row per learner, EASE first."""
     training, test = data.ratings.split()
     inner, validation = training.split()
-    judges = Judge(data, inner, validation), Judge(data, training, test)
-    (bar,) = learners[0].curve(data, inner, judges[0], 0, {}, 1.0)
+    evaluators = Evaluator(data, inner, validation), Evaluator(data, training, test)
+    (bar,) = learners[0].curve(data, inner, evaluators[0], 0, {}, 1.0)
     choices: dict[str, Choice] = {}
     for learner in list(learners):
         try:
-            choice = choices[learner.name] = choose(learner, data, inner, judges[0], seeds, bar)
+            choice = choices[learner.name] = choose(learner, data, inner, evaluators[0], seeds, bar)
             print(f"chosen for {learner.name}: {choice.settings}, epochs {choice.epochs}", flush=True)
         except PeerMissingError as error:
             learners.remove(learner)
@@ -241,7 +247,7 @@ def compare(data: Dataset, learners: list[Learner], seeds: int) -> Iterator[dict
         for learner in learners:
             choice = choices[learner.name]
             fit = learner.fit(data, training, seed, choice.settings, choice.epochs)
-            found[learner.name].append((fit.seconds, seconds_to_save(fit), judges[1](fit.scores)[METRIC]))
+            found[learner.name].append((fit.seconds, seconds_to_save(fit), evaluators[1](fit.scores)[METRIC]))
     test_bar = found[learners[0].name][0][2]
     for learner in learners:
         seconds, saving, recall = (list(column) for column in zip(*found[learner.name], strict=True))

@@ -18,12 +18,12 @@ from twotower_assets.settings import Settings
 
 Insert = Callable[..., None]
 Show = Callable[..., None]
-Verdict = Callable[..., Outcome]
+GateResult = Callable[..., Outcome]
 DAYS = Days(date(2024, 1, 5), date(2024, 1, 5))
 
 
 @pytest.fixture
-def verdict(tables: duckdb.DuckDBPyConnection) -> Verdict:
+def gate_result(tables: duckdb.DuckDBPyConnection) -> GateResult:
     """What a gate finds on 5 January, or on other days, with a window of 3 days."""
 
     def run(name: str, days: Days = DAYS) -> Outcome:
@@ -35,8 +35,8 @@ def verdict(tables: duckdb.DuckDBPyConnection) -> Verdict:
 
 
 @pytest.mark.parametrize("gate", [gate.name for gate in GATES])
-def test_on_empty_tables_a_gate_gives_a_verdict_in_words(verdict: Verdict, gate: str) -> None:
-    outcome = verdict(gate)
+def test_on_empty_tables_a_gate_gives_a_verdict_in_words(gate_result: GateResult, gate: str) -> None:
+    outcome = gate_result(gate)
     assert outcome.passed is (gate not in ("index_recall", "model_beats_most_popular"))
     assert "None" not in outcome.observed + outcome.expected
     assert outcome.sample == []
@@ -54,20 +54,20 @@ def frequency(insert: Insert) -> Callable[..., None]:
     return put
 
 
-def test_sampling_probabilities_that_sum_to_one_pass(verdict: Verdict, frequency: Callable[..., None]) -> None:
+def test_sampling_probabilities_that_sum_to_one_pass(gate_result: GateResult, frequency: Callable[..., None]) -> None:
     frequency("a", 0.75, 0.5)
     frequency("b", 0.25, 0.5)
     frequency("quiet", 0, 0, clicks=0, day="2024-01-04")
-    assert verdict("q_sums_to_one", Days(date(2024, 1, 4), DAYS.last)).passed
+    assert gate_result("q_sums_to_one", Days(date(2024, 1, 4), DAYS.last)).passed
 
 
 @pytest.mark.parametrize(("q", "decayed_q"), [(0.2, 0.5), (0.25, 0.4), (nan, 0.5), (0.25, nan)])
 def test_sampling_probabilities_that_do_not_sum_to_one_fail_with_the_day(
-    verdict: Verdict, frequency: Callable[..., None], q: float, decayed_q: float
+    gate_result: GateResult, frequency: Callable[..., None], q: float, decayed_q: float
 ) -> None:
     frequency("a", 0.75, 0.5)
     frequency("b", q, decayed_q)
-    outcome = verdict("q_sums_to_one")
+    outcome = gate_result("q_sums_to_one")
     assert not outcome.passed
     (line,) = outcome.sample
     assert line.startswith("2024-01-05: ")
@@ -86,23 +86,23 @@ def exposed(insert: Insert) -> Callable[[str, str], None]:
 
 
 def test_exposures_of_pairs_that_were_not_clicked_in_the_window_pass(
-    verdict: Verdict, exposed: Callable[[str, str], None], shown: Show
+    gate_result: GateResult, exposed: Callable[[str, str], None], shown: Show
 ) -> None:
     exposed("ann", "a")
     shown("ann", "a", "2024-01-02 12:00", clicked=True)
     shown("ann", "a", "2024-01-06 12:00", clicked=True)
     shown("bob", "a", "2024-01-05 12:00", clicked=True)
     shown("ann", "a", "2024-01-05 12:00", clicked=False)
-    assert verdict("no_clicked_pair").passed
+    assert gate_result("no_clicked_pair").passed
 
 
 @pytest.mark.parametrize("at", ["2024-01-03 00:00", "2024-01-05 23:59"])
 def test_an_exposure_of_a_clicked_pair_fails_and_names_the_pair(
-    verdict: Verdict, exposed: Callable[[str, str], None], shown: Show, at: str
+    gate_result: GateResult, exposed: Callable[[str, str], None], shown: Show, at: str
 ) -> None:
     exposed("ann", "a")
     shown("ann", "a", at, clicked=True)
-    outcome = verdict("no_clicked_pair")
+    outcome = gate_result("no_clicked_pair")
     assert (outcome.passed, outcome.sample) == (False, ["2024-01-05 user ann item a"])
 
 
@@ -123,17 +123,17 @@ def claimed(insert: Insert, shown: Show) -> Callable[[str], Outcome]:
     return put
 
 
-def test_a_history_of_past_clicks_passes(verdict: Verdict, claimed: Callable[[str], None]) -> None:
+def test_a_history_of_past_clicks_passes(gate_result: GateResult, claimed: Callable[[str], None]) -> None:
     claimed("past")
-    assert verdict("history_is_past").passed
+    assert gate_result("history_is_past").passed
 
 
 @pytest.mark.parametrize("item", ["future", "same moment", "seen", "bobs", "too old", "never shown"])
 def test_a_history_with_anything_else_fails_and_names_it(
-    verdict: Verdict, claimed: Callable[[str], None], item: str
+    gate_result: GateResult, claimed: Callable[[str], None], item: str
 ) -> None:
     claimed(item)
-    outcome = verdict("history_is_past")
+    outcome = gate_result("history_is_past")
     assert not outcome.passed
     (line,) = outcome.sample
     assert "user ann" in line
@@ -156,10 +156,10 @@ def vectors(insert: Insert) -> Callable[..., None]:
 
 
 @pytest.mark.parametrize("kind", ["item", "user"])
-def test_finite_vectors_of_length_one_pass(verdict: Verdict, vectors: Callable[..., None], kind: str) -> None:
+def test_finite_vectors_of_length_one_pass(gate_result: GateResult, vectors: Callable[..., None], kind: str) -> None:
     vectors(kind, "a", [1.0, 0.0])
     vectors(kind, "b", [0.6, 0.8])
-    assert verdict(f"{kind}_embeddings_are_sound").passed
+    assert gate_result(f"{kind}_embeddings_are_sound").passed
 
 
 @pytest.mark.parametrize("kind", ["item", "user"])
@@ -167,25 +167,27 @@ def test_finite_vectors_of_length_one_pass(verdict: Verdict, vectors: Callable[.
     "embedding", [[nan, 0.0], [inf, 0.0], [0.5, 0.0], [0.0, 0.0], [2.0, 0.0], [1.0], [0.0, 0.0, 1.0], []]
 )
 def test_a_vector_that_is_not_sound_fails_and_is_named(
-    verdict: Verdict, vectors: Callable[..., None], kind: str, embedding: list[float]
+    gate_result: GateResult, vectors: Callable[..., None], kind: str, embedding: list[float]
 ) -> None:
     for name in ("a", "b"):
         vectors(kind, name, [1.0, 0.0])
     vectors(kind, "bad", embedding)
-    outcome = verdict(f"{kind}_embeddings_are_sound")
+    outcome = gate_result(f"{kind}_embeddings_are_sound")
     assert (outcome.passed, outcome.observed) == (False, "1 unsound vectors of 3")
     assert outcome.sample[0].startswith(f"{kind} bad: {len(embedding)} dimensions, norm ")
 
 
-def test_vectors_of_different_models_may_differ_in_dimension(verdict: Verdict, vectors: Callable[..., None]) -> None:
+def test_vectors_of_different_models_may_differ_in_dimension(
+    gate_result: GateResult, vectors: Callable[..., None]
+) -> None:
     vectors("item", "a", [1.0, 0.0])
     vectors("item", "a", [1.0], day="2024-01-04", model_version="smaller")
-    assert verdict("item_embeddings_are_sound", Days(date(2024, 1, 4), DAYS.last)).passed
+    assert gate_result("item_embeddings_are_sound", Days(date(2024, 1, 4), DAYS.last)).passed
 
 
-def test_what_a_gate_cannot_evaluate_fails_and_says_why(verdict: Verdict, vectors: Callable[..., None]) -> None:
+def test_what_a_gate_cannot_evaluate_fails_and_says_why(gate_result: GateResult, vectors: Callable[..., None]) -> None:
     vectors("item", "hole", [1.0, None])
-    outcome = verdict("item_embeddings_are_sound")
+    outcome = gate_result("item_embeddings_are_sound")
     assert not outcome.passed
     assert "NULL" in outcome.observed
 
@@ -196,11 +198,11 @@ def test_what_a_gate_cannot_evaluate_fails_and_says_why(verdict: Verdict, vector
 )
 @pytest.mark.parametrize("value", [nan, -inf])
 def test_a_number_of_the_score_that_is_not_finite_fails_and_is_named(
-    verdict: Verdict, vectors: Callable[..., None], kind: str, column: str, value: float
+    gate_result: GateResult, vectors: Callable[..., None], kind: str, column: str, value: float
 ) -> None:
     vectors(kind, "a", [1.0, 0.0])
     vectors(kind, "bad", [1.0, 0.0], **{column: value})
-    outcome = verdict(f"{kind}_embeddings_are_sound")
+    outcome = gate_result(f"{kind}_embeddings_are_sound")
     assert not outcome.passed
     assert f"{kind} bad" in outcome.sample[0]
     assert f"{column} {value}" in outcome.sample[0]
@@ -232,39 +234,39 @@ def trained(insert: Insert) -> Callable[..., None]:
 
 @pytest.mark.parametrize("losses", [(7.0,), (7.0, 6.5, 6.6)])
 def test_a_training_whose_loss_fell_passes(
-    verdict: Verdict, trained: Callable[..., None], losses: tuple[float, ...]
+    gate_result: GateResult, trained: Callable[..., None], losses: tuple[float, ...]
 ) -> None:
     trained(*losses)
-    assert verdict("training_went_down").passed
+    assert gate_result("training_went_down").passed
 
 
 @pytest.mark.parametrize("last", [7.1, nan, float("inf")])
 def test_a_training_that_diverged_fails_and_names_the_epoch(
-    verdict: Verdict, trained: Callable[..., None], last: float
+    gate_result: GateResult, trained: Callable[..., None], last: float
 ) -> None:
     trained(7.0, 6.5, last)
-    outcome = verdict("training_went_down")
+    outcome = gate_result("training_went_down")
     assert not outcome.passed
     assert ["epoch 3" in line for line in outcome.sample] == [True]
 
 
 def test_an_index_that_finds_enough_at_every_weight_passes(
-    verdict: Verdict, measured: Callable[[float, float], None]
+    gate_result: GateResult, measured: Callable[[float, float], None]
 ) -> None:
     for weight, recall in ((0, 1.0), (0.5, 0.95), (1, 0.9)):
         measured(weight, recall)
-    outcome = verdict("index_recall")
+    outcome = gate_result("index_recall")
     assert outcome.passed
     assert "0.9" in outcome.observed
 
 
 @pytest.mark.parametrize("recall", [0.89, 0.0, nan])
 def test_an_index_that_finds_too_little_at_one_weight_fails_and_names_the_weight(
-    verdict: Verdict, measured: Callable[[float, float], None], recall: float
+    gate_result: GateResult, measured: Callable[[float, float], None], recall: float
 ) -> None:
     measured(0, 1.0)
     measured(0.5, recall)
-    outcome = verdict("index_recall")
+    outcome = gate_result("index_recall")
     assert not outcome.passed
     (line,) = outcome.sample
     assert "0.5" in line
@@ -282,16 +284,18 @@ def recall(insert: Insert) -> Callable[..., None]:
     return put
 
 
-def test_a_model_above_most_popular_at_the_served_weight_passes(verdict: Verdict, recall: Callable[..., None]) -> None:
+def test_a_model_above_most_popular_at_the_served_weight_passes(
+    gate_result: GateResult, recall: Callable[..., None]
+) -> None:
     recall("most_popular", 0.1)
     recall("two_tower", 0.11, 0.5)
     recall("two_tower", 0.01, 0.0)
-    assert verdict("model_beats_most_popular").passed
+    assert gate_result("model_beats_most_popular").passed
 
 
 @pytest.mark.parametrize("value", [0.1, 0.05, nan, None])
 def test_a_model_not_above_most_popular_fails_whatever_it_does_at_other_weights(
-    verdict: Verdict, recall: Callable[..., None], value: float | None
+    gate_result: GateResult, recall: Callable[..., None], value: float | None
 ) -> None:
     recall("most_popular", 0.1)
     recall("two_tower", value, 0.5)
@@ -299,33 +303,33 @@ def test_a_model_not_above_most_popular_fails_whatever_it_does_at_other_weights(
     recall("two_tower", 0.9, 0.5, bucket="tail")
     recall("two_tower", 0.9, 0.5, k=100)
     recall("two_tower", 0.9, 0.5, metric="ndcg")
-    outcome = verdict("model_beats_most_popular")
+    outcome = gate_result("model_beats_most_popular")
     assert not outcome.passed
     (line,) = outcome.sample
     assert line.startswith("2024-01-05: ")
     assert "0.1" in line
 
 
-def test_a_model_without_a_baseline_to_compare_with_fails(verdict: Verdict, recall: Callable[..., None]) -> None:
+def test_a_model_without_a_baseline_to_compare_with_fails(gate_result: GateResult, recall: Callable[..., None]) -> None:
     recall("two_tower", 0.9, 0.5)
-    assert not verdict("model_beats_most_popular").passed
+    assert not gate_result("model_beats_most_popular").passed
 
 
 def test_a_gate_looks_at_the_days_that_it_is_asked_about_only(
-    verdict: Verdict, frequency: Callable[..., None], vectors: Callable[..., None]
+    gate_result: GateResult, frequency: Callable[..., None], vectors: Callable[..., None]
 ) -> None:
     frequency("a", 0.1, 0.1)
     vectors("item", "bad", [0.0])
     other = Days(date(2024, 1, 4), date(2024, 1, 4))
     for gate in ("q_sums_to_one", "item_embeddings_are_sound"):
-        assert not verdict(gate).passed
-        assert verdict(gate, other).passed
+        assert not gate_result(gate).passed
+        assert gate_result(gate, other).passed
 
 
-def test_no_more_than_a_few_offenders_are_shown(verdict: Verdict, vectors: Callable[..., None]) -> None:
+def test_no_more_than_a_few_offenders_are_shown(gate_result: GateResult, vectors: Callable[..., None]) -> None:
     for place in range(9):
         vectors("item", f"i{place}", [0.1])
-    outcome = verdict("item_embeddings_are_sound")
+    outcome = gate_result("item_embeddings_are_sound")
     assert (outcome.observed, len(outcome.sample)) == ("9 unsound vectors of 9", 5)
 
 
@@ -445,12 +449,12 @@ def served_on(insert: Insert) -> Callable[..., None]:
 
 
 def test_a_newer_version_that_was_refused_last_is_named_with_its_reasons(
-    verdict: Verdict, decided: Callable[..., None], served_on: Callable[..., None]
+    gate_result: GateResult, decided: Callable[..., None], served_on: Callable[..., None]
 ) -> None:
     served_on("old", "2024-01-04")
     decided("new", "promoted", 1)
     decided("new", "refused", 2)
-    outcome = verdict("challenger_is_not_worse")
+    outcome = gate_result("challenger_is_not_worse")
     assert not outcome.passed
     assert outcome.observed == "refused: new; served: old"
     assert outcome.sample == ["new failed: something"]
@@ -458,8 +462,8 @@ def test_a_newer_version_that_was_refused_last_is_named_with_its_reasons(
 
 @pytest.mark.parametrize(("decision", "day"), [("rolled back", "2024-01-05"), ("refused", "2024-01-03")])
 def test_versions_that_were_rolled_back_or_are_older_are_no_refusals(
-    verdict: Verdict, decided: Callable[..., None], served_on: Callable[..., None], decision: str, day: str
+    gate_result: GateResult, decided: Callable[..., None], served_on: Callable[..., None], decision: str, day: str
 ) -> None:
     served_on("old", "2024-01-04")
     decided("new", decision, 1, day)
-    assert verdict("challenger_is_not_worse").passed
+    assert gate_result("challenger_is_not_worse").passed

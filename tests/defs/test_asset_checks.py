@@ -14,8 +14,8 @@ from twotower_assets.defs.plan import Plan
 from twotower_assets.defs.resources import WorkspaceResource
 from twotower_assets.lake.lake import Lake
 
-Verdicts = dict[str, dg.AssetCheckEvaluation]
-RunChecks = Callable[..., Verdicts]
+GateResults = dict[str, dg.AssetCheckEvaluation]
+RunChecks = Callable[..., GateResults]
 EVERY_CHECK = dg.AssetSelection.checks_for_assets(key_of("item_frequency"))
 
 
@@ -45,7 +45,7 @@ def run_checks(resource: WorkspaceResource) -> RunChecks:
         resources={"workspace": resource},
     )
 
-    def run(selection: dg.AssetSelection = EVERY_CHECK, **tags: str) -> Verdicts:
+    def run(selection: dg.AssetSelection = EVERY_CHECK, **tags: str) -> GateResults:
         chosen = dg.Definitions.merge(definitions, dg.Definitions(jobs=[dg.define_asset_job("checks", selection)]))
         result = chosen.resolve_job_def("checks").execute_in_process(
             tags={f"dagster/{name}": value for name, value in tags.items()}, raise_on_error=False
@@ -55,7 +55,7 @@ def run_checks(resource: WorkspaceResource) -> RunChecks:
     return run
 
 
-def failed(found: Verdicts) -> set[str]:
+def failed(found: GateResults) -> set[str]:
     return {name for name, result in found.items() if not result.passed}
 
 
