@@ -73,8 +73,14 @@ class Learner:
     epochs: int = 1
 
     def curve(
-        self, data: Dataset, part: Ratings, evaluator: Evaluator, seed: int, settings: Settings, bar: float
-    ) -> Curve:  # noqa: ARG002
+        self,
+        data: Dataset,
+        part: Ratings,
+        evaluator: Evaluator,
+        seed: int,
+        settings: Settings,
+        bar: float,  # noqa: ARG002
+    ) -> Curve:
         """The metric after each epoch, up to the first above `bar`."""
         return [evaluator(self.fit(data, part, seed, settings, 1).scores)[METRIC]]
 
