@@ -15,8 +15,8 @@ SERVER = """
 import subprocess, sys, time
 from pathlib import Path
 grandchild = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-Path("started").write_text(str(grandchild.pid))
 try:
+    Path("started").write_text(str(grandchild.pid))
     time.sleep(600)
 except KeyboardInterrupt:
     Path("ended well").touch()
@@ -33,10 +33,14 @@ def alive(process: int) -> bool:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes in /proc")
+@pytest.mark.parametrize("ignored", [False, True], ids=["terminal", "background of a script"])
 @pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_the_server_and_its_children(tmp_path: Path, signal_number: signal.Signals) -> None:
+def test_a_signal_ends_the_server_and_its_children(
+    tmp_path: Path, signal_number: signal.Signals, ignored: bool
+) -> None:
     (tmp_path / "server.py").write_text(SERVER)
-    code = f"{UI}sys.exit(run_ui([sys.executable, 'server.py'], Path({str(tmp_path)!r})))"
+    before = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); " if ignored else ""
+    code = f"{before}{UI}sys.exit(run_ui([sys.executable, 'server.py'], Path({str(tmp_path)!r})))"
     process = subprocess.Popen([sys.executable, "-c", code], env=os.environ, start_new_session=True)
     started = tmp_path / "started"
     while not (started.is_file() and started.read_text()):

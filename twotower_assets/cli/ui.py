@@ -19,16 +19,21 @@ def run_ui(command: list[str], folder: Path) -> int:
     The child runs in its own session, so that Ctrl-C reaches it only once, from here. Returns the child's exit code, or
     0 after a signal.
     """
-    process = subprocess.Popen(command, cwd=folder, start_new_session=True)
+    process: subprocess.Popen[bytes] | None = None
     stopped_at: float | None = None
 
     def end(_signal: int, _frame: FrameType | None) -> None:
         nonlocal stopped_at
         if stopped_at is None:
             stopped_at = time.monotonic()
-            process.send_signal(signal.SIGINT)
+            if process is not None:
+                process.send_signal(signal.SIGINT)
 
+    # Before the child starts: in the background of a script SIGINT is ignored, and a child would inherit that.
     before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    process = subprocess.Popen(command, cwd=folder, start_new_session=True)
+    if stopped_at is not None:
+        process.send_signal(signal.SIGINT)
     try:
         while stopped_at is None or time.monotonic() < stopped_at + SECONDS_TO_END:
             with contextlib.suppress(subprocess.TimeoutExpired):
