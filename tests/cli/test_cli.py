@@ -212,9 +212,10 @@ def runs_of(home: Path) -> int:
         return instance.get_runs_count()
 
 
-def test_a_misspelt_training_setting_is_answered_with_the_one_that_was_meant(home: Path) -> None:
-    output = twotower(home, "materialize", "training_job", "--set", "temprature=0.5", exit_code=1)
-    assert output == "error: unknown training setting 'temprature'; did you mean temperature?\n"
+@pytest.mark.parametrize("command", [["materialize", "training_job"], ["compare-recipes", "logq"]])
+def test_a_misspelt_training_setting_is_answered_with_the_one_that_was_meant(home: Path, command: list[str]) -> None:
+    printed = twotower(home, *command, "--set", "temprature=0.5", exit_code=1)
+    assert printed == "error: unknown training setting 'temprature'; did you mean temperature?\n"
 
 
 @pytest.mark.parametrize(

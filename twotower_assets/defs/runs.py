@@ -20,6 +20,7 @@ from twotower_assets.defs.build import build_definitions
 from twotower_assets.defs.event_log import speed_up_sqlite_event_log
 from twotower_assets.defs.partitions import daily_partitions, range_tags
 from twotower_assets.defs.run_origin import runs_listed_under_job
+from twotower_assets.defs.training_config import require_known_setting
 from twotower_assets.recipes.recipes import load_recipes, recipe_named
 from twotower_assets.workspace import Workspace, prepare_dagster_home
 
@@ -115,8 +116,10 @@ def compare_recipes(
 ) -> ComparedRecipes:
     """Train recipes (default: all) and the baseline, then compare all recipes that were ever trained on these data.
 
-    Raises `RunFailedError`; `RecipeError` for an unknown recipe.
+    Raises `RunFailedError`; `RecipeError` and `TrainingSettingError` for an unknown recipe or setting.
     """
+    for setting in training:
+        require_known_setting(setting)
     known = load_recipes(workspace.settings.recipes_file)
     chosen = dict.fromkeys([recipe_named(known, baseline).name, *(recipes or known)])
     config = {"seeds": list(range(seeds)), "training": dict(training)}

@@ -4,7 +4,7 @@ The meaning and range of each setting is declared in `recipes/config.py`; traini
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, Optional, get_args, get_origin
 
 import dagster as dg
@@ -107,6 +107,14 @@ def require_trainable(settings: Settings, recipes: Mapping[str, Recipe], request
     recipe.config(**changes)
 
 
+def require_known_setting(name: str, fields: Iterable[str] = TrainingConfig.model_fields) -> None:
+    """Check the name of a training setting. Raises `TrainingSettingError` with the name that was probably meant."""
+    if name not in fields:
+        suggestion = did_you_mean(name, fields)
+        known = "" if suggestion.endswith("?") else f" The settings: {', '.join(fields)}"
+        raise TrainingSettingError(f"unknown training setting '{name}'{suggestion}{known}")
+
+
 def require_changes(settings: Settings, changes: Mapping[str, Any]) -> None:
     """Check training settings before a run is created.
 
@@ -116,10 +124,7 @@ def require_changes(settings: Settings, changes: Mapping[str, Any]) -> None:
     """
     fields, recipes = TowerTrainingConfig.model_fields, load_recipes(settings.recipes_file)
     for name, value in changes.items():
-        if name not in fields:
-            suggestion = did_you_mean(name, fields)
-            known = "" if suggestion.endswith("?") else f" The settings: {', '.join(fields)}"
-            raise TrainingSettingError(f"unknown training setting '{name}'{suggestion}{known}")
+        require_known_setting(name, fields)
         extra: Any = fields[name].json_schema_extra
         choices = (extra or {}).get(CHOICES)
         for choice in value if isinstance(value, list) else [value]:
