@@ -1,9 +1,11 @@
-"""An instance of DuckDB that is used again is as one that was made."""
+"""An instance of DuckDB that is used again is as one that was made, and sees what was written meanwhile."""
 
 from __future__ import annotations
 
 import multiprocessing
+import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +25,7 @@ def none_idle(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(instances, "_idle", type(instances._idle)())
     yield
     while instances._idle:
-        instances._idle.pop().close()
+        instances._idle.pop()[1].close()
 
 
 def idle() -> int:
@@ -31,18 +33,50 @@ def idle() -> int:
 
 
 def test_the_next_user_finds_nothing_of_the_one_before(lake: Lake) -> None:
-    with instances.borrowed() as con:
+    with lake.writer() as con:
         before = con.execute(SETTINGS).fetchall(), con.execute(ATTACHED).fetchall()
-    with replace(lake, memory_limit="123MiB", threads=1).writer() as con:
+    with replace(lake, memory_limit="123MiB", threads=3).writer() as con:
         con.execute("CREATE TEMP TABLE mine AS SELECT 1; SET TimeZone = 'Asia/Tokyo'; SET enable_profiling = 'json'")
         con.execute("BEGIN TRANSACTION")
+        con.execute("INSERT INTO users (user_id) VALUES ('nobody')")
     assert idle() == 1
-    with instances.borrowed() as con:
+    with lake.writer() as con:
         assert idle() == 0
         assert (con.execute(SETTINGS).fetchall(), con.execute(ATTACHED).fetchall()) == before
-        assert con.execute("SELECT current_database()").fetchone() == ("memory",)
-        assert con.execute("SELECT count(*) FROM duckdb_tables()").fetchone() == (0,)
-        assert con.execute("SELECT current_setting('TimeZone')").fetchone() != ("Asia/Tokyo",)
+        assert con.execute("SELECT current_database()").fetchone() == ("lake",)
+        assert con.execute("SELECT count(*) FROM duckdb_tables() WHERE temporary").fetchone() == (0,)
+        assert con.execute("SELECT current_setting('TimeZone')").fetchone() == ("UTC",)
+        assert con.execute("SELECT count(*) FROM users").fetchone() == (0,)
+
+
+def test_an_instance_that_was_idle_sees_what_was_written_meanwhile(lake: Lake) -> None:
+    rows_in(lake)
+    with lake.writer() as con:
+        con.execute("INSERT INTO users (user_id) VALUES ('ann')")
+    assert idle() == 2
+    with lake.reader() as con:
+        assert con.execute("SELECT user_id FROM users").fetchall() == [("ann",)]
+
+
+def test_another_lake_at_the_same_path_is_attached_anew(lake: Lake, lake_template: Path) -> None:
+    with lake.writer() as con:
+        con.execute("INSERT INTO users (user_id) VALUES ('ann')")
+    rows = "SELECT user_id FROM users"
+    with lake.reader() as con:
+        assert con.execute(rows).fetchall() == [("ann",)]
+    aside = lake.folder.rename(lake.folder.with_name("aside"))
+    shutil.copytree(lake_template, lake.folder)
+    with lake.reader() as con:
+        assert con.execute(rows).fetchall() == []
+    with replace(lake, folder=aside).reader() as con:
+        assert con.execute(rows).fetchall() == [("ann",)]
+
+
+def test_only_some_wait_to_be_used_again(lake: Lake) -> None:
+    with ExitStack() as together:
+        for _ in range(instances.MOST_IDLE + 2):
+            together.enter_context(lake.reader())
+    assert idle() == instances.MOST_IDLE
 
 
 def test_those_who_need_one_at_once_have_one_each(lake: Lake) -> None:

@@ -39,7 +39,9 @@ def code_version(modules: Iterable[str] = (), files: Iterable[Path] = (), packag
         ValueError: a file is neither SQL nor YAML.
     """
     entries = [f"{name} {_python(package, name)[0]}" for name in sorted(closure(modules, package))]
-    entries += sorted(f"{file.parent.name}/{file.name} {_data_hash(file)}" for file in set(files))
+    entries += sorted(
+        f"{file.parent.name}/{file.name} {_data_hash(file.suffix, file.read_bytes())}" for file in set(files)
+    )
     return hashlib.sha256("\n".join(entries).encode()).hexdigest()[:12]
 
 
@@ -62,6 +64,16 @@ def closure(modules: Iterable[str], package: Path = PACKAGE) -> set[str]:
 
 def _python(package: Path, name: str) -> tuple[str, list[str]]:
     """The hash of a module, and the modules of the package that it imports."""
+    return _running(name) if package == PACKAGE else _read_module(package, name)
+
+
+@functools.cache
+def _running(name: str) -> tuple[str, list[str]]:
+    """As `_python`, of the package that this process runs: read once, since the process has imported it."""
+    return _read_module(PACKAGE, name)
+
+
+def _read_module(package: Path, name: str) -> tuple[str, list[str]]:
     file = _file_of(package, name)
     if file is None:
         raise FileNotFoundError(f"there is no module {name} in {package}")
@@ -137,15 +149,16 @@ def _modules_named(package: Path, names: Iterable[str]) -> Iterator[str]:
                 yield module
 
 
-def _data_hash(file: Path) -> str:
-    text = file.read_text(encoding="utf-8")
-    if file.suffix == ".sql":
-        content: Any = _sql_tokens(text)
-    elif file.suffix == ".yaml":
-        content = yaml.safe_load(text)
+@functools.lru_cache(maxsize=1024)
+def _data_hash(suffix: str, content: bytes) -> str:
+    text = content.decode()
+    if suffix == ".sql":
+        meaning: Any = _sql_tokens(text)
+    elif suffix == ".yaml":
+        meaning = yaml.safe_load(text)
     else:
-        raise ValueError(f"a code version covers modules, .sql and .yaml files, not {file}")
-    return hashlib.sha256(repr(content).encode()).hexdigest()
+        raise ValueError(f"a code version covers modules, .sql and .yaml files, not '{suffix}'")
+    return hashlib.sha256(repr(meaning).encode()).hexdigest()
 
 
 def _sql_tokens(text: str) -> list[str]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections import OrderedDict
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +36,16 @@ def _on_connect(connection: Any, _record: Any) -> None:
     if not home or not isinstance(connection, sqlite3.Connection):
         return
     path = connection.execute("PRAGMA database_list").fetchone()[2]
-    if not path or not Path(path).resolve().is_relative_to(Path(home).resolve()):
+    if not path or not _below(path, home):
         return
     connection.execute("PRAGMA synchronous = NORMAL")
     if connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
         _hold_open(path)
+
+
+@lru_cache(maxsize=1024)
+def _below(file: str, folder: str) -> bool:
+    return Path(file).resolve().is_relative_to(Path(folder).resolve())
 
 
 def _hold_open(path: str) -> None:

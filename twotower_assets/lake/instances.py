@@ -1,6 +1,8 @@
-"""A pool of DuckDB instances with the lake's extensions, because loading these takes longer than most queries.
+"""A pool of DuckDB instances with the lake's extensions, each with a lake attached.
 
-An idle instance has nothing attached and default settings. `lake` attaches a lake and sets its options.
+Loading the extensions and reading the catalogue's list of tables takes longer than most queries, so an idle instance
+keeps both; every transaction looks up the newest snapshot. An idle instance has default settings and no open
+transaction.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import os
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import duckdb
 
@@ -17,8 +20,14 @@ from twotower_assets.lake.extensions import EXTENSIONS, load_extension
 
 log = logging.getLogger(__name__)
 
-_idle: deque[duckdb.DuckDBPyConnection] = deque()
-_inherited: list[deque[duckdb.DuckDBPyConnection]] = []
+MOST_IDLE = 6
+"""Instances that wait to be used again; the one that has waited longest is closed first."""
+
+Attachment = tuple[str, int, int]
+"""The statement that attached a lake, and device and inode of its catalogue: another file may come to its path."""
+
+_idle: deque[tuple[Attachment, duckdb.DuckDBPyConnection]] = deque()
+_inherited: list[deque[tuple[Attachment, duckdb.DuckDBPyConnection]]] = []
 
 
 def fresh() -> duckdb.DuckDBPyConnection:
@@ -34,30 +43,51 @@ def fresh() -> duckdb.DuckDBPyConnection:
 
 
 @contextmanager
-def borrowed() -> Iterator[duckdb.DuckDBPyConnection]:
-    """An exclusive connection to a pooled instance. It is closed afterwards, with its temporary tables."""
+def borrowed(statement: str, catalog: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """An exclusive connection to an instance in which `statement` has attached the lake with this catalogue file.
+
+    It is closed afterwards, with its temporary tables. Raises `duckdb.Error` if the lake cannot be attached.
+    """
+    instance, attachment = _taken(statement, catalog)
     try:
-        instance = _idle.pop()
-    except IndexError:
-        instance = fresh()
-    try:
+        if attachment is None:
+            instance.execute(statement)
+            attachment = _attachment(statement, catalog)
         with instance.cursor() as con:
             yield con
     except BaseException:
         instance.close()
         raise
-    _give_back(instance)
+    _give_back(attachment, instance)
 
 
-def _give_back(instance: duckdb.DuckDBPyConnection) -> None:
+def _attachment(statement: str, catalog: Path) -> Attachment:
+    file = catalog.stat()
+    return statement, file.st_dev, file.st_ino
+
+
+def _taken(statement: str, catalog: Path) -> tuple[duckdb.DuckDBPyConnection, Attachment | None]:
+    """The idle instance that was used last with this attachment; else a fresh one, without."""
+    if catalog.exists():
+        wanted = _attachment(statement, catalog)
+        for place in reversed(range(len(_idle))):
+            attachment, instance = _idle[place]
+            if attachment == wanted:
+                del _idle[place]
+                return instance, attachment
+    return fresh(), None
+
+
+def _give_back(attachment: Attachment, instance: duckdb.DuckDBPyConnection) -> None:
     try:
-        instance.execute("DETACH DATABASE IF EXISTS lake")
         instance.execute("RESET memory_limit; RESET threads; RESET temp_directory")
     except duckdb.Error as error:  # it has spilled to disk, and its temporary folder can no longer be changed
         log.debug("a DuckDB instance cannot be reused: %s", error)
         instance.close()
-    else:
-        _idle.append(instance)
+        return
+    _idle.append((attachment, instance))
+    while len(_idle) > MOST_IDLE:
+        _idle.popleft()[1].close()
 
 
 def _forget() -> None:

@@ -14,7 +14,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -33,6 +33,7 @@ from twotower_assets.lake.tables import TABLES, Table
 log = logging.getLogger(__name__)
 
 COMMIT_ATTEMPTS = 6
+WRITING = "DATA_INLINING_ROW_LIMIT 0, META_JOURNAL_MODE 'WAL', META_BUSY_TIMEOUT 20000"
 IDENTITY = "lake.main.lake_identity"
 _CONFLICTS = ("database is locked", "conflict")
 
@@ -113,8 +114,8 @@ class Lake:
         Raises `LakeError` if there is no lake yet, or it belongs to another data set.
         """
         self._require_lake()
-        with self._connection() as con:
-            self._attach_reading(con, snapshot)
+        with self._connection(_reading(snapshot)) as con:
+            self._require_current(con, snapshot)
             if transaction:
                 con.execute("BEGIN TRANSACTION")
             yield con
@@ -128,8 +129,10 @@ class Lake:
         con = instances.fresh()
         try:
             # DuckDB makes this folder when a statement has to spill, and removes it with the connection.
-            self._prepare(con, Path(tempfile.gettempdir()) / f"twotower-{uuid.uuid4()}")
-            self._attach_reading(con, snapshot)
+            with self._opening():
+                con.execute(self._attach_statement(_reading(snapshot)))
+                self._prepare(con, Path(tempfile.gettempdir()) / f"twotower-{uuid.uuid4()}")
+            self._require_current(con, snapshot)
         except BaseException:
             con.close()
             raise
@@ -149,8 +152,7 @@ class Lake:
         if not self.exists:
             raise LakeError(f"there is no lake in {self.folder} yet; materialize the sources first (`make demo`)")
 
-    def _attach_reading(self, con: duckdb.DuckDBPyConnection, snapshot: int | None) -> None:
-        self._attach(con, _reading(snapshot))
+    def _require_current(self, con: duckdb.DuckDBPyConnection, snapshot: int | None) -> None:
         definitions = self._check_identity(con, snapshot)
         if snapshot is None and definitions != views.fingerprint():
             self._bring_up_to_date()
@@ -162,9 +164,8 @@ class Lake:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise LakeError(f"cannot create the lake folder {self.folder}: {error.strerror}") from error
-        with self._connection() as con:
+        with self._connection(WRITING, self._lock()) as con:
             with self._lock():
-                self._attach(con, "DATA_INLINING_ROW_LIMIT 0, META_JOURNAL_MODE 'WAL', META_BUSY_TIMEOUT 20000")
                 try:
                     self._create_missing_tables(con)
                 except duckdb.Error as error:
@@ -238,12 +239,19 @@ class Lake:
         return self.snapshot(con) if committed is None else int(committed)  # None: nothing changed
 
     @contextmanager
-    def _connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        with spill_folder(self.folder / "spill") as spill, instances.borrowed() as con:
-            self._prepare(con, spill)
+    def _connection(
+        self, options: str, lock: AbstractContextManager[None] | None = None
+    ) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection with the lake attached, which happens under the lock."""
+        with ExitStack() as stack:
+            spill = stack.enter_context(spill_folder(self.folder / "spill"))
+            with lock or nullcontext(), self._opening():
+                con = stack.enter_context(instances.borrowed(self._attach_statement(options), self.catalog))
+                self._prepare(con, spill)
             yield con
 
     def _prepare(self, con: duckdb.DuckDBPyConnection, spill: Path) -> None:
+        con.execute("USE lake")
         con.execute("SET TimeZone = 'UTC'")
         con.execute(f"SET temp_directory = '{quoted(spill)}'")
         con.execute("SET enable_progress_bar = false")
@@ -251,10 +259,10 @@ class Lake:
         if self.threads:
             con.execute("SET threads = $threads", {"threads": self.threads})
 
-    def _attach(self, con: duckdb.DuckDBPyConnection, options: str) -> None:
+    @contextmanager
+    def _opening(self) -> Iterator[None]:
         try:
-            con.execute(self._attach_statement(options))
-            con.execute("USE lake")
+            yield
         except duckdb.Error as error:
             raise LakeError(f"cannot open the lake in {self.folder}: {error}") from error
 

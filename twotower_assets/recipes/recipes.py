@@ -6,6 +6,7 @@ Here: what a recipe is, and reading and validating the files. Not here: which se
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ def load_recipes(user_file: Path | None = None) -> dict[str, Recipe]:
     Raises:
         RecipeError: The file is invalid, or one of its recipes is.
     """
-    recipes = shipped = _read(SHIPPED)
+    recipes = shipped = dict(_shipped())
     if user_file is not None and user_file.is_file():
         user_recipes = _read(user_file)
         if used := [name for name in user_recipes if name in recipes]:
@@ -80,6 +81,11 @@ def recipe_named(recipes: Mapping[str, Recipe], name: str) -> Recipe:
     if name not in recipes:
         raise RecipeError(f"unknown recipe '{name}'{did_you_mean(name, recipes)} The recipes: {', '.join(recipes)}")
     return recipes[name]
+
+
+@functools.cache
+def _shipped() -> Mapping[str, Recipe]:
+    return _read(SHIPPED)
 
 
 def _read(file: Path) -> dict[str, Recipe]:
