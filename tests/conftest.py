@@ -82,15 +82,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture(scope="session")
 def one_thread() -> Iterator[None]:
     """Tiny batches gain nothing from threads, and lose a hundredfold where other processes want the cores."""
-    import torch
+    from twotower_assets.two_tower.kernels.threads import computing_threads
 
-    from twotower_assets.two_tower.kernels.compiled import kernel_threads
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with kernel_threads(1):
+    with computing_threads(1):
         yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from dotenv import dotenv_values
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from twotower_assets.core.cores import available_cores
 from twotower_assets.core.errors import ExpectedError
 from twotower_assets.core.folders import DEFAULT_HOME, SQL_FOLDER
 from twotower_assets.core.suggestions import did_you_mean
@@ -212,7 +213,7 @@ class Settings(BaseSettings):
     @property
     def training_threads(self) -> int:
         """Threads of torch."""
-        return self.threads or max(1, (os.cpu_count() or 1) // 2)
+        return self.threads or max(1, available_cores() // 2)
 
     @property
     def lake_folder(self) -> Path:

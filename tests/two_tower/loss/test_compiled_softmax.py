@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from two_tower.plain_softmax import DifferentiableSoftmax, gradients_of_inputs, plain_softmax
-from twotower_assets.two_tower.kernels.compiled import kernel_threads
+from twotower_assets.two_tower.kernels.threads import computing_threads
 from twotower_assets.two_tower.loss import compiled_softmax as softmax_module
 from twotower_assets.two_tower.loss.compiled_softmax import SoftmaxResult, sampled_softmax
 
@@ -289,14 +289,10 @@ def test_tiles_give_the_loss_and_the_gradients_of_the_plain_form(
     tolerance: float,
 ) -> None:
     monkeypatch.setattr(softmax_module, "TILE", 64 * 90)  # so that 300 rows are several tiles
-    torch.set_num_threads(threads)
-    try:
-        inputs, pair_index, weights = inputs_of(rows, candidates, own, dtype)
-        options = {"pair_index": pair_index, "weights": weights, "mask_and_correct": every_seventh}
-        with kernel_threads(threads):
-            loss, gradients = loss_and_gradients(sampled_softmax, inputs, **options, bfloat16=bfloat16)
-    finally:
-        torch.set_num_threads(1)
+    inputs, pair_index, weights = inputs_of(rows, candidates, own, dtype)
+    options = {"pair_index": pair_index, "weights": weights, "mask_and_correct": every_seventh}
+    with computing_threads(threads):
+        loss, gradients = loss_and_gradients(sampled_softmax, inputs, **options, bfloat16=bfloat16)
     plain, expected = loss_and_gradients(plain_softmax, inputs, **options)
     assert loss == pytest.approx(plain, rel=tolerance, abs=tolerance)
     for one, other in zip(gradients, expected, strict=True):

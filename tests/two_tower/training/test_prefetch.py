@@ -10,8 +10,8 @@ from twotower_assets.two_tower.training.prefetch import prefetched
 
 
 @pytest.fixture(autouse=True)
-def a_processor_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prefetch, "available_processors", lambda: torch.get_num_threads() + 1)
+def a_core_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prefetch, "available_cores", lambda: torch.get_num_threads() + 1)
 
 
 def test_values_come_in_order_from_another_thread_one_ahead() -> None:
@@ -47,8 +47,8 @@ def test_leaving_early_ends_the_thread() -> None:
     assert threading.active_count() == before
 
 
-def test_where_no_processor_is_free_values_are_made_when_they_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prefetch, "available_processors", torch.get_num_threads)
+def test_where_no_core_is_free_values_are_made_when_they_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prefetch, "available_cores", torch.get_num_threads)
     made: list[int] = []
 
     def values():

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from twotower_assets.recipes.config import TrainingConfig
 from twotower_assets.two_tower.data.item_sets import ItemSets
 from twotower_assets.two_tower.data.training_set import TrainingSet
-from twotower_assets.two_tower.kernels.compiled import kernel_threads
+from twotower_assets.two_tower.kernels.threads import computing_threads
 from twotower_assets.two_tower.sampling.batches import epoch_generator, repeat_share, shuffled_batches, spread_batches
 from twotower_assets.two_tower.towers.compiled_towers import Towers
 from twotower_assets.two_tower.training.epoch_report import EpochReport
@@ -173,17 +173,14 @@ def _log(report: EpochReport, config: TrainingConfig) -> None:
 def _reproducible(threads: int | None) -> Iterator[None]:
     """Deterministic algorithms on a fixed number of threads; restored afterwards."""
     before = torch.get_deterministic_debug_mode()
-    threads_before = torch.get_num_threads()
     fill_before = deterministic.fill_uninitialized_memory
     torch.set_deterministic_debug_mode(
         "error"
     )  # use_deterministic_algorithms would import torch's compiler, which takes seconds
     deterministic.fill_uninitialized_memory = False  # filling costs a pass over every new tensor
-    torch.set_num_threads(threads or threads_before)
     try:
-        with kernel_threads(torch.get_num_threads()):
+        with computing_threads(threads):
             yield
     finally:
-        torch.set_num_threads(threads_before)
         deterministic.fill_uninitialized_memory = fill_before
         torch.set_deterministic_debug_mode(before)
