@@ -67,14 +67,18 @@ def _attachment(statement: str, catalog: Path) -> Attachment:
 
 
 def _taken(statement: str, catalog: Path) -> tuple[duckdb.DuckDBPyConnection, Attachment | None]:
-    """The idle instance that was used last with this attachment; else a fresh one, without."""
-    if catalog.exists():
-        wanted = _attachment(statement, catalog)
-        for place in reversed(range(len(_idle))):
-            attachment, instance = _idle[place]
-            if attachment == wanted:
-                del _idle[place]
-                return instance, attachment
+    """An idle instance with this attachment; else one without: of another lake, or a fresh one."""
+    wanted = _attachment(statement, catalog) if catalog.exists() else None
+    for place in reversed(range(len(_idle))):
+        attachment, instance = _idle[place]
+        if attachment == wanted:
+            del _idle[place]
+            return instance, attachment
+    for place, (attachment, instance) in enumerate(_idle):
+        if wanted is None or attachment[1:] != wanted[1:]:
+            del _idle[place]
+            instance.execute("DETACH DATABASE IF EXISTS lake")
+            return instance, None
     return fresh(), None
 
 
