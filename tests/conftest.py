@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections import Counter
@@ -10,13 +11,18 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import duckdb
-import pytest
-from every_pair import every_pair
+# Every process of a test run has the cores to itself, as far as it knows; these are read when libraries are loaded.
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"):
+    os.environ.setdefault(name, "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from twotower_assets.lake.lake import Lake
-from twotower_assets.lake.queries import bound, read_query
-from twotower_assets.lake.tables import TABLES, Table
+import duckdb  # noqa: E402
+import pytest  # noqa: E402
+from every_pair import every_pair  # noqa: E402
+
+from twotower_assets.lake.lake import Lake  # noqa: E402
+from twotower_assets.lake.queries import bound, read_query  # noqa: E402
+from twotower_assets.lake.tables import TABLES, Table  # noqa: E402
 
 TESTS = Path(__file__).parent
 KUAIRAND = Path(__file__).resolve().parents[2] / "shared" / "data" / "kuairand_pure_slice"

@@ -5,6 +5,7 @@ A comment directly above a block, which readers do not see, says how it is to be
 - `<!-- no-test: make, … -->`: it is not run; the first word is one of `UNTESTED`, the rest says why;
 - `<!-- needs: kuairand -->`: it is skipped where that data set is not at hand;
 - `<!-- quick: --set epochs=1 -->`: these are added to its commands that train, so that they end soon;
+- `<!-- as in: docs/recipes.md -->`: its commands stand on that page too, and are run there;
 - `<!-- file: ~/shop/items.sql -->`: its text is written to that file, which later blocks read;
 - `<!-- part of: ~/shop/items.sql -->`: its lines stand in that file;
 - `<!-- output of: twotower demo -->`: it is what that command prints;
@@ -26,7 +27,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
 SHELL = ("console", "bash", "sh", "shell")
 LANGUAGES = (*SHELL, "sql", "python", "yaml", "text", "")
-DIRECTIVES = ("no-test", "needs", "quick", "file", "part of", "output of", "tolerance")
+DIRECTIVES = ("no-test", "needs", "quick", "as in", "file", "part of", "output of", "tolerance")
 UNTESTED = ("clone", "install", "make", "server", "minutes")
 _COMMENT = re.compile(r"<!--\s*([a-z -]+?)\s*:\s*(.*?)\s*-->", re.DOTALL)
 

@@ -1,7 +1,7 @@
-"""A program: run cells as a notebook does, the last of them aloud. `notebook.py sql|python FILE…`
+"""A program: run cells as a notebook does. `notebook.py sql|python SILENT FILE…`
 
 A cell of SQL runs on the lake of the home folder, read-only, and each statement's rows are printed; a cell of Python
-prints the value of its last line.
+prints the value of its last line. The first SILENT cells print nothing; above what each other one prints stands `CELL`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 MOST_ROWS = 1000
+CELL = "\x1ecell\n"
 
 
 def run_sql(text: str) -> None:
@@ -39,15 +40,13 @@ def run_python(text: str, names: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    language, *cells = sys.argv[1], *(Path(name).read_text(encoding="utf-8") for name in sys.argv[2:])
-    if language == "sql":
-        run_sql(cells[-1])
-        return
     names: dict[str, Any] = {"__name__": "__main__"}
-    for cell in cells[:-1]:
-        with contextlib.redirect_stdout(io.StringIO()):
-            run_python(cell, names)
-    run_python(cells[-1], names)
+    for place, name in enumerate(sys.argv[3:]):
+        silent = place < int(sys.argv[2])
+        print(end="" if silent else CELL, flush=True)
+        with contextlib.redirect_stdout(io.StringIO()) if silent else contextlib.nullcontext():
+            cell = Path(name).read_text(encoding="utf-8")
+            run_sql(cell) if sys.argv[1] == "sql" else run_python(cell, names)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ finished demo. A block that is asked for runs after all those above it, so that 
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import sys
@@ -16,10 +17,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from documentation.blocks import SHELL, Block
+from documentation.blocks import PROJECT, SHELL, Block, blocks_of
+from documentation.notebook import CELL
 from documentation.outputs import VERSION, compared
 from documentation.shell import Command, Shell, commands_of
 
+CELLS = ("sql", "python")
 COLUMNS = 120
 """Width of the terminal that the pages show."""
 PYTHON = Path(__file__).with_name("notebook.py")
@@ -51,6 +54,7 @@ class Reading:
     _shell: Shell | None = None
     _versions: dict[str, str] = field(default_factory=dict)
     _printed: dict[int, str] = field(default_factory=dict)
+    _broken: dict[int, str] = field(default_factory=dict)
 
     def outcome(self, block: Block) -> str | None:
         """What is wrong with a block, or nothing; skips the test where it cannot be run here."""
@@ -70,6 +74,8 @@ class Reading:
                 return None
         if "no-test" in told:
             return None
+        if "as in" in told:
+            return self._as_in(block, told["as in"])
         if "file" in told:
             return self._write(block, told["file"])
         if "part of" in told:
@@ -79,10 +85,8 @@ class Reading:
             return compared(block.text, self.demo.printed).difference
         if block.language in SHELL:
             return self._run(block)
-        if block.language == "sql":
-            return self._statements(block)
-        if block.language == "python":
-            return self._notebook(block)
+        if block.language in CELLS:
+            return self._cell(block)
         if block.output and block.follows:
             return self._compare(block, block.text, self._printed.get(block.follows.line, ""))
         return None
@@ -97,24 +101,31 @@ class Reading:
                 wrong.append(f"$ {command.typed}\n{difference}")
         return "\n\n".join(wrong) or None
 
-    def _statements(self, block: Block) -> str | None:
-        return self._python(block, "sql", self._current(block.text))
+    def _cell(self, block: Block) -> str | None:
+        """A cell of SQL or Python; it is run with those that follow, up to a block that is run in another way.
 
-    def _notebook(self, block: Block) -> str | None:
-        earlier = [one.text for one in self.blocks if one.language == "python" and one.line < block.line and _runs(one)]
-        return self._python(block, "python", *(self._current(text) for text in [*earlier, block.text]))
+        Cells of Python further above are run again before, silently.
+        """
+        if block.line not in self._printed and block.line not in self._broken:
+            run = [other for other in self.blocks if other.language in (*SHELL, *CELLS) and _runs(other)]
+            later = (other for other in run if other.line >= block.line)
+            together = list(itertools.takewhile(lambda other: other.language == block.language, later))
+            above = [other for other in run if other.language == "python" == block.language and other.line < block.line]
+            arguments = PYTHON, block.language, len(above), *self._files([*above, *together])
+            code, printed = self.shell.run(Command(" ".join(f"'{part}'" for part in ("python", *arguments))))
+            outputs = printed.split(CELL)
+            for cell, output in zip(together, outputs[1:], strict=False):
+                self._printed[cell.line] = output
+            if code:
+                failed = together[max(0, len(outputs) - 2) :]
+                self._broken |= {cell.line: outputs[-1] for cell in failed}
+        return self._broken.get(block.line)
 
-    def _python(self, block: Block, language: str, *cells: str) -> str | None:
-        files = []
-        for place, cell in enumerate(cells):
-            files.append(self.person / f".cell-{place}")
-            files[-1].write_text(cell, encoding="utf-8")
-        typed = " ".join(f"'{part}'" for part in ("python", PYTHON, language, *files))
-        code, printed = self.shell.run(Command(typed))
-        if code:
-            return printed
-        self._printed[block.line] = printed
-        return None
+    def _files(self, cells: list[Block]) -> list[Path]:
+        files = [self.person / f".cell-{place}" for place in range(len(cells))]
+        for file, cell in zip(files, cells, strict=True):
+            file.write_text(self._current(cell.text), encoding="utf-8")
+        return files
 
     def _compare(self, block: Block, shown: str, printed: str) -> str | None:
         tolerance = block.directives.get("tolerance") or (block.follows or block).directives.get("tolerance", "")
@@ -140,6 +151,13 @@ class Reading:
         whole = "".join(one.text for one in self.blocks if one.directives.get("file") == file)
         wanted, there = " ".join(block.text.split()), " ".join(whole.split())
         return None if wanted and wanted in there else f"this is no part of {file}:\n{block.text}\nwhich is:\n{whole}"
+
+    def _as_in(self, block: Block, page: str) -> str | None:
+        """A page that says the same of another one says it of one that is run."""
+        run = [other for other in blocks_of(PROJECT / page) if other.language in SHELL and _runs(other)]
+        others = {_words(command) for other in run for command in commands_of(other.text)}
+        missing = [command.typed for command in commands_of(block.text) if _words(command) not in others]
+        return f"these commands do not run on {page}:\n" + "\n".join(missing) if missing else None
 
     def _path(self, file: str) -> Path:
         assert file.startswith("~/"), f"a file of a block lies in the person's home, ~/, not in {file}"
@@ -217,7 +235,11 @@ def load_yaml(text: str, scratch: Path) -> None:
 
 
 def _runs(block: Block) -> bool:
-    return not {"no-test", "file", "part of"} & set(block.directives)
+    return not {"no-test", "as in", "file", "part of"} & set(block.directives)
+
+
+def _words(command: Command) -> str:
+    return " ".join(command.typed.partition("  #")[0].split())
 
 
 def _quick(command: Command, arguments: str) -> Command:

@@ -35,7 +35,7 @@ TABLE_FINGERPRINT = (
     "FROM {table} AS read GROUP BY ALL ORDER BY ALL"
 )
 MACRO_ROWS = "SELECT rank, item_id, score::VARCHAR AS score FROM recommend('u3', 10, 0.5) ORDER BY rank"
-PAUSE = 0.05
+PAUSE = 0.2
 Reading = dict[str, Any]
 
 
@@ -100,18 +100,15 @@ def ways() -> dict[str, Callable[[], Reading]]:
         with open_workspace(load_settings()).lake.reader(transaction=False) as con:
             return read_in_one_transaction(con)
 
-    def command(name: str) -> str:
-        return str(Path(sys.executable).with_name(name))
-
     def sql() -> Reading:
-        return read_by_command(command("twotower"), "sql", "--json", in_one_statement())
+        return read_by_command("twotower", "sql", "--json", in_one_statement())
 
     @functools.cache
     def attach() -> str:
-        return subprocess.run([command("twotower"), "attach"], capture_output=True, text=True, check=True).stdout
+        return subprocess.run(["twotower", "attach"], capture_output=True, text=True, check=True).stdout
 
     def command_line() -> Reading:
-        return read_by_command(command("duckdb"), "-json", "-cmd", attach(), "-c", in_one_statement())
+        return read_by_command("duckdb", "-json", "-cmd", attach(), "-c", in_one_statement())
 
     return dict(zip(WAYS, (session, new_session, reader, sql, command_line), strict=True))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from fork_server import ForkServer
 from shared_folder import HANGS_AFTER_SECONDS
 
 from end_to_end.analyst import WAYS, Reading, read_everything, read_in_one_transaction, wrong_with
@@ -64,23 +66,29 @@ def analysts(home: Path, folder: Path) -> Iterator[list[dict[str, Any]]]:
     """Ten analysts at work; what they tell is in the list once they have gone home."""
     results: list[dict[str, Any]] = []
     names = [f"analyst-{place}" for place in range(ANALYSTS)]
-    with only_home(home):
+    with only_home(home), ForkServer(os.environ) as server:
+        path = os.pathsep.join([str(server.bin), str(Path(sys.executable).parent), os.environ["PATH"]])
         readers = [
-            subprocess.Popen([sys.executable, PROGRAM, folder, name, way], stderr=subprocess.PIPE, text=True)
+            subprocess.Popen(
+                [server.bin / "python", PROGRAM, folder, name, way],
+                env={**os.environ, "PATH": path},
+                stderr=subprocess.PIPE,
+                text=True,
+            )
             for name, way in zip(names, islice(cycle(WAYS), ANALYSTS), strict=True)
         ]
-    try:
-        wait_for([folder / f"{name}.started" for name in names], readers)
-        yield results
-        (folder / "stop").touch()
-        for reader in readers:
-            _, errors = reader.communicate(timeout=HANGS_AFTER_SECONDS)
-            assert reader.returncode == 0, errors
-        results += [json.loads((folder / f"{name}.json").read_text()) for name in names]
-    finally:
-        for reader in readers:
-            reader.kill()
-            reader.wait()
+        try:
+            wait_for([folder / f"{name}.started" for name in names], readers)
+            yield results
+            (folder / "stop").touch()
+            for reader in readers:
+                _, errors = reader.communicate(timeout=HANGS_AFTER_SECONDS)
+                assert reader.returncode == 0, errors
+            results += [json.loads((folder / f"{name}.json").read_text()) for name in names]
+        finally:
+            for reader in readers:
+                reader.kill()
+                reader.wait()
 
 
 def wait_for(files: list[Path], readers: list[subprocess.Popen[str]]) -> None:
