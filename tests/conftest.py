@@ -34,7 +34,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full-product", action="store_true", help="run every case of tests marked `every_pair`")
 
 
-SLOW_FOLDERS = ("cli", "end_to_end", "distribution", "packaging", "ui")
+SLOW_FOLDERS = ("cli", "components", "distribution", "end_to_end", "ui")
+SLOW = (*SLOW_FOLDERS, "reporting/test_accessibility.py", "test_fork_server.py")
 """Tests that train through the whole graph, install, or drive a browser. Elsewhere a test is marked by itself."""
 SLOW_FIXTURES = {"built", "trained", "changeable", "demo"}
 
@@ -54,7 +55,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
-        if item.path.relative_to(TESTS).parts[0] in SLOW_FOLDERS or fixtures & SLOW_FIXTURES:
+        if item.path.relative_to(TESTS).as_posix().startswith(SLOW) or fixtures & SLOW_FIXTURES:
             item.add_marker(pytest.mark.slow)
     items.sort(key=place)
 

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 
+import pytest
+
 import twotower_assets
 from twotower_assets.core.buckets import BUCKETS
 from twotower_assets.lake.queries import read_query
@@ -191,6 +193,7 @@ def test_no_part_of_the_two_towers_imports_one_above_its_own() -> None:
                 assert TOWER_ROOMS.index(module[1]) <= TOWER_ROOMS.index(own), f"{file} imports {'.'.join(module)}"
 
 
+@pytest.mark.slow
 def test_the_code_location_loads_fast_and_without_the_heavy_libraries(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", LOADING, str(tmp_path)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -206,12 +209,14 @@ def modules_after(program: str, *arguments: str) -> set[str]:
     return set(done.stdout.splitlines()[-1].split())
 
 
+@pytest.mark.slow
 def test_a_run_of_sources_and_features_imports_nothing_to_train_draw_or_check_with(tmp_path: Path) -> None:
     found = modules_after(STEPS, str(tmp_path), "unchecked", *SOURCES, *FEATURES)
     assert "duckdb" in found
     assert not found & {*TRAINED, *CHECKED, *DRAWN, "altair", "scipy"}
 
 
+@pytest.mark.slow
 def test_checking_sources_imports_nothing_to_train_or_draw_with(tmp_path: Path) -> None:
     found = modules_after(STEPS, str(tmp_path), "checked", *SOURCES)
     assert found >= CHECKED

@@ -184,6 +184,7 @@ def test_the_schedule_waits_for_the_first_day_to_end(build: Build) -> None:
         ["-m", "dagster_dg_cli.cli", "check", "defs"],
     ],
 )
+@pytest.mark.slow
 def test_loading_from_a_terminal_succeeds_without_a_warning_of_ours(tmp_path: Path, command: list[str]) -> None:
     state = {"TWOTOWER_HOME": str(tmp_path), "DAGSTER_HOME": str(tmp_path / "dagster")}
     (tmp_path / "dagster").mkdir()

@@ -35,6 +35,7 @@ def small_job() -> None:
     something()
 
 
+@pytest.mark.slow
 def test_another_process_reads_the_events_while_this_one_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -126,6 +126,7 @@ def test_a_batch_that_fails_leaves_no_event_in_either_file(home: Home, monkeypat
     assert (rows(folder, run, INDEXED), rows(folder, "index", INDEXED)) == before
 
 
+@pytest.mark.slow
 def test_another_process_reads_along(home: Home) -> None:
     home("ours")
     with dg.DagsterInstance.get() as instance:

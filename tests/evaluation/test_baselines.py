@@ -33,6 +33,23 @@ def test_ease_counts_a_repeated_click_once():
     np.testing.assert_allclose(ease(user, item, 2, 2)(np.arange(2)), once)
 
 
+def test_items_without_a_training_click_have_score_0_and_change_nothing_for_the_others():
+    user, item = np.array([0, 0, 1, 1, 2]), np.array([1, 3, 1, 4, 3])
+    profiles = Ragged.from_lists([[1, 0], [3], [4, 2]])
+    scores = ease(user, item, 3, 6, l2=2.0, profiles=profiles)(np.arange(3))
+    assert (scores[:, [0, 2, 5]] == 0).all()
+    clicked = {1: 0, 3: 1, 4: 2}
+    small = ease(
+        user,
+        np.array([clicked[one] for one in item.tolist()]),
+        3,
+        3,
+        l2=2.0,
+        profiles=Ragged.from_lists([[0], [1], [2]]),
+    )(np.arange(3))
+    np.testing.assert_allclose(scores[:, [1, 3, 4]], small)
+
+
 def test_ease_is_refused_where_its_matrix_would_be_too_large(monkeypatch):
     with pytest.raises(ValueError, match="20,000"):
         ease(np.array([0]), np.array([0]), 1, 20_001)

@@ -78,6 +78,7 @@ def test_a_writer_killed_in_the_middle_leaves_the_previous_rows_and_the_next_com
     assert users_by_day() == {1: ["bob"]}
 
 
+@pytest.mark.slow
 def test_many_processes_replace_partitions_at_once_and_a_reader_sees_whole_ones_only(
     lake: Lake, put_day: PutDay, users_by_day: UsersByDay
 ) -> None:
@@ -103,6 +104,7 @@ def test_many_processes_replace_partitions_at_once_and_a_reader_sees_whole_ones_
     assert sorted(run for run in runs if run) == ["a"] * 3 + ["b"] * 3 + ["c"] * 3
 
 
+@pytest.mark.slow
 def test_processes_that_find_no_lake_may_create_it_at_once(tmp_path: Path) -> None:
     opening = (
         "import sys; from pathlib import Path; from twotower_assets.lake.lake import Lake; "

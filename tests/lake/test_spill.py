@@ -53,6 +53,7 @@ def content(con: duckdb.DuckDBPyConnection, table: str) -> list[tuple[int, int]]
 
 
 @pytest.mark.parametrize("feature", ["item_frequency_daily", "exposure_log", "training_pairs"])
+@pytest.mark.slow
 def test_a_feature_larger_than_the_memory_limit_spills_and_has_the_same_rows(
     log: Lake, tmp_path: Path, feature: str
 ) -> None:
@@ -81,6 +82,7 @@ def test_histories_of_a_user_with_thousands_of_clicks_take_no_more_than_they_hol
         assert kept == (100, 8_000 * 100 - 100 * 101 // 2)
 
 
+@pytest.mark.slow
 def test_the_log_itself_is_committed_under_the_limit(log: Lake, lake: Lake) -> None:
     small = replace(lake, memory_limit=SMALL)
     with small.writer() as con:
@@ -101,6 +103,7 @@ with Lake(Path(sys.argv[1]), "tiny", memory_limit="60MiB", threads=1).reader() a
 """
 
 
+@pytest.mark.slow
 def test_two_processes_that_spill_at_once_do_not_meet(log: Lake) -> None:
     work = [sys.executable, "-c", SPILL_AND_CHECK, str(log.folder)]
     both = [subprocess.Popen(work, stdout=subprocess.PIPE, text=True) for _ in range(2)]

@@ -62,18 +62,21 @@ def ease(
         raise ValueError(f"l2 must be positive, got {l2}")
     clicks = csr_matrix((np.ones(len(user)), (user, item)), shape=(n_users, n_items))
     clicks.data[:] = 1.0
-    weights = (clicks.T @ clicks).toarray()
-    weights[np.diag_indices(n_items)] += l2
-    weights = _inverse(weights)
+    clicked = np.unique(item)  # the matrix is block diagonal: an item without clicks has weights 0, to and from all
+    gram = (clicks[:, clicked].T @ clicks[:, clicked]).toarray()
+    gram[np.diag_indices(len(clicked))] += l2
+    weights = _inverse(gram)
     weights /= -np.diag(weights).copy()  # column j divided by −P_jj
-    weights[np.diag_indices(n_items)] = 0.0
+    weights[np.diag_indices(len(clicked))] = 0.0
     known = clicks
     if profiles is not None:
         shape = (len(profiles), n_items)
         known = csr_matrix((np.ones(len(profiles.values)), profiles.values, profiles.offsets), shape=shape)
+    known = known[:, clicked]
 
     def score(rows: IntArray) -> Scores:
-        scores: Scores = np.asarray(known[rows] @ weights)
+        scores = np.zeros((len(rows), n_items))
+        scores[:, clicked] = known[rows] @ weights
         return scores
 
     return score

@@ -43,6 +43,7 @@ train(data, config, threads=1, on_epoch=lambda _: print(torch.get_num_threads(),
 
 
 @pytest.mark.parametrize("program", [LOOP, TRAINING], ids=["a loop compiled anew", "a training"])
+@pytest.mark.slow
 def test_the_first_computation_of_a_process_keeps_to_its_threads(program: str, tmp_path: Path) -> None:
     environment = {"PATH": "", "HOME": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)

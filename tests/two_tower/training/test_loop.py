@@ -273,6 +273,7 @@ def test_an_error_in_validation_passes_through_and_torch_is_left_as_it_was(marke
     assert torch.equal(torch.rand(2), expected)
 
 
+@pytest.mark.slow
 def test_training_does_not_wait_for_the_import_of_torchs_compiler() -> None:
     code = (
         "import sys; from twotower_assets.two_tower.training.loop import _reproducible, torch\n"
