@@ -19,6 +19,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import duckdb  # noqa: E402
 import pytest  # noqa: E402
 from every_pair import every_pair  # noqa: E402
+from fork_server import ForkServer  # noqa: E402
 
 from twotower_assets.lake.lake import Lake  # noqa: E402
 from twotower_assets.lake.queries import bound, read_query  # noqa: E402
@@ -93,6 +94,13 @@ def one_thread() -> Iterator[None]:
 
     with computing_threads(1):
         yield
+
+
+@pytest.fixture(scope="session")
+def commands() -> Iterator[ForkServer]:
+    """Processes for commands of pages and of analysts, which have imported already."""
+    with ForkServer({**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}) as server:
+        yield server
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,16 +24,10 @@ sys.exit(3)
 """
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[ForkServer]:
-    with ForkServer({**os.environ, "OMP_NUM_THREADS": "1"}) as server:
-        yield server
-
-
 @pytest.fixture
-def run(server: ForkServer, tmp_path: Path) -> Callable[[str], subprocess.CompletedProcess[str]]:
+def run(commands: ForkServer, tmp_path: Path) -> Callable[[str], subprocess.CompletedProcess[str]]:
     (tmp_path / "program.py").write_text(PROGRAM)
-    environment = {"PATH": f"{server.bin}{os.pathsep}{os.environ['PATH']}", "TWOTOWER_FIRST": "1"}
+    environment = {"PATH": f"{commands.bin}{os.pathsep}{os.environ['PATH']}", "TWOTOWER_FIRST": "1"}
 
     def in_bash(script: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

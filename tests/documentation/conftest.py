@@ -6,7 +6,7 @@ import functools
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -44,13 +44,6 @@ def make_demo(person: Path) -> dict[str, str]:
             pytest.skip(f"MovieLens-100K cannot be fetched: {done.stderr.strip()[-300:]}")
         assert done.returncode == 0, done.stderr
     return {"printed": done.stdout}
-
-
-@pytest.fixture(scope="session")
-def commands() -> Iterator[ForkServer]:
-    """Processes for the commands of the pages."""
-    with ForkServer(person_environment(Path.home(), Path("unused"))) as server:
-        yield server
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,7 @@ from end_to_end.market import FIRST, LAST, market_log, only_home, twotower, work
 from twotower_assets.workspace import Workspace
 
 PROGRAM = Path(__file__).with_name("analyst.py")
-ANALYSTS, REWRITES = 10, 3
+ANALYSTS, REWRITES = 10, 2
 
 
 @dataclass
@@ -62,15 +62,15 @@ def state_of(workspace: Workspace) -> Reading:
 
 
 @contextmanager
-def analysts(home: Path, folder: Path) -> Iterator[list[dict[str, Any]]]:
+def analysts(home: Path, folder: Path, programs: Path) -> Iterator[list[dict[str, Any]]]:
     """Ten analysts at work; what they tell is in the list once they have gone home."""
     results: list[dict[str, Any]] = []
     names = [f"analyst-{place}" for place in range(ANALYSTS)]
-    with only_home(home), ForkServer(os.environ) as server:
-        path = os.pathsep.join([str(server.bin), str(Path(sys.executable).parent), os.environ["PATH"]])
+    with only_home(home):
+        path = os.pathsep.join([str(programs), str(Path(sys.executable).parent), os.environ["PATH"]])
         readers = [
             subprocess.Popen(
-                [server.bin / "python", PROGRAM, folder, name, way],
+                [programs / "python", PROGRAM, folder, name, way],
                 env={**os.environ, "PATH": path},
                 stderr=subprocess.PIPE,
                 text=True,
@@ -106,7 +106,11 @@ def two_logs() -> list[pl.DataFrame]:
 
 @pytest.fixture
 def backfill(
-    changeable: Workspace, two_logs: list[pl.DataFrame], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    changeable: Workspace,
+    two_logs: list[pl.DataFrame],
+    commands: ForkServer,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> Backfill:
     """Rewrites alone, which give the two states; then rewrites beside ten analysts."""
     raw = tmp_path / "raw"
@@ -123,7 +127,7 @@ def backfill(
     (tmp_path / "states.json").write_text(json.dumps(states))
     with (
         caplog.at_level(logging.WARNING),
-        analysts(workspace.settings.home, tmp_path) as results,
+        analysts(workspace.settings.home, tmp_path, commands.bin) as results,
         workspace.lake.reader() as con,
     ):
         read_everything(con)  # a commit that waits for readers would now wait for ever

@@ -32,6 +32,13 @@ TABLES = (
 )
 
 
+@pytest.fixture(scope="module")
+def rendered(example):
+    """The page with the charts of the example, whatever its data: drawing takes longer than all else."""
+    drawn = draw_charts(example.report_data())
+    return lambda data: render_report(data, drawn)
+
+
 class Page(HTMLParser):
     """The elements of a page that the tests check; fails on tags that do not close in order."""
 
@@ -67,8 +74,8 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def html(example):
-    return render_report(example.report_data())
+def html(example, rendered):
+    return rendered(example.report_data())
 
 
 @pytest.fixture(scope="module")
@@ -114,24 +121,24 @@ def test_the_summary_comes_first_and_lineage_last(page):
     assert sections[-1] == "lineage"
 
 
-def test_the_summary_is_about_the_served_weight(example):
+def test_the_summary_is_about_the_served_weight(example, rendered):
     tables = {"metrics": example.metrics(), "popularity_diagnostics": example.diagnostics()}
-    served = Page(render_report(bare(**tables, served_popularity_weight=0.0))).text
+    served = Page(rendered(bare(**tables, served_popularity_weight=0.0))).text
     assert "finds 17 % of a user's held-out clicks in its top 20" in served
     assert "δ = +1.06" in served
 
 
-def test_the_page_names_the_recipe_and_its_trained_weight(example, page):
+def test_the_page_names_the_recipe_and_its_trained_weight(example, page, rendered):
     assert "Trained weight γ₀ = 1 Served weight" in page.text
     assert "Warning." not in page.text
     assert "Recipe" not in page.text.split("Summary")[0]
-    text = Page(render_report(example.report_data(recipe="in_batch", trained_popularity_weight=0.0))).text
+    text = Page(rendered(example.report_data(recipe="in_batch", trained_popularity_weight=0.0))).text
     assert "Recipe in_batch Trained weight γ₀ = 0 Served weight" in text
 
 
-def test_an_unknown_trained_weight_has_a_warning_at_the_top(example):
+def test_an_unknown_trained_weight_has_a_warning_at_the_top(example, rendered):
     data = example.report_data(recipe="hard_mined", trained_weight_is_known=False, served_popularity_weight=0.0)
-    text = Page(render_report(data)).text
+    text = Page(rendered(data)).text
     assert "Trained weight γ₀ unknown, assumed to be 1" in text
     top = text.split("Purpose and limits")[0]
     assert "Warning. This recipe's γ₀ is unknown" in top
@@ -175,27 +182,27 @@ def test_numbers_that_are_null_or_not_finite_never_show_as_words(example):
         assert "NaN" not in html
 
 
-def test_missing_intervals_leave_the_numbers(example):
+def test_missing_intervals_leave_the_numbers(example, rendered):
     metrics = example.metrics().with_columns(low=None, high=None)
-    text = Page(render_report(bare(metrics=metrics))).text
+    text = Page(rendered(bare(metrics=metrics))).text
     assert "0.242" in text
     assert "0.229" not in text
 
 
-def test_without_ease_and_without_cold_items_neither_is_named_in_tables(example):
+def test_without_ease_and_without_cold_items_neither_is_named_in_tables(example, rendered):
     metrics = example.metrics().filter((pl.col("model") != "ease") & (pl.col("bucket") != "cold"))
     exposure = example.exposure().filter((pl.col("model") != "ease") & (pl.col("bucket") != "cold"))
     lorenz = example.lorenz().filter(pl.col("model") != "ease")
     data = example.report_data(metrics=metrics, exposure=exposure, lorenz=lorenz)
-    html = render_report(data)
+    html = rendered(data)
     assert '<th scope="row">EASE' not in html
     assert '<th scope="col">Cold' not in html
     assert "EASE" not in Page(html).text.split("Definitions")[0]
 
 
-def test_one_user_with_no_history_and_untitled_items_can_be_shown():
+def test_one_user_with_no_history_and_untitled_items_can_be_shown(rendered):
     user = SampleUser("u-1", [], {0.0: [], 1.0: [RecommendedItem(7, None, "unheard_of")]})
-    text = Page(render_report(bare(samples=[user]))).text
+    text = Page(rendered(bare(samples=[user]))).text
     assert "User u-1" in text
     assert "No click before the hold-out" in text
     assert "7 unheard of" in text
@@ -235,9 +242,9 @@ def test_a_table_without_a_column_is_refused_when_the_data_is_made(example):
         example.report_data(metrics=example.metrics().drop("value"))
 
 
-def test_more_categories_than_the_chart_holds_are_listed():
+def test_more_categories_than_the_chart_holds_are_listed(rendered):
     many = pl.DataFrame({"category": [f"c{n}" for n in range(200)], "items": 5, "items_recommended": 2})
-    text = Page(render_report(bare(categories=many))).text
+    text = Page(rendered(bare(categories=many))).text
     assert "The 60 largest of 200 categories." in text
 
 
@@ -294,11 +301,11 @@ def test_every_metric_that_is_measured_has_a_definition(page):
         assert name in defined
 
 
-def test_the_reasons_for_an_item_and_whether_it_was_clicked_are_beside_it():
+def test_the_reasons_for_an_item_and_whether_it_was_clicked_are_beside_it(rendered):
     item = RecommendedItem(7, "Ran (1985)", "tail", ["Throne of Blood", "Kagemusha"], hit=True)
     other = RecommendedItem(8, "Big Night (1996)", "mid")
     user = SampleUser("u-1", ["Rashomon"], {1.0: [item, other]}, chosen_as="the fewest clicks", clicks=1234)
-    text = Page(render_report(bare(samples=[user], samples_rule="The user with the fewest clicks."))).text
+    text = Page(rendered(bare(samples=[user], samples_rule="The user with the fewest clicks."))).text
     assert "User u-1 : the fewest clicks" in text
     assert "Last 1 of 1,234 clicks" in text
     assert "The user with the fewest clicks." in text
@@ -306,9 +313,9 @@ def test_the_reasons_for_an_item_and_whether_it_was_clicked_are_beside_it():
     assert "Big Night (1996) mid" in text
 
 
-def test_a_predecessor_that_cannot_be_compared_is_reported_with_the_reason(example):
+def test_a_predecessor_that_cannot_be_compared_is_reported_with_the_reason(example, rendered):
     data = example.report_data(differences=pl.DataFrame(), predecessor_note="it was trained on <these> clicks.")
-    page = Page(render_report(data))
+    page = Page(rendered(data))
     assert "the version served before: it was trained on <these> clicks." in page.text
     assert "Recall compared with the predecessor" not in page.text
 
