@@ -35,9 +35,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full-product", action="store_true", help="run every case of tests marked `every_pair`")
 
 
-SLOW_FOLDERS = ("cli", "components", "distribution", "end_to_end", "ui")
-SLOW = (*SLOW_FOLDERS, "reporting/test_accessibility.py", "test_fork_server.py")
-"""Tests that train through the whole graph, install, or drive a browser. Elsewhere a test is marked by itself."""
+SLOW_FOLDERS = ("cli", "components", "distribution", "end_to_end", "reporting", "ui")
+SLOW_FILES = (
+    "defs/test_event_storage.py",
+    "defs/test_failures.py",
+    "serving/test_report_server.py",
+    "test_fork_server.py",
+)
+SLOW = (*SLOW_FOLDERS, *SLOW_FILES)
+"""Where tests train through the whole graph, run jobs, install, draw, or drive a browser. Others are marked singly."""
 SLOW_FIXTURES = {"built", "trained", "changeable", "demo"}
 
 
@@ -98,8 +104,18 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def commands() -> Iterator[ForkServer]:
-    """Processes for commands of pages and of analysts, which have imported already."""
-    with ForkServer({**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}) as server:
+    """Processes for commands of pages and of analysts, which have imported already.
+
+    What libraries read when they are imported is as the pages want it: one thread, and a terminal without colours.
+    """
+    read_by_imports = {
+        "OMP_NUM_THREADS": "1",
+        "NUMBA_NUM_THREADS": "1",
+        "COLUMNS": "120",
+        "NO_COLOR": "1",
+        "TERM": "dumb",
+    }
+    with ForkServer({**os.environ, **read_by_imports}) as server:
         yield server
 
 
