@@ -18,12 +18,32 @@ from end_to_end.market import (
     twotower,
     workspace_in,
 )
+from twotower_assets.reporting import report
+from twotower_assets.reporting.report import draw_charts
 from twotower_assets.workspace import Workspace
 
 
 @pytest.fixture(scope="package", autouse=True)
 def on_one_thread(one_thread: None) -> None:
     """Models here are tiny, so one thread is enough."""
+
+
+LOOK_AT_CHARTS = ("test_report", "test_graph")
+FIRST_CHARTS: dict[str, str] = {}
+
+
+@pytest.fixture(autouse=True)
+def charts_drawn_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports get the charts of the first one; drawing them takes longer than a training does here."""
+    if request.module.__name__.rpartition(".")[2] not in LOOK_AT_CHARTS:
+        monkeypatch.setattr(report, "draw_charts", charts_of_the_first)
+
+
+def charts_of_the_first(data: report.ReportData) -> dict[str, str]:
+    """The charts of the report that was drawn first in this process."""
+    if not FIRST_CHARTS:
+        FIRST_CHARTS.update(draw_charts(data))
+    return FIRST_CHARTS
 
 
 @pytest.fixture(scope="session")
