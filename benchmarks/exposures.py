@@ -84,8 +84,8 @@ def main() -> None:
             print(error)
             continue
         row = measure(data)
-        told = ", ".join(f"{against} {row[against]:.3f}" for against in ("any item", "as popular", "shown"))
-        print(f"{name}: AUC of validation clicks against {told} ({row['users']} users)")
+        listed = ", ".join(f"{against} {row[against]:.3f}" for against in ("any item", "as popular", "shown"))
+        print(f"{name}: AUC of validation clicks against {listed} ({row['users']} users)")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import statistics
 import subprocess
@@ -43,6 +42,7 @@ from rich.table import Table as Printed
 from timing import peak_resident_set
 
 from twotower_assets.core.buckets import HEAD_PERCENT, MID_PERCENT
+from twotower_assets.core.cores import available_cores
 from twotower_assets.core.days import Days
 from twotower_assets.experiments.stage_features import stage_feature
 from twotower_assets.lake.lake import CommitInfo, Lake, Replacement
@@ -333,7 +333,7 @@ def key_of(one: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def print_table(found: list[dict[str, Any]]) -> None:
-    cores = os.cpu_count() or 1
+    cores = available_cores()
     columns = (
         "rows of the log",
         "made by",

@@ -31,7 +31,6 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
-import os
 import statistics
 import tempfile
 import time
@@ -44,6 +43,7 @@ from typing import Any, Final
 import faiss
 import numpy as np
 
+from twotower_assets.core.cores import available_cores
 from twotower_assets.core.popularity import KEY_WEIGHTS, log_q_weight
 from twotower_assets.retrieval import geometry
 from twotower_assets.retrieval.geometry import Geometry, Items
@@ -263,7 +263,7 @@ def kinds_for(n: int) -> dict[str, Kind]:
 
 def measure(name: str, kind: Kind, data: Catalogue, floor: float, repeats: int) -> Iterator[Row]:
     """Build, choose the depth, and time it: one row per γ."""
-    n, threads = len(data.vectors), os.cpu_count() or 1
+    n, threads = len(data.vectors), available_cores()
     start = time.perf_counter()
     built = kind.build(data, threads)
     seconds = time.perf_counter() - start
@@ -284,8 +284,8 @@ def measure(name: str, kind: Kind, data: Catalogue, floor: float, repeats: int) 
             start = time.perf_counter()
             built.search(gamma)
             speeds.append(USERS / (time.perf_counter() - start))
-        told, speed = gamma if kind.popularity else None, statistics.median(speeds)
-        yield Row(n, name, told, seconds, threads, depth, found, speed, min(speeds), max(speeds), size)
+        weight, speed = gamma if kind.popularity else None, statistics.median(speeds)
+        yield Row(n, name, weight, seconds, threads, depth, found, speed, min(speeds), max(speeds), size)
 
 
 def recall(lists: np.ndarray, exact: np.ndarray) -> float:
@@ -323,7 +323,7 @@ def main() -> None:
     if arguments.short:
         arguments.vectors, arguments.repeats = [50_000], 3
     vars(geometry)["POPULARITY_SPREAD"] = arguments.spread
-    print(f"{os.cpu_count()} cores, FAISS {faiss.__version__}; all build, one thread searches", flush=True)
+    print(f"{available_cores()} cores, FAISS {faiss.__version__}; all build, one thread searches", flush=True)
     print(HEAD)
     rows = []
     for n in arguments.vectors:

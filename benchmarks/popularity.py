@@ -84,13 +84,13 @@ def main() -> None:
                 f"{name}, {treatment}: recall@20 {recall:.3f}, beyond the head {beyond:.3f}, δ {delta:+.2f}", flush=True
             )
             if name == "in_batch" and treatment == "mask, share given back":
-                for told, scores_of in (
+                for label, scores_of in (
                     ("γ = 1", lambda model: model.served(1.0)),
                     ("γ = 0", lambda model: model.served(0.0)),
                     ("γ = 0 and log q taken off once more", discounted_twice),
                 ):
                     recall, beyond = np.mean([recalls(model, scores_of(model)) for model in models], axis=0)
-                    print(f"  {name} at {told}: recall@20 {recall:.3f}, beyond the head {beyond:.3f}", flush=True)
+                    print(f"  {name} at {label}: recall@20 {recall:.3f}, beyond the head {beyond:.3f}", flush=True)
 
 
 if __name__ == "__main__":

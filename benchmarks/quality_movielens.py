@@ -31,7 +31,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import time
 from collections.abc import Callable, Iterator
@@ -47,6 +46,7 @@ import pyarrow.csv
 import torch
 
 from twotower_assets.core.buckets import HEAD, popularity_buckets
+from twotower_assets.core.cores import available_cores
 from twotower_assets.core.ragged import Ragged
 from twotower_assets.evaluation.baselines import ease, most_popular
 from twotower_assets.evaluation.popularity_metrics import coverage_at_k
@@ -54,8 +54,8 @@ from twotower_assets.evaluation.ranking import ndcg_at_k, recall_at_k, restrict,
 from twotower_assets.evaluation.scores import inner_products
 from twotower_assets.recipes.config import TrainingConfig
 from twotower_assets.two_tower.data.training_set import TrainingSet, build_training_set
-from twotower_assets.two_tower.towers.compiled_towers import Towers
 from twotower_assets.two_tower.towers.embedding import Embedder
+from twotower_assets.two_tower.towers.model import Towers
 from twotower_assets.two_tower.training.loop import train
 
 EPOCHS = 5
@@ -304,7 +304,7 @@ def main() -> None:
     arguments = parser.parse_args()
     data = read(arguments.data or fetched())
     if not arguments.json:
-        cores = os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count()
+        cores = available_cores()
         print(f"{cores} cores, Python {platform.python_version()}, torch {torch.__version__}")
         print(f"| {'model':<44} | " + " | ".join(f"{metric:<14}" for metric in METRICS), "| s per run |")
     for row in (tune if arguments.tune else compare)(data, arguments.seeds):

@@ -31,7 +31,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date
@@ -43,6 +42,7 @@ import polars as pl
 import pyarrow as pa
 import quality_movielens as ratings_protocol
 
+from twotower_assets.core.cores import available_cores
 from twotower_assets.datasets.movielens import fetch_movielens
 from twotower_assets.defs.code_version import code_version
 from twotower_assets.defs.runs import open_instance, partition_days, run_job
@@ -307,7 +307,7 @@ def main() -> None:
         arguments.data_sets, arguments.recipes, arguments.seeds = ["movielens_ratings"], SHORT, 1
     kept = Kept(arguments.out / "results")
     names = list(dict.fromkeys([BASELINE, *arguments.recipes]))
-    say(f"{os.cpu_count()} cores, one thread")
+    say(f"{available_cores()} cores, one thread")
     data_sets = []
     for name in arguments.data_sets:
         try:

@@ -46,7 +46,7 @@ from twotower_assets.evaluation.baselines import ease
 from twotower_assets.evaluation.scores import inner_products, served_scores
 from twotower_assets.recipes.recipes import load_recipes, recipe_named
 from twotower_assets.two_tower.checkpoint import save_checkpoint
-from twotower_assets.two_tower.towers.compiled_towers import Towers
+from twotower_assets.two_tower.towers.model import Towers
 from twotower_assets.two_tower.training.loop import train
 
 METRIC = "recall@20"

@@ -6,7 +6,6 @@ Here: nothing that knows what is measured. Not here: peers (`peers.py`), data, a
 from __future__ import annotations
 
 import json
-import os
 import platform
 import statistics
 import sys
@@ -17,6 +16,8 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+
+from twotower_assets.core.cores import available_cores
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def machine() -> dict[str, Any]:
     fields = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     return {
         "cpu": fields.get("model name", platform.processor() or platform.machine()),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": available_cores(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "python": platform.python_version(),

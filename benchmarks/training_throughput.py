@@ -176,9 +176,9 @@ def main() -> None:
         rows += found
     memory = {batch_size: peak_memory(batch_size) for batch_size in MEMORY_BATCHES}
     low, high = (memory[one] for one in MEMORY_BATCHES)
-    told = ", ".join(f"{mib:,.0f} MiB at batches of {batch_size:,}" for batch_size, mib in memory.items())
+    listed = ", ".join(f"{mib:,.0f} MiB at batches of {batch_size:,}" for batch_size, mib in memory.items())
     outcome = "holds" if high < 1.3 * low else "DOES NOT HOLD"
-    print(f"Peak memory of the process: {told}; {high / low:.2f} times, asked 1.3: {outcome}")
+    print(f"Peak memory of the process: {listed}; {high / low:.2f} times, asked 1.3: {outcome}")
     rows += [{"who": OURS, "batch_size": one, "peak_mib": mib} for one, mib in memory.items()]
     if options.json:
         write_json_lines(options.json, rows)

@@ -165,7 +165,8 @@ def become(request: Request) -> None:
     os.environ.update(request.environment)
     file = request.program if request.program.endswith("twotower") else request.arguments.pop(0)
     sys.argv = [file, *request.arguments]
-    sys.path[0] = str(Path(file).parent)
+    added = request.environment.get("PYTHONPATH", "").split(os.pathsep)
+    sys.path[:1] = [str(Path(file).parent), *filter(None, added)]
     duckdb.execute("RESET threads")
 
 

@@ -271,10 +271,12 @@ def test_every_file_that_is_named_exists() -> None:
     folders = (PACKAGE, root / "sql", root / "tests", root / "benchmarks")
     files = (*root.glob("*.*"), *(file for folder in folders for file in folder.rglob("*.*")))
     there = [f"/{file.relative_to(root)}" for file in files]
-    told = [file for folder in folders[:2] for file in folder.rglob("*.*") if file.suffix in (".py", ".sql", ".yaml")]
+    checked = [
+        file for folder in folders[:2] for file in folder.rglob("*.*") if file.suffix in (".py", ".sql", ".yaml")
+    ]
     missing = {
         f"{file.relative_to(root)} names {name}"
-        for file in told
+        for file in checked
         for text in prose(file)
         for name in NAMED_FILE.findall(text)
         if name not in WRITTEN_INTO_A_HOME and not any(fnmatch(path, f"*/{name}") for path in there)

@@ -107,6 +107,17 @@ def test_a_last_day_before_the_first_is_refused_and_the_same_day_is_not(home: Pa
     assert load_settings(first_day=day, last_day=day).last_day == day
 
 
+@pytest.mark.parametrize(("cores", "queries", "training"), [(1, 1, 1), (2, 2, 1), (9, 9, 4)])
+def test_threads_follow_the_cores_that_the_process_may_use(
+    home: Path, monkeypatch: pytest.MonkeyPatch, cores: int, queries: int, training: int
+) -> None:
+    monkeypatch.setattr("twotower_assets.settings.available_cores", lambda: cores)
+    settings = load_settings(home=home)
+    assert (settings.query_threads, settings.training_threads) == (queries, training)
+    chosen = load_settings(home=home, threads=7)
+    assert (chosen.query_threads, chosen.training_threads) == (7, 7)
+
+
 def test_all_state_lies_in_the_home_folder(home: Path) -> None:
     settings = load_settings()
     folders = (

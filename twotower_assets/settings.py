@@ -172,7 +172,7 @@ class Settings(BaseSettings):
         None,
         ge=1,
         le=1024,
-        description="Threads of DuckDB, FAISS and torch. Default: all cores; of torch half, as two runs may train.",
+        description="Threads of DuckDB, FAISS and torch. Default: all available; of torch half, as two runs may train.",
     )
     catalog_lock_seconds: float = Field(
         120.0, gt=0, description="How long a commit waits for another process's commit before it fails."
@@ -211,8 +211,13 @@ class Settings(BaseSettings):
         return self
 
     @property
+    def query_threads(self) -> int:
+        """Threads of DuckDB, and of FAISS where it builds and measures an index."""
+        return self.threads or available_cores()
+
+    @property
     def training_threads(self) -> int:
-        """Threads of torch."""
+        """Threads of torch and of compiled loops."""
         return self.threads or max(1, available_cores() // 2)
 
     @property

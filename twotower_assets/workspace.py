@@ -103,7 +103,7 @@ def open_workspace(settings: Settings) -> Workspace:
             settings.lake_folder,
             settings.dataset,
             memory_limit=settings.memory_limit,
-            threads=settings.threads,
+            threads=settings.query_threads,
             lock_seconds=settings.catalog_lock_seconds,
         ),
         artifacts=ArtifactStore(settings.artifacts_folder),

@@ -144,8 +144,15 @@ def test_an_unknown_artifact_is_one_error_that_names_known_ones(home: Path) -> N
 def test_doctor_finds_a_trained_home_in_order(home: Path) -> None:
     findings = json.loads(twotower(home, "doctor", "--json"))
     assert all(finding["ok"] for finding in findings)
-    assert {"lake", "champion", "data set parquet"} <= {finding["name"] for finding in findings}
+    assert {"lake", "champion", "data set parquet", "cores"} <= {finding["name"] for finding in findings}
     assert "WRONG" not in twotower(home, "doctor")
+
+
+def test_doctor_says_which_cores_are_used(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("twotower_assets.cli.doctor.available_cores", lambda: 3)
+    monkeypatch.setattr("os.cpu_count", lambda: 64)
+    (said,) = [row["text"] for row in json.loads(twotower(home, "doctor", "--json")) if row["name"] == "cores"]
+    assert said == "1 for DuckDB and FAISS, 1 for training; this process may use 3 of the machine's 64"
 
 
 def test_doctor_says_what_is_wrong(home: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from twotower_assets.defs.training_config import TowerTrainingConfig, shown_in_launchpad, split_config
+from twotower_assets.defs.training_config import NOT_IN_LAUNCHPAD, TowerTrainingConfig, shown_in_launchpad, split_config
 from twotower_assets.experiments.train_recipe import changed_settings
 from twotower_assets.recipes.config import TrainingConfig
 from twotower_assets.recipes.recipes import Recipe
@@ -71,7 +71,7 @@ def test_the_launchpad_shows_the_range_and_the_default_of_a_setting() -> None:
 
 def test_the_launchpad_offers_every_training_setting_but_the_sources_of_negatives() -> None:
     offered = set(TowerTrainingConfig.model_fields) - {"recipe", "window_days"}
-    assert offered == set(TrainingConfig.model_fields) - {"negatives"}
+    assert offered == set(TrainingConfig.model_fields) - set(NOT_IN_LAUNCHPAD)
 
 
 def test_a_recipe_is_changed_by_what_makes_it_one_and_not_by_size_effort_or_seed() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from documentation.blocks import blocks_of
 
 import twotower_assets
 from twotower_assets.core.folders import CHECKOUT, PACKAGE, SQL_FOLDER
@@ -102,7 +103,9 @@ def test_the_installed_package_finds_its_files_and_keeps_state_in_the_users_own_
     assert (sql, checkout, home) == (f"{package}/sql", "None", str(tmp_path / ".twotower"))
 
 
-def test_the_installed_package_takes_raw_data_to_recommendations(installed: Path, tmp_path: Path) -> None:
+def test_the_installed_package_takes_raw_data_and_a_tower_of_ones_own_to_recommendations(
+    installed: Path, tmp_path: Path
+) -> None:
     raw, home = tmp_path / "raw", tmp_path / "home"
     raw.mkdir()
     duckdb.sql(f"COPY ({EXAMPLE}) TO '{raw / 'impressions.parquet'}'")
@@ -116,12 +119,17 @@ def test_the_installed_package_takes_raw_data_to_recommendations(installed: Path
             HOME=str(tmp_path),
             TWOTOWER_HOME=str(home),
             OMP_NUM_THREADS="1",
+            PYTHONPATH=str(home),
             NUMBA_OPT="0",  # loops are compiled anew here, and run once
         )
 
     twotower("init", "--home", str(home), "--source", str(raw), "--last-day", "2024-03-10", "--yes")
     twotower("materialize", "features_job")
-    twotower("materialize", "training_job", "--set", "epochs=1", "--set", "dimensions=8")
+    for block in blocks_of(CHECKOUT / "docs" / "own-tower.md"):
+        if "file" in block.directives:
+            (home / Path(block.directives["file"]).name).write_text(block.text, encoding="utf-8")
+    settings = ("epochs=1", "dimensions=8", "recipe=attention")
+    twotower("materialize", "training_job", *(word for setting in settings for word in ("--set", setting)))
     assert twotower("sql", "--json", "SELECT count(*) AS versions FROM artifacts WHERE asset = 'ann_index'") == (
         '[{"versions": 1}]\n'
     )

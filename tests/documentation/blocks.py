@@ -91,7 +91,7 @@ def _blocks(page: Path, text: str) -> Iterator[Block]:
 
 
 def _directives(page: Path, line: int, comments: list[str]) -> dict[str, str]:
-    told: dict[str, str] = {}
+    directives: dict[str, str] = {}
     for comment in comments:
         found = {name: " ".join(value.split()) for name, value in _COMMENT.findall(comment)}
         if not found or not all(name in DIRECTIVES and value for name, value in found.items()):
@@ -99,10 +99,10 @@ def _directives(page: Path, line: int, comments: list[str]) -> dict[str, str]:
                 f"{page.name}:{line}: {comment.strip()} above a block means nothing to the tests; they know "
                 f"<!-- NAME: VALUE --> with the names {', '.join(DIRECTIVES)}"
             )
-        told |= found
-    reason = told.get("no-test")
+        directives |= found
+    reason = directives.get("no-test")
     if reason is not None and not re.match(rf"({'|'.join(UNTESTED)}), .{{10,}}", reason):
         raise BlockError(
             f"{page.name}:{line}: no-test takes one of {', '.join(UNTESTED)}, a comma, and a reason; found: {reason}"
         )
-    return told
+    return directives

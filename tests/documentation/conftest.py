@@ -22,8 +22,8 @@ from twotower_assets.datasets.movielens import FILES
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     """MovieLens-100K through the whole graph, by `twotower demo`; skips where the data cannot be fetched."""
-    person, told = built_once(tmp_path_factory, "demo", make_demo)
-    return Demo(person / "home", **told)
+    person, texts = built_once(tmp_path_factory, "demo", make_demo)
+    return Demo(person / "home", **texts)
 
 
 def make_demo(person: Path) -> dict[str, str]:

@@ -66,22 +66,22 @@ class Reading:
         return self.outcomes[block.line]
 
     def _read(self, block: Block) -> str | None:
-        told = block.directives
-        if "needs" in told:
-            missing = self.raw[told["needs"]](self.person)
+        directives = block.directives
+        if "needs" in directives:
+            missing = self.raw[directives["needs"]](self.person)
             if missing:
                 self.skipped[block.line] = missing
                 return None
-        if "no-test" in told:
+        if "no-test" in directives:
             return None
-        if "as in" in told:
-            return self._as_in(block, told["as in"])
-        if "file" in told:
-            return self._write(block, told["file"])
-        if "part of" in told:
-            return self._part_of(block, told["part of"])
-        if "output of" in told:
-            assert told["output of"] == "twotower demo", f"{block.name}: output of an unknown command"
+        if "as in" in directives:
+            return self._as_in(block, directives["as in"])
+        if "file" in directives:
+            return self._write(block, directives["file"])
+        if "part of" in directives:
+            return self._part_of(block, directives["part of"])
+        if "output of" in directives:
+            assert directives["output of"] == "twotower demo", f"{block.name}: output of an unknown command"
             return compared(block.text, self.demo.printed).difference
         if block.language in SHELL:
             return self._run(block)

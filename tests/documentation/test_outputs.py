@@ -73,10 +73,10 @@ def test_lines_that_are_left_out_are_said_to_be(shown: str, same: bool) -> None:
 
 
 def test_a_difference_is_told_as_a_diff() -> None:
-    told = compared(TABLE, TABLE.replace("2.158", "2.858")).difference
-    assert told is not None
-    assert "-│ 2 │ Real Genius │ 2.158 │" in told
-    assert "+│ 2 │ Real Genius │ 2.858 │" in told
+    difference = compared(TABLE, TABLE.replace("2.158", "2.858")).difference
+    assert difference is not None
+    assert "-│ 2 │ Real Genius │ 2.158 │" in difference
+    assert "+│ 2 │ Real Genius │ 2.858 │" in difference
 
 
 def test_what_a_model_ranks_may_be_half_another_in_any_order() -> None:

@@ -67,7 +67,7 @@ def test_fewer_items_than_neighbours_keep_all_of_the_others() -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "told"),
+    ("before", "after", "message"),
     [
         (vectors(1, 3), vectors(1, 4), "row for each"),
         (vectors(1, 1), vectors(1, 1), "at least 2 items"),
@@ -76,8 +76,8 @@ def test_fewer_items_than_neighbours_keep_all_of_the_others() -> None:
         (vectors(1), np.full((60, 8), np.nan, np.float32), "NaN"),
     ],
 )
-def test_what_cannot_be_compared_is_refused(before: np.ndarray, after: np.ndarray, told: str) -> None:
-    with pytest.raises(ValueError, match=told):
+def test_what_cannot_be_compared_is_refused(before: np.ndarray, after: np.ndarray, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         drift(before, after)
 
 

@@ -148,17 +148,17 @@ def test_opening_a_lake_that_is_up_to_date_writes_nothing(lake: Lake) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "message"),
     [
         ("-- errors: ", "-- and ", "errors"),
         ("-- gives: ", "-- gives:: ", "gives"),
         ("lake.main.similar_items(item, k)", "lake.main.alike(item, k)", "similar_items"),
     ],
 )
-def test_a_file_without_its_help_is_refused(own_views: Path, old: str, new: str, told: str) -> None:
+def test_a_file_without_its_help_is_refused(own_views: Path, old: str, new: str, message: str) -> None:
     file = own_views / "similar_items.sql"
     file.write_text(file.read_text("utf-8").replace(old, new, 1), encoding="utf-8")
-    with pytest.raises(QueryError, match=told):
+    with pytest.raises(QueryError, match=message):
         views.read_help(file)
 
 

@@ -47,13 +47,13 @@ def printed(
 def test_without_a_gpu_pip_takes_the_cpu_build(
     install: ModuleType, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = printed(install, capsys, monkeypatch)
-    *_, last = told.splitlines()
+    output = printed(install, capsys, monkeypatch)
+    *_, last = output.splitlines()
     assert last == (
         f".venv/bin/python -m pip install --quiet --quiet --extra-index-url {CPU} --constraint constraints.txt "
         "--editable '.[dev]'"
     )
-    assert "does not answer" not in told
+    assert "does not answer" not in output
 
 
 def test_uv_installs_where_it_is_there_and_takes_torch_alone_from_that_index(
@@ -75,10 +75,10 @@ def test_elsewhere_torch_comes_from_where_the_installer_looks_anyway(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    told = printed(install, capsys, monkeypatch, **machine)  # type: ignore[arg-type]
-    assert "--torch-backend" not in told
-    assert "--extra-index-url" not in told
-    assert told.startswith(f"{CPU} does not answer") == (machine == {"reachable": False})
+    output = printed(install, capsys, monkeypatch, **machine)  # type: ignore[arg-type]
+    assert "--torch-backend" not in output
+    assert "--extra-index-url" not in output
+    assert output.startswith(f"{CPU} does not answer") == (machine == {"reachable": False})
 
 
 def test_an_index_that_cannot_be_reached_does_not_answer(install: ModuleType, tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from twotower_assets.two_tower.loss.compiled_softmax import MaskAndCorrect, SoftmaxResult, sampled_softmax
-from twotower_assets.two_tower.towers.compiled_towers import Towers
 from twotower_assets.two_tower.towers.embedding_tables import EmbeddingTable
+from twotower_assets.two_tower.towers.model import Towers
 
 
 @dataclass(frozen=True)

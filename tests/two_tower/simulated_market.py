@@ -21,6 +21,7 @@ from twotower_assets.two_tower.data.training_set import TrainingSet, build_train
 from twotower_assets.two_tower.loss.objective import Objective
 from twotower_assets.two_tower.sampling.batches import epoch_generator, spread_batches
 from twotower_assets.two_tower.towers.embedding_tables import EmbeddingTable
+from twotower_assets.two_tower.towers.tower import TowerInputs
 
 from .plain_softmax import gradient_of
 
@@ -97,11 +98,11 @@ class FreeScores(nn.Module):
         self.item_bias = EmbeddingTable(ITEMS + 1, 1, 0.0) if item_bias else None
         self.held_by = held_by
 
-    def queries_vjp(self, ids: Tensor, *_: Tensor) -> tuple[Tensor, Callable[[Tensor], None]]:
-        return self._vjp(ids, USERS + 1, held=self.held_by == "users")
+    def queries_vjp(self, inputs: TowerInputs) -> tuple[Tensor, Callable[[Tensor], None]]:
+        return self._vjp(inputs.ids, USERS + 1, held=self.held_by == "users")
 
-    def items_vjp(self, ids: Tensor, *_: Tensor) -> tuple[Tensor, Callable[[Tensor], None]]:
-        return self._vjp(ids, ITEMS + 1, held=self.held_by == "items")
+    def items_vjp(self, inputs: TowerInputs) -> tuple[Tensor, Callable[[Tensor], None]]:
+        return self._vjp(inputs.ids, ITEMS + 1, held=self.held_by == "items")
 
     def _vjp(self, ids: Tensor, rows: int, *, held: bool) -> tuple[Tensor, Callable[[Tensor], None]]:
         def backward(gradient: Tensor) -> None:

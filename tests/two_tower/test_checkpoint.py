@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from twotower_assets.two_tower.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from twotower_assets.two_tower.checkpoint import FORMAT_VERSION, CheckpointError, load_checkpoint, save_checkpoint
 from twotower_assets.two_tower.towers.embedding import Embedder
 from twotower_assets.two_tower.training.loop import train
 
@@ -134,7 +134,9 @@ def test_a_checkpoint_with_the_former_name_of_the_uncorrected_treatment_loads(lo
     encoder.write_text(encoder.read_text().replace('"treatment": "uncorrected"', '"treatment": "margin"'))
     assert '"margin"' in encoder.read_text()
     digests = {name: hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() for name in FILES}
-    hashed = {"format_version": 2} | {name: digest for name, digest in digests.items() if name != "training.json"}
+    hashed = {"format_version": FORMAT_VERSION} | {
+        name: digest for name, digest in digests.items() if name != "training.json"
+    }
     content_hash = hashlib.sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()
     rewrite_manifest(tmp_path, sha256=digests, content_hash=content_hash)
     loaded = load_checkpoint(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
@@ -9,6 +10,7 @@ from typing import NamedTuple
 
 import duckdb
 
+from twotower_assets.core.cores import available_cores
 from twotower_assets.datasets.raw_source import SourceError
 from twotower_assets.lake.artifacts import ArtifactError
 from twotower_assets.lake.errors import LakeError
@@ -48,7 +50,7 @@ def examine() -> list[Finding]:
         workspace = open_workspace(load_settings())
     except SettingsError as error:
         return [*findings, Finding("settings", False, str(error))]
-    return [*findings, *_locations(workspace), *_source(workspace), *_lake(workspace)]
+    return [*findings, _cores(workspace), *_locations(workspace), *_source(workspace), *_lake(workspace)]
 
 
 def _packages() -> list[Finding]:
@@ -71,6 +73,12 @@ def _extensions() -> list[Finding]:
             except LakeError as error:
                 findings.append(Finding(f"DuckDB extension {name}", False, str(error)))
     return findings
+
+
+def _cores(workspace: Workspace) -> Finding:
+    settings, machine = workspace.settings, os.cpu_count()
+    used = f"{settings.query_threads} for DuckDB and FAISS, {settings.training_threads} for training"
+    return Finding("cores", True, f"{used}; this process may use {available_cores()} of the machine's {machine}")
 
 
 def _locations(workspace: Workspace) -> list[Finding]:

@@ -6,7 +6,7 @@ data or checkpoints are stored.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -16,6 +16,7 @@ from twotower_assets.recipes.negative_settings import (
     InBatchNegatives,
     Negatives,
 )
+from twotower_assets.recipes.own_towers import NAME, check_parameters
 
 Correction = Literal["none", "logq", "logq_positive_excluded"]
 Mask = Literal["clicked", "same_request"]
@@ -61,6 +62,19 @@ class TrainingConfig(BaseModel):
         description="The weighted sum of the history is divided by the sum of the weights to this power: 1 gives the "
         "average, less gives longer histories more influence relative to the user's id.",
     )
+    user_tower: str | None = Field(
+        default=None,
+        pattern=NAME,
+        description="A user tower of one's own, as `package.module:Class`; null for the one that comes with the "
+        "platform, to which the settings of histories and hidden layers belong.",
+    )
+    user_tower_parameters: dict[str, Any] = Field(default={}, description="What its constructor takes beside a shape.")
+    item_tower: str | None = Field(
+        default=None,
+        pattern=NAME,
+        description="An item tower of one's own, as `package.module:Class`. Histories then share no item vectors.",
+    )
+    item_tower_parameters: dict[str, Any] = Field(default={}, description="What its constructor takes beside a shape.")
     user_categorical_features: list[str] = Field(
         default=[], description="Keys of users.features that are embedded as categories."
     )
@@ -217,6 +231,18 @@ class TrainingConfig(BaseModel):
                     "correction 'logq_positive_excluded' counts the unmasked negatives, and the probability of those "
                     "that positive_aware_share masks is unknown; use 'logq'"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _own_towers(self) -> TrainingConfig:
+        for name, parameters, setting in (
+            (self.user_tower, self.user_tower_parameters, "user_tower"),
+            (self.item_tower, self.item_tower_parameters, "item_tower"),
+        ):
+            if name is not None:
+                check_parameters(name, parameters)
+            elif parameters:
+                raise ValueError(f"{setting}_parameters are given, but no {setting} that takes them")
         return self
 
     @property

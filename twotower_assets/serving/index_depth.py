@@ -43,7 +43,7 @@ def measured_index(
         trained_weight_is_known=items["trained_weight_is_known"][0].as_py(),
         bias=bias,
         factory=settings.index_factory,
-        threads=settings.threads,
+        threads=settings.query_threads,
         extra={"model_version": items["model_version"][0].as_py()},
     )
     curve = measure_index(
@@ -56,7 +56,7 @@ def measured_index(
         depths=depths_to_try(index),
         stop_at_recall=settings.minimum_index_recall,
         k=min(WIDE_K, len(index)),
-        threads=settings.threads,
+        threads=settings.query_threads,
     )
     depth = least_depth(curve, settings.minimum_index_recall)
     return (index if depth is None else index.at_depth(depth)), curve

@@ -32,13 +32,24 @@ from twotower_assets.recipes.config import TrainingConfig
 from twotower_assets.two_tower.data.encoders import Encoder, SideEncoder
 from twotower_assets.two_tower.data.training_set import TrainingSet
 from twotower_assets.two_tower.data.vocabulary import Vocabulary
-from twotower_assets.two_tower.towers.compiled_towers import Towers, build_towers
 from twotower_assets.two_tower.towers.embedding import Embedder
+from twotower_assets.two_tower.towers.model import Towers, build_towers
+from twotower_assets.two_tower.towers.tower import TowerError
 from twotower_assets.two_tower.training.epoch_report import EpochReport
 from twotower_assets.two_tower.training.loop import TrainingResult
 from twotower_assets.two_tower.training.tensor_file import read_tensors, write_tensors
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+READABLE_VERSIONS = (2, FORMAT_VERSION)
+RENAMED = {
+    "user_side.": "user_tower.side.",
+    "history.": "user_tower.history.",
+    "second_history.": "user_tower.second_history.",
+    "user_mlp.": "user_tower.mlp.",
+    "item_side.": "item_tower.side.",
+    "item_mlp.": "item_tower.mlp.",
+}
+"""Beginnings of the names of weights in version 2, and what they are now."""
 MODEL_FILES = ("weights.safetensors", "encoder.json", "users.parquet", "items.parquet")
 FILES = (*MODEL_FILES, "training.json")
 MANIFEST = "checkpoint.json"
@@ -165,7 +176,10 @@ def load_checkpoint(folder: Path) -> Checkpoint:
             history_length=config.history_length,
         )
         reports = [EpochReport(**report) for report in training["reports"]]
-    except (KeyError, TypeError, ValidationError) as error:
+    except ValidationError as error:
+        problems = "; ".join(problem["msg"].removeprefix("Value error, ") for problem in error.errors())
+        raise CheckpointError(folder / "encoder.json", f"names what is not here: {problems}") from error
+    except (KeyError, TypeError) as error:
         raise CheckpointError(folder / "encoder.json", f"was written by another version ({error})") from error
     return Checkpoint(
         towers=_load_towers(folder / "weights.safetensors", encoder, config),
@@ -179,37 +193,43 @@ def load_checkpoint(folder: Path) -> Checkpoint:
 
 
 def _load_towers(path: Path, encoder: Encoder, config: TrainingConfig) -> Towers:
-    towers = build_towers(encoder, config)
     tensors, _ = read_tensors(path)
     try:
-        towers.load_state_dict(tensors)
+        towers = build_towers(encoder, config)
+        towers.load_state_dict({_name_now(name): tensor for name, tensor in tensors.items()})
+    except TowerError as error:
+        raise CheckpointError(path, f"cannot be loaded: {error}") from error
     except RuntimeError as error:
-        raise CheckpointError(path, f"does not fit the vocabularies beside it ({error})") from error
+        raise CheckpointError(path, f"does not fit the towers and vocabularies beside it ({error})") from error
     return towers.eval()
+
+
+def _name_now(name: str) -> str:
+    old = next((old for old in RENAMED if name.startswith(old)), None)
+    return name if old is None else RENAMED[old] + name.removeprefix(old)
 
 
 def _verified(folder: Path) -> str:
     """The content hash, after checking that every file has the digest in the manifest."""
     manifest = _read_json(folder / MANIFEST)
-    if manifest.get("format_version") != FORMAT_VERSION:
-        raise CheckpointError(
-            folder / MANIFEST,
-            f"is of format version {manifest.get('format_version')}, but this code reads version {FORMAT_VERSION}",
-        )
+    version = manifest.get("format_version")
+    if version not in READABLE_VERSIONS:
+        readable = " and ".join(map(str, READABLE_VERSIONS))
+        raise CheckpointError(folder / MANIFEST, f"is of format version {version}, but this code reads {readable}")
     digests = manifest.get("sha256", {})
     for name in FILES:
         if not (folder / name).is_file():
             raise CheckpointError(folder / name, "is missing")
         if _file_digest(folder / name) != digests.get(name):
             raise CheckpointError(folder / name, "has other bytes than were written")
-    content_hash = _content_hash(digests)
+    content_hash = _content_hash(digests, version)
     if content_hash != manifest.get("content_hash"):
         raise CheckpointError(folder / MANIFEST, "names a content hash that differs from that of its files")
     return content_hash
 
 
-def _content_hash(digests: dict[str, str]) -> str:
-    named = {"format_version": FORMAT_VERSION} | {name: digests[name] for name in MODEL_FILES}
+def _content_hash(digests: dict[str, str], version: int = FORMAT_VERSION) -> str:
+    named = {"format_version": version} | {name: digests[name] for name in MODEL_FILES}
     return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()
 
 

@@ -21,8 +21,8 @@ from twotower_assets.two_tower.loss import objective as objective_module
 from twotower_assets.two_tower.loss.objective import Loss, Objective, starting_bias
 from twotower_assets.two_tower.sampling.negative_sampler import NegativeSampler
 from twotower_assets.two_tower.sampling.negatives import WeightedSource
-from twotower_assets.two_tower.towers.compiled_towers import Towers, build_towers
-from twotower_assets.two_tower.towers.embedding import history_tensors, side_tensors
+from twotower_assets.two_tower.towers.model import Towers, build_towers
+from twotower_assets.two_tower.towers.tower import TowerInputs
 
 Int64s = npt.NDArray[np.int64]
 RECIPES = [*CASES, *ALL_TOGETHER]
@@ -122,7 +122,7 @@ def test_the_loss_is_a_finite_scalar_and_everything_learned_has_a_gradient(
         if parameter.requires_grad:
             gradient = gradients[name]
             assert gradient.isfinite().all(), name
-            assert gradient.abs().sum() > 0 or name.startswith("item_side.categorical"), name
+            assert gradient.abs().sum() > 0 or name.startswith("item_tower.side.categorical"), name
 
 
 @pytest.mark.parametrize(("names", "correction"), RECIPES)
@@ -222,7 +222,7 @@ def assert_gradients_are_of_the_loss(run: Run, rows: Int64s = BATCH) -> None:
     state = run.objective.state_dict()
     run.loss(rows).backward()
     gradients = gradients_of(run.towers)
-    item_parameters = ("item_side", "item_mlp") if run.objective.sampler.queue is not None else ()
+    item_parameters = ("item_tower",) if run.objective.sampler.queue is not None else ()
     largest = max(one.norm().item() for one in gradients.values())
     for name, gradient in gradients.items():
         if name.startswith(item_parameters) and item_parameters:
@@ -261,7 +261,9 @@ def test_gradients_of_every_feature_and_of_mlps_are_how_the_loss_changes(
     options = {"products": "float32", "hidden_sizes": hidden_sizes, **dict.fromkeys(learned, True)}
     run = Run(rich_market, ("in_batch", "uniform"), "logq", **options)
     named = dict(run.towers.named_parameters())
-    assert {"user_side.numeric.weight", "item_side.numeric.weight", "item_side.categorical.1.weight"} <= named.keys()
+    assert {f"{tower}_tower.side.numeric.weight" for tower in ("user", "item")} | {
+        "item_tower.side.categorical.1.weight"
+    } <= named.keys()
     assert_gradients_are_of_the_loss(run, np.arange(41))
     gradients = gradients_of(run.towers)
     assert all(gradients[name].norm() > 1e-3 for name in named if "numeric" in name or "mlp" in name)
@@ -309,10 +311,10 @@ def reference_loss(run: Run, shared: Int64s, per_row: Int64s, queue: npt.NDArray
     """The loss, one candidate after the other."""
     data, towers, total = run.data, run.towers, 0.0
     with torch.no_grad():
-        items = towers.embed_items(*side_tensors(data.item_inputs)).double().numpy()
+        items = towers.encode_items(TowerInputs.of(data.item_inputs)).double().numpy()
         bias = towers.biases(torch.from_numpy(data.item_inputs.ids)).double().numpy()
-        inputs = side_tensors(data.user_inputs.take(data.user[BATCH]))
-        users = towers.embed_users(*inputs, *history_tensors(data.history.take(BATCH))).double().numpy()
+        inputs = TowerInputs.of(data.user_inputs.take(data.user[BATCH]), data.history.take(BATCH))
+        users = towers.encode_users(inputs).double().numpy()
         scale = towers.inverse_temperature().item()
     log_weight = {name: math.log(SOURCES[name].get("weight", 1.0)) for name in run.names}
     row_log_weight = [log_weight[name] for name in run.names for _ in range(SOURCES[name].get("per_positive", 0))]
@@ -377,7 +379,7 @@ def test_uncorrected_the_learned_bias_is_part_of_every_score(logged_market, seen
 
 
 def gradient_rows(towers: Towers) -> set[int]:
-    return set(gradient_of(towers.item_side.ids).abs().sum(dim=1).nonzero().flatten().tolist())
+    return set(gradient_of(towers.item_tower.side.ids).abs().sum(dim=1).nonzero().flatten().tolist())
 
 
 def test_vectors_in_the_queue_have_no_gradient_and_drawn_items_have_one(logged_market, seen: Seen) -> None:

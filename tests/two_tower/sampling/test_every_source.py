@@ -24,7 +24,7 @@ from twotower_assets.two_tower.loss.objective import Objective
 from twotower_assets.two_tower.sampling.negatives import Batch, build_source
 from twotower_assets.two_tower.sampling.proposals import build_proposal
 from twotower_assets.two_tower.sampling.vector_queue import VectorQueue
-from twotower_assets.two_tower.towers.compiled_towers import build_towers
+from twotower_assets.two_tower.towers.model import build_towers
 
 Int64s = npt.NDArray[np.int64]
 REPEATS = 1500

@@ -7,8 +7,9 @@ import torch
 
 from twotower_assets.two_tower.data.encoders import TrainingDataError
 from twotower_assets.two_tower.towers import embedding
-from twotower_assets.two_tower.towers.compiled_towers import build_towers, recency_weights
+from twotower_assets.two_tower.towers.compiled_towers import recency_weights
 from twotower_assets.two_tower.towers.embedding import Embedder
+from twotower_assets.two_tower.towers.model import build_towers
 
 STRINGS = pa.list_(pa.string())
 
@@ -138,6 +139,6 @@ def test_fresh_weights_follow_from_the_seed_and_leave_torchs_generator_alone(mar
     torch.manual_seed(11)
     towers = [build_towers(encoder, market.configured(seed=seed).config) for seed in (0, 0, 1)]
     assert torch.equal(torch.rand(3), expected)
-    weights = [tower.user_side.ids.weight for tower in towers]
+    weights = [tower.user_tower.side.ids.weight for tower in towers]
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])

@@ -375,7 +375,7 @@ def test_replacing_ids_trains_the_unknown_vectors(market) -> None:
         changed = market.configured(unknown_id_share=share, epochs=1).config
         start = train(data, market.configured(unknown_id_share=share, epochs=1, learning_rate=1e-30).config)
         end = train(data, changed)
-        for name in ("user_side.ids.weight", "item_side.ids.weight"):
+        for name in ("user_tower.side.ids.weight", "item_tower.side.ids.weight"):
             difference = (weights(end)[name][0] - weights(start)[name][0]).abs().max().item()
             assert (difference > 1e-3) is moved
 

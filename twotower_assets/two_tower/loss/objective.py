@@ -34,9 +34,9 @@ from twotower_assets.two_tower.sampling.masks import (
 from twotower_assets.two_tower.sampling.negative_sampler import NegativeSampler, SampledBatch
 from twotower_assets.two_tower.sampling.negatives import Batch, Candidates
 from twotower_assets.two_tower.sampling.proposals import build_proposal
-from twotower_assets.two_tower.towers.compiled_towers import Towers
-from twotower_assets.two_tower.towers.embedding import history_tensors, side_tensors
 from twotower_assets.two_tower.towers.embedding_tables import EmbeddingTable
+from twotower_assets.two_tower.towers.model import Towers
+from twotower_assets.two_tower.towers.tower import TowerInputs
 
 Float32s = npt.NDArray[np.float32]
 Int64s = npt.NDArray[np.int64]
@@ -76,9 +76,8 @@ class Objective:
     def sampled_loss(self, towers: Towers, sampled: SampledBatch) -> Loss:
         """The loss of a sampled batch; call it once per batch."""
         batch, queue = sampled.batch, self.sampler.queue
-        user_inputs = *side_tensors(sampled.users), *history_tensors(sampled.history)
-        queries, queries_backward = towers.queries_vjp(*user_inputs)
-        vectors, vectors_backward = towers.items_vjp(*side_tensors(sampled.items))
+        queries, queries_backward = towers.queries_vjp(TowerInputs.of(sampled.users, sampled.history))
+        vectors, vectors_backward = towers.items_vjp(TowerInputs.of(sampled.items))
         candidates, shared = self._shared(sampled, vectors)
         pair_index = np.concatenate([sampled.positive_index[:, None], sampled.row_negative_index], axis=1)
         pair_offsets = torch.from_numpy(self._pair_offsets(sampled))

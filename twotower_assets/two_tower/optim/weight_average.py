@@ -17,7 +17,7 @@ from torch import Tensor
 from twotower_assets.two_tower.data.item_sets import Int64s
 from twotower_assets.two_tower.kernels.compiled import compiled, compiled_parallel
 from twotower_assets.two_tower.optim.flat_parameters import flatten_parameters
-from twotower_assets.two_tower.towers.compiled_towers import Towers
+from twotower_assets.two_tower.towers.model import Towers
 
 Float32s = npt.NDArray[np.float32]
 

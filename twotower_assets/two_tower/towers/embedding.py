@@ -15,21 +15,12 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from twotower_assets.core.ragged import Ragged
-from twotower_assets.two_tower.data.encoders import Encoder, SideInputs, TrainingDataError
+from twotower_assets.two_tower.data.encoders import Encoder, TrainingDataError
 from twotower_assets.two_tower.kernels.ragged_rows import take_rows
-from twotower_assets.two_tower.towers.compiled_towers import Towers
+from twotower_assets.two_tower.towers.model import Towers
+from twotower_assets.two_tower.towers.tower import TowerInputs
 
 BLOCK_ROWS = 65_536
-
-
-def side_tensors(inputs: SideInputs) -> tuple[Tensor, Tensor, Tensor]:
-    """The three arrays as tensors that share their memory."""
-    return (
-        torch.from_numpy(inputs.ids),
-        torch.from_numpy(inputs.categorical),
-        torch.from_numpy(inputs.numeric),
-    )
 
 
 @dataclass(frozen=True)
@@ -47,7 +38,7 @@ class Embedder:
         inputs = self.encoder.encode_items(items)
 
         def block(rows: npt.NDArray[np.int64]) -> Tensor:
-            return self.towers.embed_items(*side_tensors(inputs.take(rows)))
+            return self.towers.encode_items(TowerInputs.of(inputs.take(rows)))
 
         return self._embed_in_blocks(items.num_rows, block)
 
@@ -87,21 +78,16 @@ class Embedder:
         history = self.encoder.encode_histories(histories)
 
         def block(rows: npt.NDArray[np.int64]) -> Tensor:
-            return self.towers.embed_users(*side_tensors(inputs.take(rows)), *history_tensors(take_rows(history, rows)))
+            return self.towers.encode_users(TowerInputs.of(inputs.take(rows), take_rows(history, rows)))
 
         return self._embed_in_blocks(len(user_ids), block)
 
     def _embed_in_blocks(self, rows: int, block: Callable[[npt.NDArray[np.int64]], Tensor]) -> npt.NDArray[np.float32]:
-        vectors = np.empty((rows, self.towers.history.weight.shape[1]), np.float32)
+        vectors = np.empty((rows, self.towers.dimensions), np.float32)
         with torch.no_grad():
             for block_rows in _row_blocks(rows):
                 vectors[block_rows] = block(block_rows).numpy()
         return vectors
-
-
-def history_tensors(history: Ragged) -> tuple[Tensor, Tensor]:
-    """Offsets and values as tensors that share their memory."""
-    return torch.from_numpy(history.offsets), torch.from_numpy(history.values)
 
 
 def _row_blocks(rows: int) -> Iterator[npt.NDArray[np.int64]]:

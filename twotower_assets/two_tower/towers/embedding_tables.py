@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -39,12 +40,15 @@ class EmbeddingTable(nn.Module):
         return len(self.weight)
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Vectors float32 [..., d] of the rows int64 [...]."""
+        """Vectors float32 [..., d] of the rows int64 [...]; autograd adds to `gradient`, and not to `weight.grad`."""
+        if torch.is_grad_enabled() and self.weight.requires_grad:
+            vectors: Tensor = _RowsOfTable.apply(self.weight, ids, self)  # type: ignore[no-untyped-call]
+            return vectors
         return functional.embedding(ids, self.weight)
 
     def vjp(self, ids: Tensor) -> tuple[Tensor, Callable[[Tensor], None]]:
         """The vectors, and their backward function, which adds to `gradient`."""
-        return self(ids), partial(self._backward, ids)
+        return functional.embedding(ids, self.weight.detach()), partial(self._backward, ids)
 
     def _backward(self, ids: Tensor, gradient: Tensor) -> None:
         rows, vectors = ids.numpy().reshape(-1), gradient.reshape(-1, self.weight.shape[1]).numpy()
@@ -57,6 +61,22 @@ class EmbeddingTable(nn.Module):
         """The distinct ids int64 [D] in order of first appearance, and the index of each id among them."""
         rows, index = unique_ids(ids.numpy().reshape(-1), self._scratch)
         return torch.from_numpy(rows), torch.from_numpy(index).view(ids.shape)
+
+
+class _RowsOfTable(torch.autograd.Function):
+    """Rows of a table in torch's autograd, with a gradient that covers only these rows."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, ids: Tensor, table: EmbeddingTable) -> Tensor:
+        """Vectors float32 [..., d] of the rows int64 [...]."""
+        ctx.ids, ctx.table = ids, table
+        return functional.embedding(ids, weight)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        """None for the weight: its gradient is that of the table."""
+        ctx.table._backward(ctx.ids, gradient)
+        return None, None, None
 
 
 def weighted_sums(

@@ -18,11 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from twotower_assets.two_tower.kernels.compiled import compiled_parallel
+from twotower_assets.two_tower.towers.tower import SMALLEST_NORM
 
 Floats = npt.NDArray[np.floating]
-
-SMALLEST_NORM = 1e-12
-"""Shorter vectors are divided by this, as in `torch.nn.functional.normalize`."""
 
 
 class ResidualMLP(nn.Module):

@@ -24,13 +24,15 @@ from twotower_assets.two_tower.data.item_sets import ItemSets
 from twotower_assets.two_tower.data.training_set import TrainingSet
 from twotower_assets.two_tower.kernels.threads import computing_threads
 from twotower_assets.two_tower.sampling.batches import epoch_generator, repeat_share, shuffled_batches, spread_batches
-from twotower_assets.two_tower.towers.compiled_towers import Towers
+from twotower_assets.two_tower.towers.model import Towers
 from twotower_assets.two_tower.training.epoch_report import EpochReport
 from twotower_assets.two_tower.training.prefetch import prefetched
 from twotower_assets.two_tower.training.resume import Progress, load_state, run_fingerprint, save_state
 from twotower_assets.two_tower.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
+EPOCHS_OF_A_SEED = 1_000_003
+"""More than any training has, so that no two epochs of two seeds draw the same."""
 deterministic: Any = torch.utils.deterministic  # its type stub is incomplete
 
 
@@ -124,8 +126,10 @@ def _run_epoch(
     losses = []
     trainer.towers.train()
     progress_bar = tqdm(batches, desc=f"epoch {epoch}", unit="batch", leave=False, disable=not progress)
-    for sampled in prefetched(objective.sampler.draw(batch, generator) for batch in progress_bar):
-        losses.append(trainer.step(sampled))
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(config.seed * EPOCHS_OF_A_SEED + epoch)  # of dropout in towers
+        for sampled in prefetched(objective.sampler.draw(batch, generator) for batch in progress_bar):
+            losses.append(trainer.step(sampled))
     trainer.end_epoch()
     seconds = time.perf_counter() - started
     metric = None if validate is None else _validate(trainer.evaluation_towers, validate)

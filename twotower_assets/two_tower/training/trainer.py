@@ -17,7 +17,7 @@ from twotower_assets.two_tower.loss.objective import Objective, starting_bias
 from twotower_assets.two_tower.optim.row_adam import RowAdam
 from twotower_assets.two_tower.optim.weight_average import WeightAverage
 from twotower_assets.two_tower.sampling.negative_sampler import SampledBatch
-from twotower_assets.two_tower.towers.compiled_towers import Towers, build_towers
+from twotower_assets.two_tower.towers.model import Towers, build_towers
 
 
 class Trainer:

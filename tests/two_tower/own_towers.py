@@ -1,0 +1,72 @@
+"""Towers as a user would write them, and some that are wrong."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from twotower_assets.two_tower.towers.tower import TorchTower, TowerInputs, TowerShape
+
+
+class Attention(TorchTower):
+    """Self-attention over the history, beside the user's id."""
+
+    def __init__(self, shape: TowerShape, heads: int = 2, dropout: float = 0.0) -> None:
+        super().__init__(shape)
+        self.items, self.ids = self.table(shape.items), self.table(shape.ids)
+        self.position = nn.Parameter(torch.randn(shape.history_length, shape.dimensions) * 0.02)
+        self.block = nn.TransformerEncoderLayer(shape.dimensions, heads, 16, dropout, batch_first=True)
+
+    def forward(self, inputs: TowerInputs) -> Tensor:
+        """The mean of what attention makes of the items, plus the vector of the id."""
+        assert inputs.history is not None
+        items = inputs.history.padded(self.shape.history_length)
+        there = (items > 0).float()
+        nothing = (items == 0) & (there.sum(1, keepdim=True) > 0)  # an empty history attends to blanks
+        seen = self.block(self.items(items) + self.position, src_key_padding_mask=nothing)
+        mean = (seen * there[..., None]).sum(1) / there.sum(1, keepdim=True).clamp(min=1)
+        vectors: Tensor = mean + self.ids(inputs.ids)
+        return vectors
+
+
+class Categories(TorchTower):
+    """An item by its id and categories, through a layer, and a parameter that nothing uses."""
+
+    def __init__(self, shape: TowerShape) -> None:
+        super().__init__(shape)
+        self.ids = self.table(shape.ids)
+        self.values = nn.ModuleList(self.table(rows) for rows in shape.categorical)
+        self.layer = nn.Linear(shape.dimensions, shape.dimensions)
+        self.unused = nn.Parameter(torch.ones(3))
+
+    def forward(self, inputs: TowerInputs) -> Tensor:
+        """Float32 [n, d]."""
+        total = self.ids(inputs.ids)
+        for column, table in enumerate(self.values):
+            total = total + table(inputs.categorical[:, column])
+        vectors: Tensor = total + torch.tanh(self.layer(total))
+        return vectors
+
+
+class TooWide(TorchTower):
+    """Gives one number too many."""
+
+    def forward(self, inputs: TowerInputs) -> Tensor:
+        """Float32 [n, d + 1]."""
+        return torch.ones(len(inputs), self.shape.dimensions + 1)
+
+
+class Refusing(TorchTower):
+    """Cannot be made."""
+
+    def __init__(self, shape: TowerShape) -> None:
+        super().__init__(shape)
+        raise RuntimeError("no licence")
+
+    def forward(self, inputs: TowerInputs) -> Tensor:
+        """Never called."""
+        raise NotImplementedError
+
+
+class NoTower:
+    """A class of something else."""
