@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -10,6 +12,15 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 
 from twotower_assets.cli.app import AsJson, Count, app, err, errors_in_one_line, open_home, out
+
+
+class ExportFormat(StrEnum):
+    """What towers are exported to."""
+
+    onnx = "onnx"
+    torch = "torch"
+    safetensors = "safetensors"
+
 
 VersionOption = Annotated[
     str | None,
@@ -109,3 +120,30 @@ def _explained(item: Any) -> str:
     like = " and ".join(escape(near["title"] or near["item_id"]) for near in item.because)
     name = f"[bold]{escape(item.title or item.item_id)}[/] ({item.bucket})"
     return f"{name}\n[dim]like {like}[/]" if like else name
+
+
+@app.command()
+@errors_in_one_line
+def export(
+    folder: Annotated[Path, typer.Argument(help="A new folder for the files.")],
+    format: Annotated[ExportFormat, typer.Option("--format", help="Of the towers.")] = ExportFormat.onnx,
+    version: VersionOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Export a version of the model to files that need neither this package nor its lake; default: the champion.
+
+    Examples: `twotower export ~/model`, `twotower export ~/model --format safetensors --version 1998-04-22`
+    """
+    from twotower_assets.serving.export_model import export_model
+    from twotower_assets.serving.versions import find_version
+
+    workspace = open_home()
+    with workspace.lake.reader() as con:
+        found = find_version(con, version or "champion").model_version
+    files = export_model(workspace, found, folder.expanduser(), format.value)
+    if as_json:
+        print(json.dumps({"version": found, "files": [str(file) for file in files]}))
+        return
+    print(f"{found} as {format.value}:")
+    for file in files:
+        print(f"  {file}")
