@@ -74,10 +74,10 @@ class CompiledItemTower(nn.Module):
         return unit
 
     @torch.no_grad()
-    def vjp(self, inputs: TowerInputs) -> tuple[Tensor, Callable[[Tensor], None]]:
+    def vjp(self, inputs: TowerInputs, length: float = 1.0) -> tuple[Tensor, Callable[[Tensor], None]]:
         """As `Tower.vjp`."""
         total, side_backward = self.side.vjp(inputs)
-        vectors, mlp_backward = self.mlp.vjp(total)
+        vectors, mlp_backward = self.mlp.vjp(total, length)
         return vectors, lambda gradient: side_backward(mlp_backward(gradient))
 
 
@@ -117,10 +117,10 @@ class CompiledUserTower(nn.Module):
         return unit
 
     @torch.no_grad()
-    def vjp(self, inputs: TowerInputs) -> tuple[Tensor, Callable[[Tensor], None]]:
+    def vjp(self, inputs: TowerInputs, length: float = 1.0) -> tuple[Tensor, Callable[[Tensor], None]]:
         """As `Tower.vjp`."""
         total, total_backward = self._inputs_of_mlp(inputs)
-        vectors, mlp_backward = self.mlp.vjp(total)
+        vectors, mlp_backward = self.mlp.vjp(total, length)
         return vectors, lambda gradient: total_backward(mlp_backward(gradient))
 
     def _inputs_of_mlp(self, inputs: TowerInputs) -> tuple[Tensor, Callable[[Tensor], None]]:

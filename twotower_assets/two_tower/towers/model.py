@@ -52,18 +52,17 @@ class Towers(nn.Module):
     @torch.no_grad()
     def queries_vjp(self, inputs: TowerInputs) -> tuple[Tensor, Callable[[Tensor], None]]:
         """The vectors of users times 1/τ, and their backward function, which sets the gradients of the weights."""
-        vectors, vectors_backward = self._users.vjp(inputs)
         scale = math.exp(self.log_inverse_temperature.item())
         if self.log_inverse_temperature.requires_grad:
             scale = min(scale, MAX_INVERSE_TEMPERATURE)
-        queries = vectors * scale
+        queries, queries_backward = self._users.vjp(inputs, scale)
 
         @torch.no_grad()
         def backward(gradient: Tensor) -> None:
             if self.log_inverse_temperature.requires_grad:
                 grad_log = (gradient * queries).sum()  # d(u/τ) / d(log 1/τ) = u/τ
                 self.log_inverse_temperature.grad = grad_log if scale < MAX_INVERSE_TEMPERATURE else 0.0 * grad_log
-            vectors_backward(gradient * scale)
+            queries_backward(gradient)
 
         return queries, backward
 

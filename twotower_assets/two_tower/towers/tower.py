@@ -131,8 +131,8 @@ class Tower(Protocol):
     def encode(self, inputs: TowerInputs) -> Tensor:
         """Vectors float32 [n, d] of length 1, without gradients: what serving and export use."""
 
-    def vjp(self, inputs: TowerInputs) -> tuple[Tensor, Callable[[Tensor], None]]:
-        """The vectors of `encode`, and the function that takes their gradient [n, d] and sets those of the weights.
+    def vjp(self, inputs: TowerInputs, length: float = 1.0) -> tuple[Tensor, Callable[[Tensor], None]]:
+        """The vectors of `encode` times `length`, and the function that turns their gradient into those of the weights.
 
         The gradients of tables are in `EmbeddingTable.gradient`, those of all other parameters in `grad`.
         """
@@ -167,10 +167,10 @@ class TorchTower(nn.Module, ABC):
         """Vectors float32 [n, d] of length 1. Raises `TowerError` for a `forward` that gives something else."""
         return self._unit(inputs)
 
-    def vjp(self, inputs: TowerInputs) -> tuple[Tensor, Callable[[Tensor], None]]:
+    def vjp(self, inputs: TowerInputs, length: float = 1.0) -> tuple[Tensor, Callable[[Tensor], None]]:
         """As `Tower.vjp`. Raises `TowerError` for a `forward` that gives no vector per row."""
         with torch.enable_grad():
-            vectors = self._unit(inputs)
+            vectors = self._unit(inputs) * length
 
         def backward(gradient: Tensor) -> None:
             torch.autograd.backward(vectors, gradient)
