@@ -165,14 +165,14 @@ def main() -> None:
         [
             [
                 which,
-                *(Spread.of([one[f"{which} {what}"] for one in found]).text(".2f") for what in ("seconds", "cores")),
+                *(Spread.of([run[f"{which} {of}"] for run in found]).text(".2f") for of in ("seconds", "cores")),
             ]
             for which in ("first", "second")
         ],
     )
     say(
         "the first's processor per second, by thread",
-        Spread.of([one["first cores"] / half for one in found]),
+        Spread.of([run["first cores"] / half for run in found]),
         ASKED_COLD,
     )
     rows += [{"what": "cold", "threads": half, **run} for run in found]

@@ -12,10 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from end_to_end.market import LAST, copy_of, materialize, twotower, workspace_in
+from twotower_assets.serving import export_model as export_module
 from twotower_assets.serving.export_model import ExportError, export_model
 from twotower_assets.serving.recommendations import recommend
 from twotower_assets.serving.versions import find_version
 from twotower_assets.two_tower.checkpoint import Checkpoint, load_checkpoint
+from twotower_assets.two_tower.towers import exported_towers
 from twotower_assets.workspace import Workspace
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (pip install -e .[dev])")
@@ -133,6 +135,20 @@ def test_a_folder_that_holds_something_is_refused_and_left_alone(trained: Worksp
     message = twotower(trained.settings.home, "export", str(tmp_path), exit_code=1)
     assert f"{tmp_path} is not empty" in message
     assert [file.name for file in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_without_the_packages_of_onnx_they_are_named(trained: Workspace, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(export_module, "find_spec", lambda name: None if name == "onnxscript" else name)
+    with pytest.raises(ExportError, match=r"ONNX needs onnxscript: pip install 'twotower-assets\[export\]'"):
+        export_model(trained, newest(trained), tmp_path / "model", "onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_tower_that_cannot_be_traced_leaves_nothing_behind(trained: Workspace, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(exported_towers, "_encoded", lambda tower, inputs: inputs.ids.numpy())
+    with pytest.raises(ExportError, match="torch cannot export user_tower: "):
+        export_model(trained, newest(trained), tmp_path / "model", "torch")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_version_without_item_embeddings_leaves_nothing_behind(own_home: Workspace, tmp_path: Path) -> None:

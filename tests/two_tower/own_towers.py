@@ -68,5 +68,18 @@ class Refusing(TorchTower):
         raise NotImplementedError
 
 
+class Wide(TorchTower):
+    """Has other dimensions than it was asked for."""
+
+    @property
+    def dimensions(self) -> int:
+        """One too many."""
+        return self.shape.dimensions + 1
+
+    def forward(self, inputs: TowerInputs) -> Tensor:
+        """Never called."""
+        raise NotImplementedError
+
+
 class NoTower:
     """A class of something else."""

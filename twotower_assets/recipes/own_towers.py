@@ -29,7 +29,7 @@ def tower_class(name: str) -> Any:
         ) from error
     if found is None:
         raise ValueError(f"the module {module} has no class {attribute}, which the recipe names as a tower")
-    missing = [method for method in ("encode", "vjp", "dimensions") if not hasattr(found, method)]
+    missing = [method for method in ("encode", "vjp") if not hasattr(found, method)]
     if not inspect.isclass(found) or missing:
         raise ValueError(
             f"{name} is no tower: it lacks {', '.join(missing) or 'a constructor'}. Derive it from "

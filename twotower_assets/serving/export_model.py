@@ -16,10 +16,12 @@ import logging
 import shutil
 import tempfile
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from twotower_assets.core.errors import ExpectedError
+from twotower_assets.lake.queries import read_query
 from twotower_assets.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -42,6 +44,9 @@ def export_model(workspace: Workspace, version: str, folder: Path, format: Forma
     """
     from twotower_assets.two_tower.checkpoint import load_checkpoint
 
+    missing = [package for package in ("onnx", "onnxscript") if format == "onnx" and find_spec(package) is None]
+    if missing:
+        raise ExportError(f"ONNX needs {' and '.join(missing)}: pip install 'twotower-assets[export]'")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ExportError(f"{folder} is not empty; give a new folder, so that no files of two models are mixed")
     artifact = workspace.artifacts.open("tower_checkpoint", version)
@@ -85,11 +90,7 @@ def _write_vocabularies(workspace: Workspace, version: str, checkpoint: Checkpoi
     import pyarrow.parquet as pq
 
     with workspace.lake.reader() as con:
-        items = con.execute(
-            "SELECT item_id, embedding AS vector, log_q, bias FROM item_embeddings WHERE model_version = $version "
-            "ORDER BY item_id",
-            {"version": version},
-        ).to_arrow_table()
+        items = con.execute(read_query("serving/exported_items.sql"), {"version": version}).to_arrow_table()
     if not items.num_rows:
         raise ExportError(f"{version} has no item embeddings; materialize item_embeddings of its day first")
     rows = pa.array(checkpoint.encoder.items.encode_ids(items["item_id"]))
@@ -142,7 +143,6 @@ def _write_tower(tower: Any, example: dict[str, Any], file: Path, format: Format
             program = torch.onnx.export(exported, input_names=list(example), output_names=["vectors"], verbose=False)
             assert program is not None
             program.save(file.with_suffix(".onnx"))
-        except ModuleNotFoundError as error:
-            raise ExportError(f"ONNX needs the package {error.name}: pip install 'twotower-assets[export]'") from error
         except Exception as error:
-            raise ExportError(f"torch cannot export {file.name}: {str(error).splitlines()[0]}") from error
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            raise ExportError(f"torch cannot export {file.name}: {reason}") from error

@@ -164,7 +164,7 @@ def test_a_checkpoint_from_before_towers_had_names_is_read(rich_market, tmp_path
     [
         ({"user_tower": "no_such_module:Tower"}, "cannot be imported"),
         ({"user_tower": "two_tower.own_towers:Nothing"}, "has no class Nothing"),
-        ({"item_tower": "two_tower.own_towers:NoTower"}, "is no tower: it lacks encode, vjp, dimensions"),
+        ({"item_tower": "two_tower.own_towers:NoTower"}, "is no tower: it lacks encode, vjp"),
         ({"user_tower": ATTENTION, "user_tower_parameters": {"haeds": 4}}, "unexpected keyword argument 'haeds'"),
         ({"user_tower_parameters": {"heads": 4}}, "no user_tower that takes them"),
         ({"user_tower": "two_tower.own_towers.Attention"}, "should match pattern"),
@@ -184,6 +184,8 @@ def test_a_tower_that_cannot_be_made_or_gives_other_shapes_says_so(market) -> No
     encoder = market.training_set().encoder
     with pytest.raises(TowerError, match=r"own_towers:Refusing cannot be made: no licence"):
         build_towers(encoder, market.configured(user_tower="two_tower.own_towers:Refusing").config)
+    with pytest.raises(TowerError, match=r"has dimensions 9; it must be a module with dimensions 8"):
+        build_towers(encoder, market.configured(user_tower="two_tower.own_towers:Wide").config)
     wide = market.configured(item_tower="two_tower.own_towers:TooWide", epochs=1)
     with pytest.raises(TowerError, match=r"TooWide.forward must give a vector per row, float32 \[\d+, 8\]; it gave"):
         train(wide.training_set(), wide.config)

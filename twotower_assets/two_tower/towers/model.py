@@ -124,7 +124,8 @@ def _own_tower(name: str, parameters: dict[str, object], shape: TowerShape) -> n
         tower = tower_class(name)(shape, **parameters)
     except Exception as error:
         raise TowerError(f"the tower {name} cannot be made: {error}") from error
-    if not isinstance(tower, nn.Module) or tower.dimensions != shape.dimensions:
-        found = f"has {tower.dimensions} dimensions" if isinstance(tower, nn.Module) else "is no torch module"
-        raise TowerError(f"the tower {name} {found}; it must be a module with {shape.dimensions} dimensions")
+    dimensions = getattr(tower, "dimensions", None)
+    if not isinstance(tower, nn.Module) or dimensions != shape.dimensions:
+        found = f"has dimensions {dimensions}" if isinstance(tower, nn.Module) else "is no torch module"
+        raise TowerError(f"the tower {name} {found}; it must be a module with dimensions {shape.dimensions}")
     return tower
