@@ -8,7 +8,8 @@
 - Blank lines, the width of columns and the length of rules do not count.
 - In a table that shows what a model ranks (`tolerance: list`), the rows may stand in any order; at least half of them
   are there, by their words, and their numbers with a decimal point differ by at most a quarter.
-- Where its cells are wrapped sentences (`tolerance: rows`), title, headings and the number of entries count.
+- Where its cells are wrapped sentences, or compare two trained models item by item (`tolerance: rows`), title, headings
+  and the number of entries count: on another processor a training may end an epoch earlier or later.
 """
 
 from __future__ import annotations
