@@ -1,83 +1,69 @@
-"""The sampled softmax in its plain form: all scores at once, gradients by torch's autograd.
+"""The softmax with autograd's gradients in the form of the compiled one, and gradients in the forms that tests compare.
 
-Here: the reference for `compiled_softmax.sampled_softmax`, and gradients in the forms that tests compare. Not here: the
-tests.
+Here: what tests compare. Not here: the tests.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from twotower_assets.two_tower.loss.compiled_softmax import MaskAndCorrect, SoftmaxResult, sampled_softmax
+from twotower_assets.two_tower.loss.compiled_softmax import SoftmaxResult, sampled_softmax
+from twotower_assets.two_tower.loss.torch_softmax import SoftmaxTensors
+from twotower_assets.two_tower.sampling.batch_problem import SoftmaxProblem, SparseRows
 from twotower_assets.two_tower.towers.embedding_tables import EmbeddingTable
 from twotower_assets.two_tower.towers.model import Towers
 
 
-@dataclass(frozen=True)
-class PlainResult(SoftmaxResult):
-    """Also the corrected scores of all candidates [B, S + K], their mask, and the positives' logits [B]."""
+def softmax_problem(
+    pair_index: np.ndarray, pair_offsets: Tensor, column_offsets: Tensor, weights: Tensor, **changes: Any
+) -> SoftmaxProblem:
+    """A problem of B rows and S columns without masks and corrections of rows, but for `changes`."""
+    rows, columns = len(weights), len(column_offsets)
+    problem = SoftmaxProblem(
+        pair_index=pair_index,
+        pair_offsets=pair_offsets.detach().numpy(),
+        column_offsets=column_offsets.detach().numpy(),
+        column_count=np.ones(columns, np.int64),
+        masked=SparseRows.none(rows),
+        row_corrections=SparseRows.none(rows),
+        weights=weights.numpy(),
+        unmasked=np.full(rows, columns),
+        expected_unmasked=np.zeros(0),
+    )
+    return replace(problem, **changes)
 
-    scores: Tensor
-    mask: Tensor
-    positive: Tensor
+
+def sparse_rows(places: Tensor, values: Tensor | None = None) -> SparseRows:
+    """The places bool [B, S] that are true, and the values [B, S] there."""
+    offsets = np.r_[0, np.cumsum(places.sum(dim=1).numpy())].astype(np.int64)
+    columns = places.nonzero()[:, 1].numpy().astype(np.int32)
+    return SparseRows(offsets, columns, np.zeros(0, np.float32) if values is None else values[places].numpy())
 
 
 def plain_softmax(
     queries: Tensor,
     vectors: Tensor,
     shared: Tensor,
-    column_offsets: Tensor,
-    pair_index: npt.NDArray[np.int64],
-    pair_offsets: Tensor,
+    problem: SoftmaxProblem,
     *,
-    weights: Tensor,
-    mask_and_correct: MaskAndCorrect | None = None,
     bfloat16: bool = False,
     learned_offsets: bool = True,
-) -> PlainResult:
+) -> SoftmaxResult:
     """As `sampled_softmax`."""
-    arguments = (queries, vectors, shared, column_offsets, pair_offsets)
+    tensors = SoftmaxTensors.of(problem)
+    arguments = (queries, vectors, shared, tensors.column_offsets, tensors.pair_offsets)
     inputs = [tensor.detach().clone().requires_grad_() for tensor in arguments]
     with torch.enable_grad():
-        loss, scores, mask, positive = _plain(inputs, pair_index, weights, mask_and_correct)
-        scores.retain_grad()
-        positive.retain_grad()
+        logits = replace(tensors, column_offsets=inputs[3], pair_offsets=inputs[4]).logits(*inputs[:3])
+        loss = logits.loss(tensors.weights)
         loss.backward()  # type: ignore[no-untyped-call]
     gradients = [torch.zeros_like(tensor) if tensor.grad is None else tensor.grad for tensor in inputs]
-    return PlainResult(loss.item(), *gradients, scores=scores, mask=mask, positive=positive)
-
-
-def _plain(
-    inputs: list[Tensor],
-    pair_index: npt.NDArray[np.int64],
-    weights: Tensor,
-    mask_and_correct: MaskAndCorrect | None,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    queries, vectors, shared, column_offsets, pair_offsets = inputs
-    products = queries @ shared.T
-    pairs = torch.einsum("bd,bkd->bk", queries, vectors[torch.from_numpy(pair_index)])
-    masked, masked_pairs = products.detach().clone(), pairs.detach().clone()
-    positive_offset, candidate_offsets = (
-        mask_and_correct(0, masked, masked_pairs) if mask_and_correct is not None else (None, None)
-    )
-    row_mask = (masked_pairs + pair_offsets.detach())[:, 1:] == -torch.inf
-    mask = torch.cat([masked == -torch.inf, row_mask], dim=1)
-    corrected = products + column_offsets
-    if candidate_offsets is not None:
-        corrected = corrected + candidate_offsets.masked_fill(masked == -torch.inf, 0.0)
-    scores = torch.cat([corrected, (pairs + pair_offsets)[:, 1:].masked_fill(row_mask, 0.0)], dim=1)
-    positive = (pairs + pair_offsets)[:, 0]
-    chosen = positive if positive_offset is None else positive + positive_offset
-    logits = torch.cat([chosen[:, None], scores.masked_fill(mask, -torch.inf)], dim=1)
-    losses = torch.logsumexp(logits, dim=1) - chosen
-    loss = (losses * weights).sum() / weights.sum().clamp_min(torch.finfo(weights.dtype).tiny)
-    return loss, scores, mask, chosen
+    return SoftmaxResult(loss.item(), *gradients, close=int(logits.close))
 
 
 def gradient_of(table: EmbeddingTable) -> Tensor:
@@ -118,12 +104,15 @@ class DifferentiableSoftmax(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> Tensor:
-        """Queries, vectors, shared, column offsets, pair offsets; pair indices; and a dictionary of options."""
-        queries, vectors, shared, column_offsets, pair_offsets, pair_index, options = arguments
-        ctx.result = sampled_softmax(queries, vectors, shared, column_offsets, pair_index, pair_offsets, **options)
+        """Queries, vectors, shared, column offsets, pair offsets; and the problem, whose offsets are not used."""
+        queries, vectors, shared, column_offsets, pair_offsets, problem = arguments
+        problem = replace(
+            problem, column_offsets=column_offsets.detach().numpy(), pair_offsets=pair_offsets.detach().numpy()
+        )
+        ctx.result = sampled_softmax(queries, vectors, shared, problem)
         return queries.new_tensor(ctx.result.loss)  # type: ignore[no-any-return]
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
         """The gradients of the tensors."""
-        return *(gradient * tensor for tensor in gradients_of_inputs(ctx.result)), None, None
+        return *(gradient * tensor for tensor in gradients_of_inputs(ctx.result)), None

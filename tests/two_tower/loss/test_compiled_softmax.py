@@ -1,6 +1,7 @@
 import math
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,10 +9,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from two_tower.plain_softmax import DifferentiableSoftmax, gradients_of_inputs, plain_softmax
+from two_tower.plain_softmax import (
+    DifferentiableSoftmax,
+    gradients_of_inputs,
+    plain_softmax,
+    softmax_problem,
+    sparse_rows,
+)
 from twotower_assets.two_tower.kernels.threads import computing_threads
 from twotower_assets.two_tower.loss import compiled_softmax as softmax_module
 from twotower_assets.two_tower.loss.compiled_softmax import SoftmaxResult, sampled_softmax
+from twotower_assets.two_tower.loss.torch_softmax import SoftmaxTensors
+from twotower_assets.two_tower.sampling.batch_problem import SoftmaxProblem
 
 NOTHING_MASKED = torch.zeros(3, 4, dtype=torch.bool)
 
@@ -36,17 +45,20 @@ def softmax_of(positive: Tensor, negatives: Tensor, mask: Tensor, correction: Te
     if CANDIDATES_ARE == "per row":
         per_row = (negatives - correction).masked_fill(mask, -math.inf)
         pair_offsets, queries = torch.cat([positive[:, None], per_row], dim=1), negatives.new_zeros(len(positive), 1)
-        return softmax(queries, zero, zero[:0], zero[:0, 0], pair_offsets, pair_index, {"weights": weights})
-
-    def mask_and_correct(first: int, scores: Tensor, pairs: Tensor) -> tuple[None, Tensor]:
-        tile = slice(first, first + len(scores))
-        scores[:, : mask.shape[1]].masked_fill_(mask[tile], -math.inf)
-        return None, -correction[tile]
-
+        column_offsets = zero[:0, 0]
+        problem = softmax_problem(pair_index, pair_offsets, column_offsets, weights)
+        return softmax(queries, zero, zero[:0], column_offsets, pair_offsets, problem)
     unit = torch.eye(negatives.shape[1], dtype=negatives.dtype)
     column_offsets, zero = unit.new_zeros(len(unit)), unit.new_zeros(1, negatives.shape[1])
-    options = {"weights": weights, "mask_and_correct": mask_and_correct}
-    return softmax(negatives, zero, unit, column_offsets, positive[:, None], pair_index, options)
+    problem = softmax_problem(
+        pair_index,
+        positive[:, None],
+        column_offsets,
+        weights,
+        masked=sparse_rows(mask),
+        row_corrections=sparse_rows(torch.ones_like(mask), -correction),
+    )
+    return softmax(negatives, zero, unit, column_offsets, positive[:, None], problem)
 
 
 def uncorrected(positive: Tensor, negatives: Tensor, mask: Tensor, *, weights: Tensor | None = None) -> Tensor:
@@ -242,8 +254,10 @@ def test_an_infinite_expected_count_or_score_of_a_masked_candidate_does_no_harm(
     assert gradient.isfinite().all()
 
 
-def inputs_of(rows: int, candidates: int, own: int, dtype: torch.dtype) -> tuple[list[Tensor], np.ndarray, Tensor]:
-    """The tensors that have a gradient, indices of pairs among 6 vectors, and weights of the rows."""
+def inputs_of(
+    rows: int, candidates: int, own: int, dtype: torch.dtype, **changes: Any
+) -> tuple[list[Tensor], SoftmaxProblem]:
+    """Queries, 6 vectors, shared vectors, and a problem whose pairs are among the 6 vectors."""
     generator = torch.Generator().manual_seed(rows)
     shapes = [(rows, 8), (6, 8), (candidates, 8), (candidates,), (rows, 1 + own)]
     inputs = [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes]
@@ -251,31 +265,42 @@ def inputs_of(rows: int, candidates: int, own: int, dtype: torch.dtype) -> tuple
     inputs[0] *= 5
     pair_index = torch.randint(6, (rows, 1 + own), generator=generator).numpy()  # most vectors several times
     weights = torch.rand(rows, generator=generator, dtype=torch.float64).to(dtype)
-    return [tensor.to(dtype) for tensor in inputs], pair_index, weights
+    queries, vectors, shared, column_offsets, pair_offsets = (tensor.to(dtype) for tensor in inputs)
+    problem = softmax_problem(pair_index, pair_offsets, column_offsets, weights, **changes)
+    return [queries, vectors, shared], problem
 
 
 def loss_and_gradients(
-    form: Callable[..., SoftmaxResult], inputs: list[Tensor], pair_index: np.ndarray, **options: Any
+    form: Callable[..., SoftmaxResult], inputs: list[Tensor], problem: SoftmaxProblem, **options: Any
 ) -> tuple[float, list[Tensor]]:
-    """The loss by a form of the softmax, and its gradients by the inputs."""
-    queries, vectors, shared, column_offsets, pair_offsets = inputs
-    result = form(queries, vectors, shared, column_offsets, pair_index, pair_offsets, **options)
+    """The loss by a form of the softmax, and its gradients by vectors and offsets."""
+    result = form(*inputs, problem, **options)
     return result.loss, gradients_of_inputs(result)
 
 
-def every_seventh(first: int, scores: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
-    """Leaves out some candidates, corrects others, and adds to the positives, by their pair_index alone."""
-    row, column = first + torch.arange(len(scores))[:, None], torch.arange(scores.shape[1])
-    scores.masked_fill_((row + column) % 7 == 0, -math.inf)
-    pairs[:, 1:].masked_fill_(row % 5 == 0, -math.inf)
-    return 0.01 * row[:, 0], -0.1 * ((row * column) % 5)
+def every_seventh(rows: int, candidates: int, dtype: torch.dtype) -> dict[str, Any]:
+    """Masks some candidates, corrects others, and adds to the positives."""
+    row, column = torch.arange(rows)[:, None], torch.arange(candidates)
+    masked = (row + column) % 7 == 0
+    return {
+        "masked": sparse_rows(masked),
+        "row_corrections": sparse_rows((row * column) % 5 > 0, -0.1 * ((row * column) % 5).to(dtype)),
+        "column_count": 1 + np.arange(candidates) % 3,
+        "unmasked": (~masked).numpy() @ (1 + np.arange(candidates) % 3),
+        "expected_unmasked": 40.0 + np.arange(rows),
+    }
 
 
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize(("rows", "candidates", "own"), [(300, 90, 2), (1, 5, 0), (33, 0, 3), (70, 1, 0)])
 @pytest.mark.parametrize(
-    ("dtype", "bfloat16", "tolerance"),
-    [(torch.float64, False, 1e-12), (torch.float32, False, 1e-5), (torch.float32, True, 2e-2)],
+    ("dtype", "bfloat16", "share", "tolerance"),
+    [
+        (torch.float64, False, np.inf, 1e-12),
+        (torch.float64, False, 0.2, 1e-12),
+        (torch.float32, False, np.inf, 1e-5),
+        (torch.float32, True, np.inf, 2e-2),
+    ],
 )
 def test_tiles_give_the_loss_and_the_gradients_of_the_plain_form(
     monkeypatch,
@@ -286,56 +311,77 @@ def test_tiles_give_the_loss_and_the_gradients_of_the_plain_form(
     dtype: torch.dtype,
     *,
     bfloat16: bool,
+    share: float,
     tolerance: float,
 ) -> None:
     monkeypatch.setattr(softmax_module, "TILE", 64 * 90)  # so that 300 rows are several tiles
-    inputs, pair_index, weights = inputs_of(rows, candidates, own, dtype)
-    options = {"pair_index": pair_index, "weights": weights, "mask_and_correct": every_seventh}
+    inputs, problem = inputs_of(rows, candidates, own, dtype, **every_seventh(rows, candidates, dtype))
+    problem.pair_offsets[::5, 1:] = -np.inf
+    problem = replace(problem, positive_aware_share=share)
     with computing_threads(threads):
-        loss, gradients = loss_and_gradients(sampled_softmax, inputs, **options, bfloat16=bfloat16)
-    plain, expected = loss_and_gradients(plain_softmax, inputs, **options)
-    assert loss == pytest.approx(plain, rel=tolerance, abs=tolerance)
-    for one, other in zip(gradients, expected, strict=True):
+        result = sampled_softmax(*inputs, problem, bfloat16=bfloat16)
+    plain = plain_softmax(*inputs, problem)
+    assert result.loss == pytest.approx(plain.loss, rel=tolerance, abs=tolerance)
+    assert result.close == plain.close
+    assert (result.close > 0) == (share < np.inf and rows > 1)
+    for one, other in zip(gradients_of_inputs(result), gradients_of_inputs(plain), strict=True):
         assert one.shape == other.shape
         scale = max(1e-30, other.abs().max().item()) if other.numel() else 1.0
         assert not other.numel() or (one - other).abs().max().item() <= tolerance * scale
 
 
 def test_a_tile_never_grows_beyond_its_size(monkeypatch) -> None:
-    seen = []
+    sizes, solve = [], softmax_module._softmax_cross_entropy_in_place
     monkeypatch.setattr(softmax_module, "TILE", 64 * 96)
-    inputs, pair_index, weights = inputs_of(300, 90, 0, torch.float32)
 
-    def mask_and_correct(first: int, scores: Tensor, pairs: Tensor) -> tuple[None, None]:
-        seen.append((first, len(scores)))
-        return None, None
+    def spy(scores, *arguments):
+        sizes.append(len(scores))
+        return solve(scores, *arguments)
 
-    loss_and_gradients(sampled_softmax, inputs, pair_index, weights=weights, mask_and_correct=mask_and_correct)
-    assert seen == [(0, 64), (64, 64), (128, 64), (192, 64), (256, 44)]
-
-
-def test_an_error_in_a_tile_is_raised() -> None:
-    def mask_and_correct(first: int, scores: Tensor, pairs: Tensor) -> tuple[None, None]:
-        raise ValueError("no such row")
-
-    inputs, pair_index, weights = inputs_of(4, 5, 0, torch.float32)
-    with pytest.raises(ValueError, match="no such row"):
-        loss_and_gradients(sampled_softmax, inputs, pair_index, weights=weights, mask_and_correct=mask_and_correct)
+    monkeypatch.setattr(softmax_module, "_softmax_cross_entropy_in_place", spy)
+    loss_and_gradients(sampled_softmax, *inputs_of(300, 90, 0, torch.float32))
+    assert sizes == [64, 64, 64, 64, 44]
 
 
 @pytest.mark.parametrize("broken", [math.nan, math.inf])
 @pytest.mark.parametrize("argument", range(5))
 def test_nan_and_infinity_in_an_argument_reach_the_loss(broken: float, argument: int) -> None:
-    inputs, pair_index, weights = inputs_of(40, 90, 2, torch.float32)
-    inputs[argument][pair_index[7, 0] if argument == 1 else 7] = broken
-    assert not math.isfinite(loss_and_gradients(sampled_softmax, inputs, pair_index, weights=weights)[0])
+    inputs, problem = inputs_of(40, 90, 2, torch.float32)
+    arrays = [*(tensor.numpy() for tensor in inputs), problem.column_offsets, problem.pair_offsets]
+    arrays[argument][problem.pair_index[7, 0] if argument == 1 else 7] = broken
+    assert not math.isfinite(loss_and_gradients(sampled_softmax, inputs, problem)[0])
 
 
 def test_without_learned_offsets_their_gradient_is_0_and_the_others_are_unchanged() -> None:
-    inputs, pair_index, weights = inputs_of(40, 6, 2, torch.float64)
-    loss, gradients = loss_and_gradients(sampled_softmax, inputs, pair_index, weights=weights)
-    without, others = loss_and_gradients(sampled_softmax, inputs, pair_index, weights=weights, learned_offsets=False)
+    inputs, problem = inputs_of(40, 6, 2, torch.float64)
+    loss, gradients = loss_and_gradients(sampled_softmax, inputs, problem)
+    without, others = loss_and_gradients(sampled_softmax, inputs, problem, learned_offsets=False)
     assert without == loss
     assert gradients[3].abs().min() > 0
     assert torch.equal(others[3], torch.zeros(6, dtype=torch.float64))
     assert all(torch.equal(gradients[index], others[index]) for index in (0, 1, 2, 4))
+
+
+def test_negatives_above_a_share_of_a_positive_score_are_masked() -> None:
+    queries = torch.eye(3, 5)
+    shared = torch.zeros(4, 5)
+    shared[:, :3] = torch.tensor([[0.77, 0.75, 0.9, -1.0], [0.5, -0.2, -0.19, -0.3], [0.1, 0.0, 0.2, -0.1]]).T
+    vectors = torch.diag(torch.tensor([0.8, -0.2, 0.0, 0.0, 0.0]))[:3]
+    per_row = CANDIDATES_ARE == "per row"
+    items = torch.cat([vectors, shared])
+    pair_index = np.concatenate([np.arange(3)[:, None], 3 + np.tile(np.arange(4), (3, 1))], axis=1)
+    pair_index, shared = (pair_index, shared[:0]) if per_row else (pair_index[:, :1], shared)
+    pair_offsets, column_offsets = torch.zeros(pair_index.shape), torch.zeros(len(shared))
+    count = np.array([1, 1, 5, 1])[: len(shared)]
+    weights = torch.ones(3)
+    for share, expected in ((0.95, [(0, 0), (0, 2)]), (np.inf, [])):
+        changes = {"positive_aware_share": share, "column_count": count}
+        problem = softmax_problem(pair_index, pair_offsets, column_offsets, weights, **changes)
+        result = sampled_softmax(queries, items, shared, problem)
+        gradient = result.grad_pair_offsets[:, 1:] if per_row else result.grad_column_offsets[None]
+        if per_row:
+            assert (gradient == 0).nonzero().tolist() == [list(place) for place in expected]
+        else:
+            logits = SoftmaxTensors.of(problem).logits(queries, items, shared)
+            assert logits.masked.nonzero().tolist() == [list(place) for place in expected]
+        assert result.close == sum(1 if per_row else int(count[column]) for _, column in expected)

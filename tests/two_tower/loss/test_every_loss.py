@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,13 @@ from two_tower.every_source import ALL_TOGETHER, CASES, CORRECTIONS, SHARED, SOU
 from two_tower.plain_softmax import gradient_of, gradients_of, plain_softmax
 from twotower_assets.two_tower.data.item_sets import ItemSets
 from twotower_assets.two_tower.data.training_set import TrainingSet
-from twotower_assets.two_tower.loss import objective as objective_module
-from twotower_assets.two_tower.loss.objective import Loss, Objective, starting_bias
-from twotower_assets.two_tower.sampling.negative_sampler import NegativeSampler
-from twotower_assets.two_tower.sampling.negatives import WeightedSource
+from twotower_assets.two_tower.loss import compiled_engine as engine_module
+from twotower_assets.two_tower.loss.engine import Loss
+from twotower_assets.two_tower.loss.objective import Objective
+from twotower_assets.two_tower.loss.torch_softmax import Logits, SoftmaxTensors
+from twotower_assets.two_tower.sampling.batch_problem import BatchProblem, SoftmaxProblem, SparseRows
+from twotower_assets.two_tower.sampling.negative_sampler import starting_bias
+from twotower_assets.two_tower.sampling.negatives import Batch
 from twotower_assets.two_tower.towers.model import Towers, build_towers
 from twotower_assets.two_tower.towers.tower import TowerInputs
 
@@ -29,57 +33,6 @@ RECIPES = [*CASES, *ALL_TOGETHER]
 LEARNED = [(), ("item_bias",), ("learn_temperature",), ("item_bias", "learn_temperature")]
 RECIPES_BY_LEARNED = [(*recipe, learned) for recipe, learned in itertools.product(RECIPES, LEARNED)]
 BATCH = np.r_[0:40, 300]
-
-
-@dataclass
-class Seen:
-    """The candidates of a batch one by one, and the scores of the plain softmax.
-
-    `shared` int64 are the candidates of all rows: of the batch, drawn, queued; `per_row` int64 [B, K]. The softmax has
-    one column for equal shared candidates, which stands for `count` of them.
-    """
-
-    shared: Int64s | None = None
-    per_row: Int64s | None = None
-    count: Int64s | None = None
-    positive: Tensor | None = None
-    scores: Tensor | None = None
-    mask: Tensor | None = None
-
-
-@pytest.fixture
-def seen(monkeypatch) -> Seen:
-    record = Seen()
-    draw, shared, draw_weighted = NegativeSampler.draw, Objective._shared, WeightedSource.draw
-    weighted: list[Int64s] = []
-
-    def spy_weighted(self, batch, generator):
-        weighted.append(draw_weighted(self, batch, generator))
-        return weighted[-1]
-
-    def spy_draw(self, rows, generator):
-        weighted.clear()
-        sampled = draw(self, rows, generator)
-        in_batch = sampled.batch.item if self.in_batch is not None else sampled.batch.item[:0]
-        queued = self.queue.items if self.queue is not None else sampled.batch.item[:0]
-        record.shared, record.per_row = np.concatenate([in_batch, *weighted, queued]), sampled.row_negatives
-        return sampled
-
-    def spy_shared(self, *arguments):
-        candidates, vectors = shared(self, *arguments)
-        record.count = candidates.count
-        return candidates, vectors
-
-    def spy_softmax(*arguments, **options):
-        plain = plain_softmax(*arguments, **options)
-        record.positive, record.scores, record.mask = plain.positive, plain.scores, plain.mask
-        return plain
-
-    monkeypatch.setattr(WeightedSource, "draw", spy_weighted)
-    monkeypatch.setattr(NegativeSampler, "draw", spy_draw)
-    monkeypatch.setattr(Objective, "_shared", spy_shared)
-    monkeypatch.setattr(objective_module, "sampled_softmax", spy_softmax)
-    return record
 
 
 def mined_lists(data: TrainingSet) -> ItemSets:
@@ -92,7 +45,8 @@ class Run:
     """An objective with towers of random weights, after two batches that filled the queue."""
 
     def __init__(self, market, names: tuple[str, ...], correction: str, **changes: Any) -> None:
-        changes = {"unknown_id_share": 0.0, "masks": ["clicked", "same_request"], "initial_scale": 1.0, **changes}
+        defaults = {"masks": ["clicked", "same_request"], "unknown_id_share": 0.0, "initial_scale": 1.0}
+        changes = {"products": "float32", **defaults, **changes}
         market = market.configured(negatives=negatives(*names), correction=correction, **changes)
         self.names, self.config, self.data = names, market.config, market.training_set()
         self.objective = Objective(self.data, self.config, mined_lists(self.data))
@@ -104,8 +58,26 @@ class Run:
                 self.objective.loss(self.towers, rows, np.random.default_rng(7))
         self.objective.pop_counts()
 
-    def loss(self, rows: Int64s, seed: int = 0) -> Loss:
-        return self.objective.loss(self.towers, rows, np.random.default_rng(seed))
+    def problem(self, rows: Int64s = BATCH, seed: int = 0) -> BatchProblem:
+        return self.objective.sampler.draw(rows, np.random.default_rng(seed))
+
+    def loss(self, rows: Int64s = BATCH, seed: int = 0) -> Loss:
+        return self.objective.problem_loss(self.towers, self.problem(rows, seed))
+
+    def queue(self) -> Tensor:
+        return self.objective.engine.state_dict()["queue"]
+
+    def logits(self, problem: BatchProblem) -> Logits:
+        """The logits by plain operations, without learned biases, with gradients; call it before the loss."""
+        queries = self.towers.queries_vjp(TowerInputs.of(problem.users, problem.history))[0]
+        vectors = self.towers.items_vjp(TowerInputs.of(problem.items))[0]
+        shared = torch.cat([vectors[: len(problem.candidates) - problem.queued], self.queue()])
+        inputs = [tensor.clone().requires_grad_() for tensor in (queries, vectors, shared)]
+        logits = SoftmaxTensors.of(problem.softmax).logits(*inputs)
+        logits.positive.retain_grad()
+        logits.negatives.retain_grad()
+        logits.loss(torch.from_numpy(problem.softmax.weights)).backward()  # type: ignore[no-untyped-call]
+        return logits
 
 
 @pytest.mark.every_pair(("names", "correction", "learned"), RECIPES_BY_LEARNED)
@@ -135,54 +107,52 @@ def test_the_loss_follows_from_the_seed(logged_market, names: tuple[str, ...], c
 
 @pytest.mark.parametrize(("names", "correction"), RECIPES)
 def test_a_masked_candidate_has_no_gradient_and_every_other_one_has(
-    logged_market, seen: Seen, names: tuple[str, ...], correction: str
+    logged_market, names: tuple[str, ...], correction: str
 ) -> None:
     run = Run(logged_market, names, correction)
-    run.loss(BATCH).backward()
-    assert seen.scores is not None
-    assert seen.mask is not None
-    assert seen.mask.any()
-    assert (seen.scores.grad[seen.mask] == 0).all()  # type: ignore[index]
-    assert (seen.scores.grad[~seen.mask] > 0).all()  # type: ignore[index]
+    problem = run.problem()
+    logits = run.logits(problem)
+    gradient = gradient_of_tensor(logits.negatives)
+    assert logits.masked.any()
+    assert (gradient[logits.masked] == 0).all()
+    assert (gradient[~logits.masked] > 0).all()
+    run.objective.problem_loss(run.towers, problem)
     counts = run.objective.pop_counts()
     assert counts.rows == len(BATCH)
-    assert seen.count is not None
-    assert counts.unmasked == int(
-        ((~seen.mask).numpy() @ np.r_[seen.count, np.ones(seen.per_row.shape[1], np.int64)]).sum()
-    )
+    count = np.r_[problem.softmax.column_count, np.ones(problem.row_negatives.shape[1], np.int64)]
+    assert counts.unmasked == int(((~logits.masked).numpy() @ count).sum())
 
 
 @pytest.mark.parametrize("names", [names for names, correction in RECIPES if correction == "logq_positive_excluded"])
 def test_a_positive_excluded_recipe_has_the_gradient_of_the_papers_weighted_form(
-    logged_market, seen: Seen, names: tuple[str, ...]
+    logged_market, names: tuple[str, ...]
 ) -> None:
     run = Run(logged_market, names, "logq_positive_excluded")
-    run.loss(BATCH).backward()
-    assert seen.positive is not None
-    logits = seen.scores.detach().masked_fill(seen.mask, -math.inf).double()  # type: ignore[union-attr, arg-type]
-    positive, log_z = seen.positive.detach().double(), torch.logsumexp(logits, dim=1)
+    found = run.logits(run.problem())
+    logits = found.negatives.detach().masked_fill(found.masked, -math.inf).double()
+    positive, log_z = found.positive.detach().double(), torch.logsumexp(logits, dim=1)
     weights = torch.from_numpy(run.data.weights[BATCH]).double()
     share = weights / weights.sum() * torch.sigmoid(log_z - positive)  # Khrylchenko et al.: w = Z / (e^s_p + Z)
     negatives = share[:, None] * torch.softmax(logits, dim=1).nan_to_num()
-    assert (seen.positive.grad + share).abs().max() < 1e-6  # type: ignore[operator]
-    assert (seen.scores.grad - negatives).abs().max() < 1e-6  # type: ignore[union-attr, operator]
+    assert (gradient_of_tensor(found.positive) + share).abs().max() < 1e-6
+    assert (gradient_of_tensor(found.negatives) - negatives).abs().max() < 1e-6
     assert share.max() > 1e-3
 
 
 @pytest.mark.parametrize("correction", CORRECTIONS)
 @pytest.mark.parametrize("names", [(name,) for name in SHARED if name != "cross_batch"] + [tuple(SHARED)])
 def test_the_order_of_the_pairs_in_a_batch_changes_nothing(
-    logged_market, seen: Seen, names: tuple[str, ...], correction: str
+    logged_market, names: tuple[str, ...], correction: str
 ) -> None:
     order = np.random.default_rng(4).permutation(len(BATCH))
     losses, rows, weights = [], [], []
     for batch in (BATCH, BATCH[order]):
         run = Run(logged_market, names, correction)
-        loss = run.loss(batch)
+        problem = run.problem(batch)
+        rows.append(gradient_of_tensor(run.logits(problem).positive).numpy())
+        loss = run.objective.problem_loss(run.towers, problem)
         loss.backward()
         losses.append(loss.value)
-        assert seen.positive is not None
-        rows.append(seen.positive.grad.numpy())  # type: ignore[union-attr]
         weights.append([one.numpy() for one in gradients_of(run.towers).values()])
     assert losses[1] == pytest.approx(losses[0], rel=1e-5)
     assert rows[1] == pytest.approx(rows[0][order], rel=1e-4, abs=1e-7)
@@ -204,7 +174,7 @@ def test_tiles_give_the_gradients_of_the_plain_form(
         options = {"products": products, "positive_aware_share": None, **dict.fromkeys(learned, True)}
         run = Run(logged_market, names, correction, **options)
         if plain:
-            monkeypatch.setattr(objective_module, "sampled_softmax", plain_softmax)
+            monkeypatch.setattr(engine_module, "sampled_softmax", plain_softmax)
         run.loss(BATCH).backward()
         gradients.append(gradients_of(run.towers))
     ours, expected = gradients
@@ -212,6 +182,11 @@ def test_tiles_give_the_gradients_of_the_plain_form(
     largest = max(one.abs().max().item() for one in expected.values())
     for name, gradient in expected.items():
         assert (ours[name] - gradient).abs().max().item() < tolerance * largest, name
+
+
+def gradient_of_tensor(tensor: Tensor) -> Tensor:
+    assert tensor.grad is not None
+    return tensor.grad
 
 
 def assert_gradients_are_of_the_loss(run: Run, rows: Int64s = BATCH) -> None:
@@ -222,7 +197,7 @@ def assert_gradients_are_of_the_loss(run: Run, rows: Int64s = BATCH) -> None:
     state = run.objective.state_dict()
     run.loss(rows).backward()
     gradients = gradients_of(run.towers)
-    item_parameters = ("item_tower",) if run.objective.sampler.queue is not None else ()
+    item_parameters = ("item_tower",) if run.objective.sampler.sources.queue is not None else ()
     largest = max(one.norm().item() for one in gradients.values())
     for name, gradient in gradients.items():
         if name.startswith(item_parameters) and item_parameters:
@@ -291,14 +266,12 @@ def reference_count(run: Run, row: int, item: int) -> float:
     return expected
 
 
-def reference_mask(run: Run, index: int, item: int, column: int, clicked: set[int]) -> bool:
-    """Whether the candidate in this column is masked in row `index` of the batch."""
-    data, row = run.data, BATCH[index]
-    if item == 0 or item in clicked:
+def reference_mask(run: Run, row: int, item: int, request: int, clicked: set[int]) -> bool:
+    """Whether a candidate, of the request of its own pair, is masked in this row."""
+    data = run.data
+    if item in (0, data.item[row]) or item in clicked:
         return True
-    if "in_batch" not in run.names or column >= len(BATCH):
-        return False
-    return column == index or (data.request[row] >= 0 and data.request[row] == data.request[BATCH[column]])
+    return data.request[row] >= 0 and data.request[row] == request
 
 
 def share_who_did_not_click(data: TrainingSet, item: int) -> float:
@@ -307,8 +280,13 @@ def share_who_did_not_click(data: TrainingSet, item: int) -> float:
     return max(sum(user not in clickers for user in data.user.tolist()) / len(data), 1 / len(data))
 
 
-def reference_loss(run: Run, shared: Int64s, per_row: Int64s, queue: npt.NDArray[np.float32]) -> float:
-    """The loss, one candidate after the other."""
+def reference_loss(run: Run, problem: BatchProblem) -> float:
+    """The loss, one candidate after the other; call it before the loss."""
+    shared = problem.candidates
+    columns = np.repeat(np.arange(len(shared)), shared.count)
+    vector_of_queue = dict(
+        zip(range(len(shared) - problem.queued, len(shared)), run.queue().double().numpy(), strict=True)
+    )
     data, towers, total = run.data, run.towers, 0.0
     with torch.no_grad():
         items = towers.encode_items(TowerInputs.of(data.item_inputs)).double().numpy()
@@ -323,17 +301,17 @@ def reference_loss(run: Run, shared: Int64s, per_row: Int64s, queue: npt.NDArray
         positive = scale * users[index] @ items[data.item[row]] + bias[data.item[row]]
         clicked = set(data.item[data.user == data.user[row]].tolist())
         logits, n_shared = [], 0
-        for column, item in enumerate([*shared.tolist(), *per_row[index].tolist()]):
-            if reference_mask(run, index, item, column, clicked):
+        per_row = problem.row_negatives[index]
+        for place, item in enumerate([*shared.item[columns].tolist(), *per_row.tolist()]):
+            column = columns[place] if place < len(columns) else -1
+            if reference_mask(run, row, item, shared.request[column] if column >= 0 else -1, clicked):
                 continue
-            queued = column - (len(shared) - len(queue))
-            vector = queue[queued] if len(queue) and 0 <= queued < len(queue) else items[item]
-            score = scale * users[index] @ vector + bias[item]
+            score = scale * users[index] @ vector_of_queue.get(column, items[item]) + bias[item]
             if "clicked" in run.config.masks:
                 score -= math.log(share_who_did_not_click(data, item))
-            if column >= len(shared):
-                score += row_log_weight[column - len(shared)]
-            n_shared += column < len(shared)
+            if column < 0:
+                score += row_log_weight[place - len(columns)]
+            n_shared += column >= 0
             if run.config.correction != "none":
                 score -= math.log(reference_count(run, row, item) or unseen)
             logits.append(score)
@@ -345,58 +323,106 @@ def reference_loss(run: Run, shared: Int64s, per_row: Int64s, queue: npt.NDArray
         total += data.weights[row] * (np.logaddexp.reduce([positive, *logits]) - positive)
     loss = total / data.weights[BATCH].sum()
     if run.config.item_bias:
-        start = starting_bias(data, run.config).double().numpy()[data.item_inputs.ids]
+        start = starting_bias(data, run.config).astype(np.float64)[data.item_inputs.ids]
         loss += run.config.item_bias_penalty * np.mean((bias - start)[data.item[BATCH]] ** 2)
     return float(loss)
 
 
 @pytest.mark.every_pair(("names", "correction", "learned"), RECIPES_BY_LEARNED)
 def test_the_loss_is_the_one_computed_candidate_by_candidate(
-    logged_market, seen: Seen, names: tuple[str, ...], correction: str, learned: tuple[str, ...]
+    logged_market, names: tuple[str, ...], correction: str, learned: tuple[str, ...]
 ) -> None:
     run = Run(logged_market, names, correction, **dict.fromkeys(learned, True))
-    queue = (
-        run.objective.sampler.queue.vectors.clone().numpy()
-        if run.objective.sampler.queue is not None
-        else np.zeros((0, 8))
-    )
-    loss = run.loss(BATCH).value
-    assert loss == pytest.approx(reference_loss(run, seen.shared, seen.per_row, queue), rel=1e-4)
-    assert seen.count.sum() == len(seen.shared)
+    problem = run.problem()
+    expected = reference_loss(run, problem)
+    assert run.objective.problem_loss(run.towers, problem).value == pytest.approx(expected, rel=1e-4)
 
 
-def test_uncorrected_the_learned_bias_is_part_of_every_score(logged_market, seen: Seen) -> None:
+@pytest.mark.parametrize(("names", "correction"), RECIPES)
+def test_the_shared_candidates_are_those_that_the_sources_draw(
+    logged_market, names: tuple[str, ...], correction: str
+) -> None:
+    run = Run(logged_market, names, correction)
+    sources, batch = run.objective.sampler.sources, Batch(run.data, BATCH)
+    queued = sources.queue.items.tolist() if sources.queue is not None else []
+    problem, generator = run.problem(), np.random.default_rng(0)
+    generator.random(2 * len(BATCH))  # whose ids are hidden
+    drawn = [item for source in sources.weighted for item in source.draw(batch, generator).tolist()]
+    in_batch = batch.item.tolist() if sources.in_batch is not None else []
+    shared = problem.candidates
+    assert Counter(np.repeat(shared.item, shared.count).tolist()) == Counter([*in_batch, *drawn, *queued])
+    assert shared.item[len(shared) - problem.queued :].tolist() == queued
+    assert shared.positive_count.sum() == len(in_batch)
+
+
+PERTURBED = {
+    "pair_index": lambda array: np.roll(array, 1, axis=0),
+    "pair_offsets": lambda array: array + np.linspace(0, 1, array.size, dtype=np.float32).reshape(array.shape),
+    "column_offsets": lambda array: array + np.linspace(0, 1, array.size, dtype=np.float32),
+    "masked": lambda rows: SparseRows.none(len(rows.offsets) - 1),
+    "row_corrections": lambda rows: SparseRows.none(len(rows.offsets) - 1),
+    "weights": lambda array: np.ones_like(array),
+    "unmasked": lambda array: array + 5,
+    "expected_unmasked": lambda array: array * 2,
+}
+NOT_OF_THE_LOSS = {"column_count": "only counts what a threshold masks", "positive_aware_share": "off in these recipes"}
+
+
+@pytest.mark.parametrize("name", PERTURBED)
+def test_a_mistake_in_an_array_of_the_problem_would_be_seen(logged_market, name: str) -> None:
+    excluded = name in ("unmasked", "expected_unmasked")
+    names, correction = (("in_batch", "uniform"), "logq_positive_excluded") if excluded else ALL_TOGETHER[1]
+    run = Run(logged_market, names, correction)
+    problem = run.problem()
+    expected = reference_loss(run, problem)
+    changed = replace(problem.softmax, **{name: PERTURBED[name](getattr(problem.softmax, name))})
+    state = run.objective.engine.state_dict()
+    for softmax, seen in ((problem.softmax, False), (changed, True)):
+        run.objective.engine.load_state_dict(state)
+        loss = run.objective.problem_loss(run.towers, replace(problem, softmax=softmax)).value
+        assert (loss != pytest.approx(expected, rel=1e-4)) is seen
+
+
+def test_every_array_of_the_problem_has_a_mistake_that_would_be_seen() -> None:
+    assert {one.name for one in fields(SoftmaxProblem)} == PERTURBED.keys() | NOT_OF_THE_LOSS.keys()
+
+
+def test_uncorrected_the_learned_bias_is_part_of_every_score(logged_market) -> None:
     run = Run(logged_market, ("in_batch", "uniform"), "none", item_bias=True)
-    run.loss(BATCH)
-    assert seen.positive is not None
-    with_bias = seen.positive.detach()
+    problem = run.problem()
     assert run.towers.item_bias is not None
+    ids = torch.from_numpy(run.data.item_inputs.ids)
     with torch.no_grad():
-        bias = run.towers.biases(torch.from_numpy(run.data.item_inputs.ids[run.data.item[BATCH]]))
-        run.towers.item_bias.weight.zero_()
-    run.loss(BATCH)
-    assert seen.positive.detach() + bias == pytest.approx(with_bias, abs=1e-5)
+        bias = run.towers.biases(ids).numpy()
+    softmax = problem.softmax
+    softmax.pair_offsets[:] += bias[problem.item[softmax.pair_index]]
+    softmax.column_offsets[:] += bias[problem.candidates.item]
+    start = run.objective.config.item_bias_penalty * np.mean((bias[problem.batch.item] - problem.biases.start) ** 2)
+    expected = run.objective.engine.loss(run.towers, replace(problem, biases=None)).value + start
+    assert run.loss().value == pytest.approx(expected, rel=1e-5)
 
 
 def gradient_rows(towers: Towers) -> set[int]:
     return set(gradient_of(towers.item_tower.side.ids).abs().sum(dim=1).nonzero().flatten().tolist())
 
 
-def test_vectors_in_the_queue_have_no_gradient_and_drawn_items_have_one(logged_market, seen: Seen) -> None:
+def test_vectors_in_the_queue_have_no_gradient_and_drawn_items_have_one(logged_market) -> None:
     rows = np.array([0, 1, 2])
     run = Run(logged_market, ("in_batch", "cross_batch"), "logq", masks=[])
     run.loss(rows).backward()
     ids = run.data.item_inputs.ids
     assert gradient_rows(run.towers) == set(ids[run.data.item[rows]].tolist())
     run = Run(logged_market, ("in_batch", "cross_batch"), "logq", masks=[], item_bias=True)
-    queued = run.objective.sampler.queue.items  # type: ignore[union-attr]
+    queued = run.objective.sampler.sources.queue.items  # type: ignore[union-attr]
     run.loss(rows).backward()
     assert run.towers.item_bias is not None
     bias = gradient_of(run.towers.item_bias).flatten()
     assert (bias[ids[queued]] != 0).all(), "biases are looked up again, and get gradients from the queue too"
     run = Run(logged_market, ("in_batch", "uniform"), "logq", masks=[])
-    run.loss(rows).backward()
-    assert gradient_rows(run.towers) == set(ids[seen.shared].tolist())
+    problem = run.problem(rows)
+    run.objective.problem_loss(run.towers, problem).backward()
+    assert len(problem.candidates) > len(rows)
+    assert gradient_rows(run.towers) == set(ids[problem.candidates.item].tolist())
 
 
 def test_the_number_of_negatives_per_positive_is_counted(logged_market) -> None:

@@ -7,23 +7,24 @@ corrected or none is, what masking the positive's own item costs: about -log(1 -
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from two_tower.simulated_market import Fit, SimulatedMarket, distance
 from twotower_assets.core.ragged import Ragged
 from twotower_assets.evaluation.missing_popularity import missing_popularity
-from twotower_assets.two_tower.loss.objective import Objective
+from twotower_assets.two_tower.sampling import correction as correction_module
 from twotower_assets.two_tower.sampling import negative_sampler as sampler_module
-from twotower_assets.two_tower.sampling.masks import FalseNegatives
+from twotower_assets.two_tower.sampling.batch_problem import SoftmaxProblem, SparseRows
+from twotower_assets.two_tower.sampling.correction import Correction
+from twotower_assets.two_tower.sampling.item_queue import ItemQueue
 from twotower_assets.two_tower.sampling.negative_sampler import NegativeSampler
 from twotower_assets.two_tower.sampling.negatives import GroupSource, InBatchSource, WeightedSource
-from twotower_assets.two_tower.sampling.vector_queue import VectorQueue
 
 pytestmark = pytest.mark.slow
 MARKET = SimulatedMarket()
@@ -170,19 +171,34 @@ def test_held_out_clicks_show_how_much_popularity_a_trained_model_lacks(name: st
 
 def flipped(monkeypatch: pytest.MonkeyPatch) -> None:
     """The correction is added instead of subtracted."""
-    above_zero = NegativeSampler._above_zero
-    monkeypatch.setattr(NegativeSampler, "_above_zero", lambda *arguments: 1.0 / above_zero(*arguments))
+    above_zero = Correction._above_zero
+    monkeypatch.setattr(Correction, "_above_zero", lambda *arguments: 1.0 / above_zero(*arguments))
 
 
 def positive_uncorrected(monkeypatch: pytest.MonkeyPatch) -> None:
     """logQ leaves the positive's logit alone."""
-    expected_count = NegativeSampler.expected_count
 
-    def only_negatives(self, batch, items):
-        positives = items.ndim == 2 and items.shape[1] == 1
-        return np.ones(items.shape) if positives else expected_count(self, batch, items)
+    def alone(softmax: SoftmaxProblem) -> None:
+        softmax.pair_offsets[:, 0] = 0.0
 
-    monkeypatch.setattr(NegativeSampler, "expected_count", only_negatives)
+    change_problems(monkeypatch, alone)
+
+
+def change_problems(monkeypatch: pytest.MonkeyPatch, change: Callable[[SoftmaxProblem], None]) -> None:
+    """Every batch's problem is changed before an engine sees it."""
+    draw = NegativeSampler.draw
+
+    def changed(self, rows, generator):
+        problem = draw(self, rows, generator)
+        change(problem.softmax)
+        return problem
+
+    monkeypatch.setattr(NegativeSampler, "draw", changed)
+
+
+def no_corrections_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What differs between rows in the expected counts is forgotten."""
+    change_problems(monkeypatch, lambda softmax: softmax.row_corrections.values.fill(0.0))
 
 
 def without(source: type):
@@ -190,52 +206,44 @@ def without(source: type):
 
     def patch(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(source, "expected_count", lambda self, batch, items: None)
+        if source is GroupSource:
+            no_corrections_of_rows(monkeypatch)
 
     return patch
 
 
 def only_its_own_source(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each candidate is corrected by the source that it came from, and by no other."""
-    total = sampler_module.total_expected_count
+    total = correction_module.total_expected_count
 
     def one_source(sources, batch, items):
         per_row = items.ndim == 2 and items.shape[1] > 1
         return total([source for source in sources if isinstance(source, GroupSource) is per_row], batch, items)
 
-    monkeypatch.setattr(sampler_module, "total_expected_count", one_source)
+    monkeypatch.setattr(correction_module, "total_expected_count", one_source)
+    no_corrections_of_rows(monkeypatch)
 
 
 def accidental_hits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Accidental hits are not masked."""
-    find = FalseNegatives.find
+    find = sampler_module.find_masks
 
-    def all_but_hits(*arguments):
-        known = find(*arguments)
-        return replace(known, item=np.zeros_like(known.item))
+    def all_but_hits(masks, batch, candidates, row_negatives):
+        found = find(masks, batch, candidates, row_negatives)
+        rows = SparseRows.none(len(batch))
+        return replace(found, columns=rows, unmasked=np.full(len(batch), candidates.count.sum()))
 
-    monkeypatch.setattr(FalseNegatives, "find", all_but_hits)
+    monkeypatch.setattr(sampler_module, "find_masks", all_but_hits)
 
 
 def no_log_n(monkeypatch: pytest.MonkeyPatch) -> None:
     """The positive-excluded form forgets the number of negatives."""
-    original = Objective._mask_and_correct
-
-    def without_n(self, sampled, candidates):
-        mask_and_correct = original(self, sampled, candidates)
-
-        def forgetful(first, scores, pairs):
-            positive_offset, candidate_offsets = mask_and_correct(first, scores, pairs)
-            unmasked = (scores[:, : len(candidates)] > -torch.inf).sum(dim=1)
-            return positive_offset - unmasked.clamp_min(1).log(), candidate_offsets
-
-        return forgetful
-
-    monkeypatch.setattr(Objective, "_mask_and_correct", without_n)
+    change_problems(monkeypatch, lambda softmax: softmax.unmasked.fill(1))
 
 
 def queue_without_gradient_scale(monkeypatch: pytest.MonkeyPatch) -> None:
     """Items get the gradient of in-batch negatives alone, though the queue takes its share of the softmax."""
-    monkeypatch.setattr(Objective, "_queue_gradient_scale", lambda self, shared, *_: torch.ones(len(shared)))
+    monkeypatch.setattr(sampler_module, "shared_gradient_scale", lambda shared, *_: np.ones(len(shared), np.float32))
 
 
 MUTATIONS = [
@@ -250,7 +258,7 @@ MUTATIONS = [
     ("positive excluded", flipped, LOG_P, NOISE),
     ("positive excluded", accidental_hits, LOG_P, NOISE),
     ("positive excluded", no_log_n, LOG_P, NOISE),
-    ("positive excluded, mixed", without(VectorQueue), LOG_P, NOISE),
+    ("positive excluded, mixed", without(ItemQueue), LOG_P, NOISE),
 ]
 
 

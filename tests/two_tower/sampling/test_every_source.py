@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pytest
-import torch
 
 from two_tower.conftest import Market
 from two_tower.every_source import ALL_TOGETHER, CASES, DECLARED, KNOWN, PER_ROW, SHARED, SOURCES, negatives
@@ -21,9 +20,9 @@ from twotower_assets.two_tower.data.encoders import TrainingDataError
 from twotower_assets.two_tower.data.item_sets import ItemSets
 from twotower_assets.two_tower.data.training_set import TrainingSet, build_training_set
 from twotower_assets.two_tower.loss.objective import Objective
+from twotower_assets.two_tower.sampling.item_queue import ItemQueue
 from twotower_assets.two_tower.sampling.negatives import Batch, build_source
 from twotower_assets.two_tower.sampling.proposals import build_proposal
-from twotower_assets.two_tower.sampling.vector_queue import VectorQueue
 from twotower_assets.two_tower.towers.model import build_towers
 
 Int64s = npt.NDArray[np.int64]
@@ -47,16 +46,16 @@ class Source:
         self.data, config = self.market.training_set(), self.market.config
         self.settings, proposal = config.negatives[-1], build_proposal(self.data, config)
         if isinstance(self.settings, CrossBatchNegatives):
-            self.made = VectorQueue(self.settings, proposal, config.dimensions, 0)
+            self.made = ItemQueue(self.settings, proposal, 0)
         else:
             self.made = build_source(self.settings, self.data, proposal, mined_lists(self.data))
 
     def draw(self, rows: Int64s, seed: int) -> Int64s:
         batch, generator = Batch(self.data, rows), np.random.default_rng(seed)
-        if not isinstance(self.made, VectorQueue):
+        if not isinstance(self.made, ItemQueue):
             return self.made.draw(batch, generator)
         others = self.data.item[generator.integers(0, len(self.data), len(rows))]
-        self.made.push(others, torch.zeros(len(rows), self.market.config.dimensions))
+        self.made.push(others)
         return self.made.items
 
     def expected(self, rows: Int64s, items: Int64s) -> npt.NDArray[np.float64] | None:
@@ -199,8 +198,7 @@ def test_frequencies_that_change_go_with_every_source(logged_market, names: tupl
 def test_sources_with_equally_many_sets_are_not_equal(logged_market) -> None:
     data = logged_market.configured(negatives=negatives("in_batch", "category", "context")).training_set()
     config = logged_market.configured(negatives=negatives("in_batch", "category", "context")).config
-    sources = Objective(data, config).sampler
-    one, other = sources.row_dependent
+    one, other = Objective(data, config).sampler.sources.row_dependent
     assert one != other
     same = replace(one)
     assert same not in [one, other]

@@ -3,11 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
-import torch
 
 from twotower_assets.recipes.config import TrainingConfig
 from twotower_assets.two_tower.data.training_set import TrainingSet, build_training_set
-from twotower_assets.two_tower.sampling.masks import FalseNegatives, MaskCounts, SharedMask, mask_row_negatives
+from twotower_assets.two_tower.sampling.batch_problem import REASONS, MaskCounts, SparseRows
+from twotower_assets.two_tower.sampling.masks import find_masks
 from twotower_assets.two_tower.sampling.negatives import Batch, Candidates
 
 NO_USERS = pa.table({"user_id": pa.array([], pa.string())})
@@ -29,38 +29,40 @@ def data() -> TrainingSet:
 
 
 class Masks:
-    """The masks of a configuration over candidates whose scores are all 1, and what they counted."""
+    """The masks of a configuration, and what they counted."""
 
-    def __init__(self, *names: str, share: float | None = None) -> None:
-        self.config = TrainingConfig.model_validate({"masks": names, "positive_aware_share": share})
-        self.counts = MaskCounts()
-
-    def shared_mask(self, batch: Batch, candidates: Candidates) -> SharedMask:
-        """The mask of shared candidates."""
-        known = FalseNegatives.find(self.config.masks, batch, candidates)
-        return SharedMask(self.config, self.counts, known)
+    def __init__(self, *names: str) -> None:
+        self.names, self.counts = names, MaskCounts()
 
     def shared(
         self, batch: Batch, items: np.ndarray, in_batch: int = 0, counts: list[int] | None = None
     ) -> list[list[bool]]:
-        """Which shared candidates are masked, in tiles of two rows; the first `in_batch` are positives."""
+        """Which shared candidates are masked; the first `in_batch` are positives."""
         ones, positive_count = np.ones_like(items), (np.arange(len(items)) < in_batch).astype(np.int64)
         request = np.full(len(items), -1)
         request[:in_batch] = batch.data.request[batch.rows][:in_batch]
         count = ones if counts is None else np.array(counts)
-        mask = self.shared_mask(batch, Candidates(items, count, positive_count * count, request))
-        scores, positive = torch.ones(len(batch), len(items)), torch.full((len(batch),), 2.0)
-        unmasked = [
-            mask.mask(first, scores[first : first + 2], positive[first : first + 2])
-            for first in range(0, len(batch), 2)
-        ]
-        assert np.concatenate(unmasked).tolist() == ((scores == 1).numpy() @ count).tolist()
-        return (scores == -torch.inf).tolist()
+        candidates = Candidates(items, count, positive_count * count, request)
+        masks = find_masks(self.names, batch, candidates, np.zeros((len(batch), 0), np.int64))
+        self.counts.add(masks.counts)
+        found = dense(masks.columns, len(items))
+        assert masks.unmasked.tolist() == (~found @ count).tolist()
+        return found.tolist()
 
     def per_row(self, batch: Batch, items: np.ndarray) -> list[list[bool]]:
         """Which per-row candidates are masked."""
-        scores, positive = torch.ones(items.shape), torch.full((len(batch),), 2.0)
-        return mask_row_negatives(self.config, self.counts, batch, items, scores, positive).tolist()
+        none = np.zeros(0, np.int64)
+        masks = find_masks(self.names, batch, Candidates(none, none, none, none), items)
+        self.counts.add(masks.counts)
+        return masks.row_negatives.tolist()
+
+
+def dense(rows: SparseRows, columns: int) -> np.ndarray:
+    """Whether each column of a row is there, bool [B, S]; each is there once at most."""
+    found = np.zeros((len(rows.offsets) - 1, columns), np.int64)
+    np.add.at(found, (np.repeat(np.arange(len(found)), np.diff(rows.offsets)), rows.columns), 1)
+    assert found.max(initial=0) <= 1
+    return found == 1
 
 
 def table(*rows: str) -> list[list[bool]]:
@@ -127,27 +129,6 @@ def test_distinct_items_of_distinct_users_keep_all_other_negatives_of_the_batch(
     assert masks.counts.negatives_per_positive == 511
 
 
-@pytest.mark.parametrize("shared", [True, False])
-def test_negatives_above_a_share_of_a_positive_score_are_masked(data: TrainingSet, *, shared: bool) -> None:
-    scores = torch.tensor([[0.77, 0.75, 0.9, -1.0], [0.5, -0.2, -0.19, -0.3], [0.1, 0.0, 0.2, -0.1]])
-    positive = torch.tensor([0.8, -0.2, 0.0])
-    batch, items = Batch(data, np.array([0, 2, 3])), np.array([4, 5, 1, 5])
-    for share, expected in ((0.95, table("x.x.", "....", "....")), (None, table("..x.", "....", "...."))):
-        masks = Masks(share=share)
-        if shared:
-            masked = scores.clone()
-            ones, none = np.ones_like(items), np.zeros_like(items)
-            candidates = Candidates(items, ones, none, none - 1)
-            masks.shared_mask(batch, candidates).mask(0, masked, positive)
-            found = masked == -torch.inf
-        else:
-            found = mask_row_negatives(masks.config, masks.counts, batch, np.tile(items, (3, 1)), scores, positive)
-        assert found.tolist() == expected
-        assert masks.counts.masked["positive_aware"] == (1 if share else 0)
-        assert masks.counts.masked["accidental_hit"] == 1
-        assert masks.counts.unmasked == 12 - sum(map(sum, expected))
-
-
 @pytest.mark.parametrize("masks", [(), ("clicked",), ("same_request",), ("clicked", "same_request")])
 def test_the_masked_columns_are_those_that_the_definitions_name(masks: tuple[str, ...]) -> None:
     random = np.random.default_rng(5)
@@ -165,22 +146,21 @@ def test_the_masked_columns_are_those_that_the_definitions_name(masks: tuple[str
     request = np.concatenate([data.request[batch.rows], np.full(70, -1)])
     count = random.integers(1, 4, size=len(items))
     candidates = Candidates(items, count, np.where(request >= 0, count, 0), request)
-    scores = torch.randn(20, len(items))
-    unmasked, masked = FalseNegatives.find(masks, batch, candidates).mask(30, scores)
-    expected = np.zeros(3, np.int64)
-    for row in range(20):
-        user, item = batch.user[30 + row], batch.item[30 + row]
+    found = find_masks(masks, batch, candidates, np.zeros((50, 0), np.int64))
+    masked = dense(found.columns, len(items))
+    expected = dict.fromkeys(REASONS, 0)
+    for row in range(50):
+        user, item = batch.user[row], batch.item[row]
         hit = (items == item) | (items == 0)
         clicked = np.isin(items, data.item[data.user == user]) & ("clicked" in masks)
-        together = (request == data.request[batch.rows[30 + row]]) & ("same_request" in masks)
-        assert ((scores[row] == -torch.inf).numpy() == (hit | clicked | together)).all()
-        assert unmasked[row] == count[~(hit | clicked | together)].sum()
-        expected += (
-            count[items == item].sum() - 1,  # its own positive is not an accidental hit
-            count[clicked & ~hit].sum(),
-            count[together & ~clicked & ~hit].sum(),
-        )
-    assert list(masked) == expected.tolist()
+        together = (request >= 0) & (request == data.request[batch.rows[row]]) & ("same_request" in masks)
+        assert (masked[row] == (hit | clicked | together)).all()
+        assert found.unmasked[row] == count[~(hit | clicked | together)].sum()
+        expected["accidental_hit"] += count[items == item].sum() - 1  # its own positive is not an accidental hit
+        expected["clicked"] += count[clicked & ~hit].sum()
+        expected["same_request"] += count[together & ~clicked & ~hit].sum()
+    assert found.counts.masked == expected
+    assert found.counts.unmasked == found.unmasked.sum()
 
 
 def test_a_batch_of_one_keeps_no_negatives(data: TrainingSet) -> None:
@@ -189,21 +169,3 @@ def test_a_batch_of_one_keeps_no_negatives(data: TrainingSet) -> None:
     assert masks.shared(Batch(data, np.array([3])), np.zeros(0, np.int64)) == [[]]
     assert masks.per_row(Batch(data, np.array([3])), np.zeros((1, 0), np.int64)) == [[]]
     assert sum(masks.counts.masked.values()) == 0
-
-
-def test_bfloat16_scores_with_padding_columns_are_masked_in_the_same_way(data: TrainingSet) -> None:
-    batch, items = Batch(data, ROWS), np.array([1, 2, 3, 4, 5])
-    ones = np.ones_like(items)
-    candidates = Candidates(items, 2 * ones, 0 * ones, -ones)
-    scores = torch.randn(5, 5, generator=torch.Generator().manual_seed(1)).bfloat16()
-    positive = torch.full((5,), 0.5)
-    found, counted = [], []
-    for tile in (scores.float(), torch.cat([scores, torch.full((5, 27), 9.0).bfloat16()], dim=1)):
-        masks = Masks("clicked", share=0.9)
-        masks.shared_mask(batch, candidates).mask(0, tile, positive)
-        found.append((tile[:, :5] == -torch.inf).tolist())
-        counted.append(masks.counts)
-    assert found[0] == found[1]
-    assert counted[0] == counted[1]
-    assert counted[0].masked["positive_aware"] > 0
-    assert (tile[:, 5:] == 9.0).all()

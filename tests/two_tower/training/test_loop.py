@@ -13,11 +13,10 @@ import pytest
 import torch
 
 from twotower_assets.two_tower.data.item_sets import ItemSets
-from twotower_assets.two_tower.loss import objective as objective_module
-from twotower_assets.two_tower.loss.objective import Loss, Objective
-from twotower_assets.two_tower.sampling.masks import FalseNegatives
+from twotower_assets.two_tower.loss.engine import Loss
+from twotower_assets.two_tower.loss.objective import Objective
+from twotower_assets.two_tower.sampling.batch_problem import BatchProblem
 from twotower_assets.two_tower.sampling.negative_sampler import hidden_item_share
-from twotower_assets.two_tower.sampling.negatives import Candidates
 from twotower_assets.two_tower.towers.embedding import Embedder
 from twotower_assets.two_tower.training.loop import train
 from twotower_assets.two_tower.training.resume import FILE_NAME
@@ -284,7 +283,7 @@ def test_training_does_not_wait_for_the_import_of_torchs_compiler() -> None:
 
 
 def test_a_loss_that_is_not_finite_stops_training_and_says_what_to_change(market, monkeypatch) -> None:
-    monkeypatch.setattr(Objective, "sampled_loss", lambda *arguments: Loss(math.inf, lambda: None))
+    monkeypatch.setattr(Objective, "problem_loss", lambda *arguments: Loss(math.inf, lambda: None, 0))
     with pytest.raises(FloatingPointError, match="learning_rate"):
         train(market.training_set(), market.config)
 
@@ -329,32 +328,27 @@ def test_the_loss_sees_the_true_ids_though_the_towers_see_unknown_ones(market, m
     weighted = market.pairs.set_column(4, "weight", [[1.0 + i % 3 for i in range(300)]])
     data = type(market)(weighted, market.items, market.users, market.config).training_set()
     config = market.configured(unknown_id_share=0.9, epochs=1, masks=[]).config
-    masked: list[tuple[np.ndarray, np.ndarray]] = []
-    weighed: list[np.ndarray] = []
-    corrected: list[np.ndarray] = []
-    columns: list[Candidates] = []
-    find, softmax = FalseNegatives.find, objective_module.sampled_softmax
+    problems: list[BatchProblem] = []
+    problem_loss = Objective.problem_loss
 
-    def spy_mask(masks, batch, candidates):
-        masked.append((batch.user, batch.item))
-        columns.append(candidates)
-        return find(masks, batch, candidates)
+    def spy(self, towers, problem):
+        problems.append(problem)
+        return problem_loss(self, towers, problem)
 
-    def spy_softmax(queries, vectors, shared, column_offsets, *arguments, weights, **options):
-        weighed.append(weights.numpy())
-        counts = columns[len(corrected)].count  # batches are drawn ahead, in order
-        corrected.append(np.log(counts) - column_offsets.detach().numpy() - math.log(len(queries) - 1))
-        return softmax(queries, vectors, shared, column_offsets, *arguments, weights=weights, **options)
-
-    monkeypatch.setattr(FalseNegatives, "find", spy_mask)
-    monkeypatch.setattr(objective_module, "sampled_softmax", spy_softmax)
+    monkeypatch.setattr(Objective, "problem_loss", spy)
     train(data, config)
-    user, item = (np.concatenate(column) for column in zip(*masked, strict=True))
-    seen = sorted(zip(user, item, np.concatenate(weighed), strict=True))
-    assert seen == sorted(zip(data.user, data.item, data.weights, strict=True))
-    of_column = np.concatenate([one.item for one in columns])
-    assert np.concatenate(corrected) == pytest.approx(np.log(data.q[of_column]), rel=1e-5)
-    assert sum(one.count.sum() for one in columns) == len(item)
+    assert np.mean([(problem.items.ids == 0).mean() for problem in problems]) > 0.3
+    pairs = [zip(one.batch.user, one.batch.item, one.softmax.weights, strict=True) for one in problems]
+    assert sorted(pair for batch in pairs for pair in batch) == sorted(
+        zip(data.user, data.item, data.weights, strict=True)
+    )
+    for problem in problems:
+        columns = problem.candidates
+        corrected = np.log(columns.count) - problem.softmax.column_offsets - math.log(len(problem) - 1)
+        assert corrected == pytest.approx(np.log(data.q[columns.item]), rel=1e-5)
+        own = np.repeat(np.arange(len(problem)), np.diff(problem.softmax.masked.offsets))
+        assert (columns.item[problem.softmax.masked.columns] == problem.batch.item[own]).all()
+    assert sum(problem.candidates.count.sum() for problem in problems) == len(data)
 
 
 @pytest.mark.parametrize(("correction", "weight"), [("none", 0.0), ("logq", 1.0)])

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
+import numba
 import pytest
 import torch
 
@@ -47,8 +49,19 @@ def test_leaving_early_ends_the_thread() -> None:
     assert threading.active_count() == before
 
 
-def test_where_no_core_is_free_values_are_made_when_they_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prefetch, "available_cores", torch.get_num_threads)
+def test_what_is_compiled_runs_on_one_thread_there() -> None:
+    here = numba.get_num_threads()
+    assert list(prefetched(numba.get_num_threads() for _ in range(2))) == [1, 1]
+    assert numba.get_num_threads() == here
+
+
+@pytest.mark.parametrize(
+    ("name", "instead"), [("available_cores", torch.get_num_threads), ("loops_may_run_at_once", lambda: False)]
+)
+def test_where_no_core_is_free_or_loops_exclude_each_other_values_are_made_when_they_are_asked_for(
+    monkeypatch: pytest.MonkeyPatch, name: str, instead: Callable[[], int]
+) -> None:
+    monkeypatch.setattr(prefetch, name, instead)
     made: list[int] = []
 
     def values():

@@ -27,3 +27,9 @@ def computing_threads(threads: int | None) -> Iterator[int]:
     finally:
         numba.set_num_threads(loops_before)
         torch.set_num_threads(torch_before)
+
+
+def loops_may_run_at_once() -> bool:
+    """Whether two threads of a process may run parallel loops at once; without OpenMP, Numba aborts the process."""
+    numba.get_num_threads()  # launches the threads, after which their layer is known
+    return str(numba.threading_layer()) != "workqueue"  # type: ignore[attr-defined]

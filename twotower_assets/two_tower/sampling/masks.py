@@ -1,159 +1,117 @@
-"""False negatives: which candidates must not be negatives of a row, and how many were masked.
+"""False negatives: which candidates must not be negatives of a row.
 
-Here: finding these candidates, setting their scores to -∞, and counting them. Not here: what the loss does with the
-remaining scores (`loss`).
+Here: finding these candidates, and counting them. Not here: masks that depend on scores (`positive_aware_share`, in the
+engines under `loss`), and what the loss does with the other candidates.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
+from dataclasses import dataclass
 
 import numba
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
-from twotower_assets.recipes.config import TrainingConfig
 from twotower_assets.two_tower.data.item_sets import Int32s, Int64s, Occurrences
 from twotower_assets.two_tower.data.training_set import TrainingSet
-from twotower_assets.two_tower.kernels.bfloat16 import as_numpy, minus_infinity
 from twotower_assets.two_tower.kernels.compiled import compiled, compiled_parallel
+from twotower_assets.two_tower.sampling.batch_problem import MaskCounts, SparseRows
 from twotower_assets.two_tower.sampling.negatives import Batch, Candidates
 
 Bools = npt.NDArray[np.bool_]
-Flags = npt.NDArray[np.uint8]
-Scores = npt.NDArray[Any]  # bfloat16 as uint16, see `kernels/bfloat16.py`
-ONE = np.uint8(1)
-REASONS = ("accidental_hit", "clicked", "same_request", "positive_aware")
-
-
-@dataclass
-class MaskCounts:
-    """Totals over many batches: rows, negatives that remain, and candidates that each mask removed."""
-
-    rows: int = 0
-    unmasked: int = 0
-    masked: dict[str, int] = field(default_factory=lambda: dict.fromkeys(REASONS, 0))
-
-    @property
-    def negatives_per_positive(self) -> float:
-        """Mean number of negatives that a row keeps."""
-        return self.unmasked / max(1, self.rows)
-
-    @property
-    def masked_per_positive(self) -> dict[str, float]:
-        """Mean number of candidates of a row that each mask removed; a candidate counts for the first such mask."""
-        return {reason: count / max(1, self.rows) for reason, count in self.masked.items()}
 
 
 @dataclass(frozen=True)
-class FalseNegatives:
-    """The false negatives among the candidates that all rows of a batch share, as far as scores play no part.
-
-    They are found by looking up, among the candidates, what each row must mask: its positive's item, index 0 (no item),
-    the clicks of its user, and the positives of its request.
+class Masks:
+    """The masks of a batch.
 
     Attributes:
-        candidates: S columns.
-        occurrences: Where each item occurs among the candidates.
-        item, user: int64 [B], the pairs of the batch.
-        starts, members: The clicks of a user are the items `members[starts[user]:starts[user + 1]]`.
-        request: int64 [B], an index of each row's request among those of the batch; -1 for none.
-        request_occurrences: Where each request occurs among the candidates.
+        columns: The masked columns of each row.
+        unmasked: int64 [B], shared candidates of each row that remain, without its own positive.
+        row_negatives: bool [B, K], the masked per-row negatives.
+        counts: What was masked, and what remains.
     """
 
-    candidates: Candidates
-    occurrences: Occurrences
-    item: Int64s
-    user: Int64s
-    starts: Int32s
-    members: Int32s
-    request: Int64s
-    request_occurrences: Occurrences
-
-    @classmethod
-    def find(cls, masks: Sequence[str], batch: Batch, candidates: Candidates) -> FalseNegatives:
-        """Prepare the masks that are always on (the positive's item, no item) and those that `masks` names."""
-        occurrences = Occurrences.build(candidates.item, len(batch.data.item_counts))
-        clicked = batch.data.clicked.members
-        starts, members = (clicked.indptr, clicked.indices) if "clicked" in masks else _no_clicks(clicked.shape[0])
-        request, request_occurrences = _requests(batch, candidates, masked="same_request" in masks)
-        return cls(candidates, occurrences, batch.item, batch.user, starts, members, request, request_occurrences)
-
-    @cached_property
-    def has_positives(self) -> bool:
-        """Whether the positives of the batch are among the candidates."""
-        return bool(self.candidates.positive_count.any())
-
-    def mask(self, first: int, scores: Tensor) -> tuple[Int64s, tuple[int, int, int]]:
-        """Set the scores of false negatives to -∞, in place.
-
-        Args:
-            first: Index in the batch of the first row.
-            scores: float [t, S or more], rows first … first + t - 1.
-
-        Returns:
-            How many candidates remain in each row, without its own positive, int64 [t]; and how many were masked for
-            each of the first three `REASONS`.
-        """
-        tile = slice(first, first + len(scores))
-        unmasked, array = np.empty(len(scores), np.int64), as_numpy(scores)
-        masked = _mask_false_negatives(
-            array,
-            minus_infinity(array),
-            self.candidates.count,
-            self.item[tile],
-            self.occurrences.first_index,
-            self.occurrences.next_index,
-            self.user[tile],
-            self.starts,
-            self.members,
-            self.request[tile],
-            self.request_occurrences.first_index,
-            self.request_occurrences.next_index,
-            unmasked,
-        )
-        positives = len(scores) if self.has_positives else 0  # a row's own positive is not an accidental hit
-        return unmasked, (masked[0] - positives, masked[1], masked[2])
+    columns: SparseRows
+    unmasked: Int64s
+    row_negatives: Bools
+    counts: MaskCounts
 
 
-class SharedMask:
-    """Masks the shared candidates of a batch: its false negatives, and those that `positive_aware_share` excludes."""
+def find_masks(names: Sequence[str], batch: Batch, candidates: Candidates, row_negatives: Int64s) -> Masks:
+    """The candidates that must not be negatives of a row.
 
-    def __init__(self, config: TrainingConfig, counts: MaskCounts, false_negatives: FalseNegatives) -> None:
-        """Masked and remaining candidates are added to `counts`."""
-        self._share, self._counts, self._false_negatives = config.positive_aware_share, counts, false_negatives
+    1. Always: what is no item (index 0), and the item of the row's own positive (accidental hits).
+    2. `clicked`: items that the row's user clicked in any training pair.
+    3. `same_request`: positives of the same request as the row.
 
-    def mask(self, first: int, scores: Tensor, positive: Tensor) -> Int64s:
-        """Set the scores of masked candidates to -∞, in place.
+    A candidate counts for the first of these that removes it.
 
-        Args:
-            first: Index in the batch of the first row.
-            scores: float [t, S or more], cosines times 1/τ.
-            positive: float [t], the same for the positives.
+    Args:
+        names: The masks that are on, beside those that always are.
+        batch: B pairs.
+        candidates: S columns.
+        row_negatives: int64 [B, K], items of the per-row negatives.
+    """
+    clicked = batch.data.clicked
+    n_items = len(batch.data.item_counts)
+    of_item = Occurrences.build(candidates.item, n_items)
+    starts: Int32s = clicked.members.indptr
+    members: Int32s = clicked.members.indices
+    if "clicked" not in names:
+        starts, members = np.zeros(len(clicked) + 1, np.int32), np.zeros(0, np.int32)
+    request, of_request = _requests(batch, candidates, masked="same_request" in names)
+    sizes, unmasked = np.empty(len(batch), np.int64), np.empty(len(batch), np.int64)
+    per_item = np.zeros(n_items, np.int64)
+    hits, clicks, together = _count(
+        candidates.item,
+        candidates.count,
+        per_item,
+        batch.item,
+        batch.user,
+        starts,
+        members,
+        request,
+        of_request.first_index,
+        of_request.next_index,
+        sizes,
+        unmasked,
+    )
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
+    columns = np.empty(offsets[-1], np.int32)
+    _fill(
+        candidates.item,
+        batch.item,
+        of_item.first_index,
+        of_item.next_index,
+        batch.user,
+        starts,
+        members,
+        request,
+        of_request.first_index,
+        of_request.next_index,
+        offsets,
+        columns,
+    )
+    if candidates.positive_count.any():
+        hits -= len(batch)  # a row's own positive is not an accidental hit
+    counts = MaskCounts(rows=len(batch), unmasked=int(unmasked.sum()))
+    counts.masked |= {"accidental_hit": hits, "clicked": clicks, "same_request": together}
+    row_masked = np.zeros(row_negatives.shape, np.bool_)
+    if row_negatives.size:
+        row_masked = row_negatives == 0
+        row_masked |= _row_mask("accidental_hit", row_negatives == batch.item[:, None], row_masked, counts)
+        if "clicked" in names:
+            row_masked |= _row_mask("clicked", clicked.membership(batch.user, row_negatives), row_masked, counts)
+        counts.unmasked += int((~row_masked).sum())
+    return Masks(SparseRows(offsets, columns, np.zeros(0, np.float32)), unmasked, row_masked, counts)
 
-        Returns:
-            How many candidates remain in each row, without its own positive, int64 [t].
-        """
-        unmasked, masked = self._false_negatives.mask(first, scores)
-        masked_close = 0
-        if self._share is not None:
-            candidate_scores = scores[:, : len(self._false_negatives.candidates)]
-            close = (candidate_scores > self._share * positive[:, None]) & (positive > 0)[:, None]
-            candidate_scores.masked_fill_(close, float("-inf"))
-            close_count = close.numpy() @ self._false_negatives.candidates.count
-            masked_close = int(close_count.sum())
-            unmasked = unmasked - close_count
-        _add(self._counts, (*masked, masked_close), rows=len(unmasked), unmasked=int(unmasked.sum()))
-        return unmasked
 
-
-def _no_clicks(users: int) -> tuple[Int32s, Int32s]:
-    return np.zeros(users + 1, np.int32), np.zeros(0, np.int32)
+def _row_mask(reason: str, found: Bools, masked: Bools, counts: MaskCounts) -> Bools:
+    """Count the per-row negatives that a mask finds and no earlier one did."""
+    counts.masked[reason] += int((found & ~masked).sum())
+    return found
 
 
 def _requests(batch: Batch, candidates: Candidates, *, masked: bool) -> tuple[Int64s, Occurrences]:
@@ -165,51 +123,61 @@ def _requests(batch: Batch, candidates: Candidates, *, masked: bool) -> tuple[In
     return np.where(requests >= 0, index, -1)[: len(batch)], Occurrences.build(index[len(batch) :], len(requests))
 
 
-def mask_row_negatives(
-    config: TrainingConfig, counts: MaskCounts, batch: Batch, items: Int64s, scores: Tensor, positive: Tensor
-) -> Tensor:
-    """The masks of per-row negatives.
-
-    Args:
-        config: Names the masks.
-        counts: Masked and remaining candidates are added here.
-        batch: B pairs.
-        items: int64 [B, K], 0 for no item.
-        scores: float [B, K], cosines times 1/τ.
-        positive: float [B], the same for the positives.
-
-    Returns:
-        bool [B, K], true where a candidate must not be a negative.
-    """
-    masked_counts = [0] * len(REASONS)
-    masked = items == 0
-
-    def add(reason: str, more: Bools) -> None:
-        masked_counts[REASONS.index(reason)] += int((more & ~masked).sum())
-        np.logical_or(masked, more, out=masked)
-
-    add("accidental_hit", items == batch.item[:, None])
-    if "clicked" in config.masks:
-        add("clicked", batch.data.clicked.membership(batch.user, items))
-    if config.positive_aware_share is not None:
-        close = (scores > config.positive_aware_share * positive[:, None]) & (positive > 0)[:, None]
-        add("positive_aware", close.numpy())
-    _add(counts, masked_counts, rows=0, unmasked=int((~masked).sum()))
-    return torch.from_numpy(masked)
-
-
-def _add(counts: MaskCounts, masked: Sequence[int], *, rows: int, unmasked: int) -> None:
-    counts.rows += rows
-    counts.unmasked += unmasked
-    for reason, count in zip(REASONS, masked, strict=True):
-        counts.masked[reason] += count
+COLUMNS_BITS = 32
+"""Sums of columns and of candidates are one sum of `columns + (candidates << COLUMNS_BITS)`."""
 
 
 @compiled_parallel
-def _mask_false_negatives(
-    scores: Scores,
-    minus_infinity: np.generic,
+def _count(
+    column_item: Int64s,
     count: Int64s,
+    per_item: Int64s,
+    item: Int64s,
+    user: Int64s,
+    clicked_starts: Int32s,
+    clicked: Int32s,
+    request: Int64s,
+    first_index_of_request: Int32s,
+    next_index_of_request: Int32s,
+    sizes: Int64s,
+    unmasked: Int64s,
+) -> tuple[int, int, int]:
+    """Writes how many columns of each row are masked, and how many candidates are not; `per_item` is all 0 before.
+
+    Returns how many candidates the item of the positive, clicks, and requests mask.
+    """
+    for column in range(len(count)):
+        per_item[column_item[column]] += 1 + (count[column] << COLUMNS_BITS)
+    candidates, all_hits, all_clicks, all_together = count.sum(), 0, 0, 0
+    for row in numba.prange(len(item)):
+        user_clicks = clicked[clicked_starts[user[row]] : clicked_starts[user[row] + 1]]
+        mine = per_item[item[row]]
+        masked = 0
+        for member in range(len(user_clicks)):  # without a branch, which would be mispredicted half of the time
+            masked += per_item[np.uint32(user_clicks[member])]
+        if not len(user_clicks):  # otherwise the item of the positive is one of the clicks
+            masked = mine
+        clicks = (masked - mine) >> COLUMNS_BITS
+        masked += per_item[0]
+        together = 0
+        if request[row] >= 0:
+            index = first_index_of_request[request[row]]
+            while index >= 0:
+                if _is_new(column_item[index], item[row], user_clicks):
+                    together += count[index]
+                    masked += 1 + (count[index] << COLUMNS_BITS)
+                index = next_index_of_request[index]
+        sizes[row] = masked & ((1 << COLUMNS_BITS) - 1)
+        unmasked[row] = candidates - (masked >> COLUMNS_BITS)
+        all_hits += mine >> COLUMNS_BITS
+        all_clicks += clicks
+        all_together += together
+    return all_hits, all_clicks, all_together
+
+
+@compiled_parallel
+def _fill(
+    column_item: Int64s,
     item: Int64s,
     first_index: Int32s,
     next_index: Int32s,
@@ -219,58 +187,65 @@ def _mask_false_negatives(
     request: Int64s,
     first_index_of_request: Int32s,
     next_index_of_request: Int32s,
-    unmasked: Int64s,
-) -> tuple[int, int, int]:
-    candidates, columns = count.sum(), len(count)
-    count32, repeated = count.astype(np.int32), np.flatnonzero(next_index >= 0)
-    all_hits, all_clicked, all_request = 0, 0, 0
-    for row in numba.prange(len(scores)):
-        flags = np.zeros(columns + 1, np.uint8)  # flags[0] absorbs the writes for clicked items that are no candidates
-        masked = flags[1:]  # 1 where a column is masked
-        no_item = _mark(masked, count32, first_index[0], next_index)
-        hits = _mark(masked, count32, first_index[item[row]], next_index)
+    offsets: Int64s,
+    columns: Int32s,
+) -> None:
+    """Writes the masked columns of each row."""
+    after = np.concatenate((np.full(1, -1, np.int32), next_index))  # after[-1 + 1] is -1, too
+    for row in numba.prange(len(item)):
         user_clicks = clicked[clicked_starts[user[row]] : clicked_starts[user[row] + 1]]
-        for member in range(len(user_clicks)):  # without a branch, which would be mispredicted half of the time
-            flags[np.uint64(first_index[np.uint64(user_clicks[member])] + 1)] = ONE  # unsigned: no negative indices
-        for index in repeated:
-            masked[next_index[index]] |= masked[index]
-        n_masked, row_scores, n_request = np.int32(0), scores[row], 0
-        for column in range(columns):
-            n_masked += count32[column] * np.int32(masked[column])
-        for column in range(columns):
-            row_scores[column] = minus_infinity if masked[column] != 0 else row_scores[column]
+        found = columns[offsets[row] : offsets[row + 1]]
+        n = _append(found, 0, first_index[0], next_index)
         if request[row] >= 0:
             index = first_index_of_request[request[row]]
-            n_request = _mark(masked, count32, index, next_index_of_request)
             while index >= 0:
-                row_scores[index] = minus_infinity
+                if _is_new(column_item[index], item[row], user_clicks):
+                    found[n] = index
+                    n += 1
                 index = next_index_of_request[index]
-        unmasked[row] = candidates - n_masked - n_request
-        all_hits += hits
-        all_clicked += int(n_masked) - no_item - hits
-        all_request += n_request
-    return all_hits, all_clicked, all_request
+        if not len(user_clicks):
+            n = _append(found, n, first_index[item[row]], next_index)
+        member = 0
+        while n < len(found):
+            index = first_index[np.uint32(user_clicks[member])]
+            found[np.uint32(n)] = index  # overwritten where the item is no candidate: a branch would be mispredicted
+            n += int(index >= 0)
+            index = after[index + 1]
+            while index >= 0:
+                found[np.uint32(n)] = index
+                n, index = n + 1, after[index + 1]
+            member += 1
 
 
 @compiled
-def _mark(masked: Flags, count: Int32s, index: int, next_index: Int32s) -> int:
-    """Mark a linked list of columns as masked; returns how many candidates were not marked before."""
-    marked = np.int32(0)
+def _append(found: Int32s, n: int, index: int, next_index: Int32s) -> int:
+    """Append a linked list of columns after the first n; returns the new n."""
     while index >= 0:
-        marked += count[index] * np.int32(ONE - masked[index])
-        masked[index] = ONE
-        index = next_index[index]
-    return int(marked)
+        found[n] = index
+        n, index = n + 1, next_index[index]
+    return n
 
 
-def log_unmasked_share(data: TrainingSet, config: TrainingConfig) -> npt.NDArray[np.float64]:
+@compiled
+def _is_new(other: int, item: int, user_clicks: Int32s) -> bool:
+    """Whether no mask but that of the request removes a column of the item `other`."""
+    return other != 0 and other != item and not _holds(user_clicks, other)
+
+
+@compiled
+def _holds(ascending: Int32s, item: int) -> bool:
+    index = np.searchsorted(ascending, item)
+    return bool(index < len(ascending) and ascending[index] == item)
+
+
+def log_unmasked_share(data: TrainingSet, masks: Sequence[str]) -> npt.NDArray[np.float64]:
     """Log of the share of pairs whose user did not click the item, float64 [M + 1]; zeros without the mask `clicked`.
 
     Clicked items are masked in the rows of everyone who clicked them. Popular items are therefore negatives less often
     than their popularity says, and would be scored too high: on MovieLens-100K by log 4 for the best-known films.
     Subtracting this from every candidate's logit restores the weight that the mask removed.
     """
-    if "clicked" not in config.masks:
+    if "clicked" not in masks:
         return np.zeros(len(data.item_counts))
     pairs_of_user = np.bincount(data.user, minlength=len(data.clicked)).astype(np.float64)
     masked = data.clicked.members.T @ pairs_of_user / len(data)

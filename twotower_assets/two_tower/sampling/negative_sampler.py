@@ -1,121 +1,64 @@
-"""All sources of negatives of a configuration together: what they draw for a batch, and the expected counts of items.
+"""Everything random about a batch, and what follows from it: the problem that an engine solves.
 
-Here: the draws of a batch as the arrays that the towers read, and the counts of the expected-count (logQ) correction.
-Not here: what each source draws (`negatives.py`), and the loss (`loss/objective.py`).
+    pairs → draws of every source → equal candidates merged → masks → correction → `BatchProblem`
+
+Here: the steps in this order, and the state that outlives a batch (streaming frequencies, the items of the queue). Not
+here: what each source draws (`negatives.py`), the masks (`masks.py`) and the correction (`correction.py`).
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from twotower_assets.core.popularity import UNSEEN_CLICKS
-from twotower_assets.core.ragged import Ragged
+from twotower_assets.core.popularity import log_q
 from twotower_assets.recipes.config import TrainingConfig
-from twotower_assets.recipes.negative_settings import CrossBatchNegatives
-from twotower_assets.two_tower.data.encoders import SideInputs
 from twotower_assets.two_tower.data.item_sets import ItemSets, unique_ids
 from twotower_assets.two_tower.data.training_set import TrainingSet
 from twotower_assets.two_tower.data.vocabulary import UNKNOWN
 from twotower_assets.two_tower.kernels.ragged_rows import take_rows
-from twotower_assets.two_tower.sampling.masks import FalseNegatives
-from twotower_assets.two_tower.sampling.negatives import (
-    Batch,
-    Candidates,
-    GroupSource,
-    HasExpectedCount,
-    InBatchSource,
-    PerRowSource,
-    WeightedSource,
-    build_source,
-    total_expected_count,
-)
-from twotower_assets.two_tower.sampling.proposals import Proposal
-from twotower_assets.two_tower.sampling.vector_queue import VectorQueue
+from twotower_assets.two_tower.sampling.all_sources import Sources
+from twotower_assets.two_tower.sampling.batch_problem import BatchProblem, ItemBiases, SoftmaxProblem
+from twotower_assets.two_tower.sampling.correction import Correction
+from twotower_assets.two_tower.sampling.masks import find_masks
+from twotower_assets.two_tower.sampling.negatives import Batch, Candidates
+from twotower_assets.two_tower.sampling.proposals import build_proposal
 
 Int64s = npt.NDArray[np.int64]
+Float32s = npt.NDArray[np.float32]
 Float64s = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
-class SampledBatch:
-    """Everything random about a batch of B pairs, with the inputs of the towers; nothing here depends on weights.
-
-    Attributes:
-        batch: The pairs.
-        users: Inputs of the user tower, B rows.
-        history: Histories of the pairs, B rows.
-        items: Inputs of the item tower for the D distinct items of the batch: first the columns of `shared`.
-        item: int64 [D], the indices of these items. An item whose id is hidden is distinct from one that is not.
-        shared: The candidates of all rows.
-        positive_index: int64 [B], the positive of each row among the D distinct items.
-        row_negatives: int64 [B, K], items of the per-row negatives; 0 where there is none.
-        row_negative_index: int64 [B, K], their indices among the D distinct items.
-        false_negatives: Those among `shared`; None where a queue adds to the shared candidates.
-    """
-
-    batch: Batch
-    users: SideInputs
-    history: Ragged
-    items: SideInputs
-    item: Int64s
-    shared: Candidates
-    positive_index: Int64s
-    row_negatives: Int64s
-    row_negative_index: Int64s
-    false_negatives: FalseNegatives | None
-
-
 class NegativeSampler:
-    """Draws from all sources that the configuration names, over a training set."""
+    """Makes the problems of the batches of one training run, in their order."""
 
-    def __init__(self, data: TrainingSet, config: TrainingConfig, proposal: Proposal, mined: ItemSets | None) -> None:
-        """Raises `TrainingDataError` where `mined` is missing and the configuration needs it."""
-        self._data, self._proposal = data, proposal
-        self._user_hidden = config.unknown_id_share
+    def __init__(self, data: TrainingSet, config: TrainingConfig, mined: ItemSets | None = None) -> None:
+        """`mined`: the sets that mined negatives are drawn from, one per user index.
+
+        Raises:
+            TrainingDataError: `mined` is missing where the configuration needs it.
+        """
+        self.data, self.config = data, config
+        self.proposal = build_proposal(data, config)
+        self.sources = Sources.build(data, config, self.proposal, mined)
+        self.correction = Correction(data, config, self.proposal, self.sources)
         self._item_hidden = hidden_item_share(data.item_counts, config.unknown_id_share)
-        self.masks = config.masks
+        self._starting_bias = starting_bias(data, config)
         self._scratch = np.full(2 * len(data.item_counts), -1, np.int32)  # of `unique_ids`
-        self._clicked_mass: dict[tuple[int, int], Float64s] = {}
-        self._shared_by_batch_size: dict[int, Float64s] = {}  # an epoch has two batch sizes
-        self._weighted: list[WeightedSource] = []
-        self._per_row: list[PerRowSource] = []
-        weights: list[float] = []
-        self.in_batch: InBatchSource | None = None
-        self.queue: VectorQueue | None = None
-        for settings in config.negatives:
-            if isinstance(settings, CrossBatchNegatives):
-                warm_up = math.ceil(settings.warm_up_epochs * math.ceil(len(data) / config.batch_size))
-                self.queue = VectorQueue(settings, proposal, config.dimensions, warm_up)
-                continue
-            source = build_source(settings, data, proposal, mined)
-            if isinstance(source, InBatchSource):
-                self.in_batch = source
-            elif isinstance(source, WeightedSource):
-                self._weighted.append(source)
-            else:
-                self._per_row.append(source)
-                weights += [math.log(getattr(settings, "weight", 1.0))] * source.per_positive
-        self.row_log_weights = np.array(weights, np.float32)
-        """Log of the weight of each of the K per-row negatives, float32 [K]."""
-        self.row_dependent = [
-            source for source in self._per_row if isinstance(source, GroupSource) and not source.uncorrected
-        ]
-        """The sources whose expected counts differ between rows."""
 
-    def draw(self, rows: Int64s, generator: np.random.Generator) -> SampledBatch:
-        """Draw everything random for the pairs `rows` int64 [B]; changes nothing but the generator."""
-        data = self._data
+    def draw(self, rows: Int64s, generator: np.random.Generator) -> BatchProblem:
+        """The problem of the pairs `rows` int64 [B]; call it once per batch, in their order."""
+        data, config, sources = self.data, self.config, self.sources
         batch = Batch(data, rows)
         users = data.user_inputs.take(batch.user)
-        users.ids[generator.random(len(batch)) < self._user_hidden] = UNKNOWN
+        users.ids[generator.random(len(batch)) < config.unknown_id_share] = UNKNOWN
         hidden = generator.random(len(batch)) < self._item_hidden[batch.item]
-        drawn = np.concatenate([np.zeros(0, np.int64), *(source.draw(batch, generator) for source in self._weighted)])
-        per_row = [np.zeros((len(batch), 0), np.int64), *(source.draw(batch, generator) for source in self._per_row)]
+        drawn = np.concatenate([np.zeros(0, np.int64), *(source.draw(batch, generator) for source in sources.weighted)])
+        per_row = [np.zeros((len(batch), 0), np.int64), *(source.draw(batch, generator) for source in sources.per_row)]
         row_negatives = np.concatenate(per_row, axis=1)
         keys, positive_index, row_negative_index, positive_count, count = self._merge_equal(
             batch, hidden, drawn, row_negatives
@@ -125,18 +68,60 @@ class NegativeSampler:
         items = data.item_inputs.take(item)
         items.ids[keys % 2 == 1] = UNKNOWN
         shared = Candidates(item[:columns], count[:columns], positive_count[:columns], request[:columns])
-        return SampledBatch(
+        queued = sources.queue.items if sources.queue is not None else item[:0]
+        candidates = shared.with_items(queued)
+        masks = find_masks(config.masks, batch, candidates, row_negatives)
+        offsets = self.correction.offsets(batch, candidates, row_negatives)
+        offsets.pairs[:, 1:][masks.row_negatives] = -np.inf
+        scale = None if sources.queue is None else shared_gradient_scale(shared, len(batch), len(queued))
+        self.proposal.update(batch.item)
+        if sources.queue is not None:
+            sources.queue.push(batch.item)
+        return BatchProblem(
             batch=batch,
             users=users,
             history=take_rows(data.history, rows),
             items=items,
             item=item,
-            shared=shared,
-            positive_index=positive_index,
+            candidates=candidates,
             row_negatives=row_negatives,
-            row_negative_index=row_negative_index.reshape(row_negatives.shape),
-            false_negatives=None if self.queue is not None else FalseNegatives.find(self.masks, batch, shared),
+            softmax=SoftmaxProblem(
+                pair_index=np.concatenate(
+                    [positive_index[:, None], row_negative_index.reshape(row_negatives.shape)], axis=1
+                ),
+                pair_offsets=offsets.pairs,
+                column_offsets=offsets.columns,
+                column_count=candidates.count,
+                masked=masks.columns,
+                row_corrections=offsets.rows,
+                weights=data.weights[rows],
+                unmasked=masks.unmasked,
+                expected_unmasked=offsets.expected_unmasked,
+                positive_aware_share=np.inf if config.positive_aware_share is None else config.positive_aware_share,
+            ),
+            biases=self._biases(batch, np.concatenate([item, queued])) if config.item_bias else None,
+            queued=len(queued),
+            queued_after=0 if sources.queue is None else len(sources.queue),
+            shared_gradient_scale=scale,
+            mask_counts=masks.counts,
         )
+
+    def state_dict(self) -> dict[str, npt.NDArray[np.generic]]:
+        """The state that outlives a batch: of the proposal and of the queue."""
+        queue = self.sources.queue
+        states = {"proposal": self.proposal.state_dict(), "queue": queue.state_dict() if queue is not None else {}}
+        return {f"{part}/{name}": array for part, arrays in states.items() for name, array in arrays.items()}
+
+    def load_state_dict(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Continue from a saved state."""
+        states: dict[str, dict[str, npt.NDArray[Any]]] = {"proposal": {}, "queue": {}}
+        for path, array in state.items():
+            part, _, name = path.partition("/")
+            states[part][name] = array
+        if states["proposal"]:
+            self.proposal.load_state_dict(states["proposal"])
+        if self.sources.queue is not None:
+            self.sources.queue.load_state_dict(states["queue"])
 
     def _merge_equal(
         self, batch: Batch, hidden: Bools, drawn: Int64s, row_negatives: Int64s
@@ -148,11 +133,12 @@ class NegativeSampler:
             each positive [B] and of each per-row negative [B·K]; how often each key is a positive of the batch, and
             how often it is a shared candidate, [D] each.
         """
-        n_items, by_request = len(batch.data.item_counts), "same_request" in self.masks
+        n_items, by_request = len(batch.data.item_counts), "same_request" in self.config.masks
+        in_batch = self.sources.in_batch is not None
         request = batch.data.request[batch.rows] + 1 if by_request else 0
         positives, pairs = (request * n_items + batch.item) * 2 + hidden, len(batch)
-        shared = len(drawn) + (pairs if self.in_batch else 0)
-        parts = (positives, drawn * 2) if self.in_batch else (drawn * 2, positives)  # shared candidates come first
+        shared = len(drawn) + (pairs if in_batch else 0)
+        parts = (positives, drawn * 2) if in_batch else (drawn * 2, positives)  # shared candidates come first
         keys = np.concatenate([*parts, row_negatives.ravel() * 2])
         if by_request:  # requests times items are too many for a scratch array
             sorted_keys, positions = np.unique(keys, return_inverse=True)
@@ -160,79 +146,29 @@ class NegativeSampler:
             keys = sorted_keys[unique]
         else:
             keys, index = unique_ids(keys, self._scratch)
-        first = 0 if self.in_batch else shared
+        first = 0 if in_batch else shared
         count = np.bincount(index[:shared], minlength=len(keys))
-        positive_count = np.bincount(index[:pairs], minlength=len(keys)) if self.in_batch else np.zeros_like(count)
+        positive_count = np.bincount(index[:pairs], minlength=len(keys)) if in_batch else np.zeros_like(count)
         return keys, index[first : first + pairs], index[pairs + len(drawn) :], positive_count, count
 
-    def expected_count(self, batch: Batch, items: Int64s) -> Float64s:
-        """How often a row is expected to draw an item, over all sources of known proposal.
-
-        Args:
-            batch: B pairs.
-            items: int64 [S], candidates of every row, or [B, K], separate candidates per row.
-
-        Returns:
-            float64 [1, S], [B, S] or [B, K], above 0; that of half a training pair where no such source could draw.
-        """
-        if not self.row_dependent:
-            return np.atleast_2d(self.shared_expected_count(batch, items))
-        return self._above_zero(batch, total_expected_count(self._all(), batch, items))
-
-    def shared_expected_count(self, batch: Batch, items: Int64s) -> Float64s:
-        """The part of the expected count that is the same for all rows, float64 of the shape of `items` (any)."""
-        if self._proposal.is_fixed and self.queue is None:
-            pairs = len(batch)
-            if pairs not in self._shared_by_batch_size:
-                every_item = np.arange(len(self._data.item_counts))
-                self._shared_by_batch_size[pairs] = self._compute_shared(batch, every_item)
-            return self._shared_by_batch_size[pairs][items]
-        return self._compute_shared(batch, items)
-
-    def _compute_shared(self, batch: Batch, items: Int64s) -> Float64s:
-        sources = [source for source in self._all() if source not in self.row_dependent]
-        total = total_expected_count(sources, batch, items.reshape(-1))[0]  # a single 0 if there is no source
-        shared: Float64s = np.broadcast_to(self._above_zero(batch, total), (items.size,)).reshape(items.shape)
-        return shared
-
-    def row_expected_count(self, rows: Batch, items: Int64s) -> Float64s:
-        """The part of the expected count that differs between rows: float64 [B, S]; `rows` may be part of a batch."""
-        return total_expected_count(self.row_dependent, rows, items)
-
-    def expected_unmasked(self, batch: Batch) -> Float64s:
-        """Expected number of shared candidates of each row that no mask of items removes, float64 [B]."""
-        queued = len(self.queue) if self.queue is not None else 0
-        weighted = sum(source.count for source in self._weighted)
-        drawn = (len(batch) - 1) * (self.in_batch is not None) + weighted + queued
-        if "clicked" not in self.masks:
-            return self._positive(drawn - self.shared_expected_count(batch, batch.item))
-        if not self._proposal.is_fixed:
-            masked = self._data.clicked.sums(batch.user, lambda items: self.shared_expected_count(batch, items))
-            return self._positive(drawn - masked)
-        key = len(batch), queued
-        if key not in self._clicked_mass:
-            every_item = self.shared_expected_count(batch, np.arange(len(self._data.item_counts)))
-            self._clicked_mass = {key: self._data.clicked.members @ every_item}
-        return self._positive(drawn - self._clicked_mass[key][batch.user])
-
-    def _positive(self, expected: Float64s) -> Float64s:
-        positive: Float64s = np.maximum(expected, 1e-9)
-        return positive
-
-    def _above_zero(self, batch: Batch, total: Float64s) -> Float64s:
-        # An item that no source of known proposal could draw is corrected like an item that was never clicked.
-        unseen = UNSEEN_CLICKS / len(self._data) * max(1, len(batch) - 1)
-        expected: Float64s = np.where(total > 0, total, unseen)
-        return expected
-
-    def _all(self) -> list[HasExpectedCount]:
-        """Every source, those that stay uncorrected included: their expected counts are None."""
-        in_batch = [] if self.in_batch is None else [self.in_batch]
-        queue = [] if self.queue is None else [self.queue]
-        return [*in_batch, *self._weighted, *queue, *self._per_row]
+    def _biases(self, batch: Batch, items: Int64s) -> ItemBiases:
+        ids = self.data.item_inputs.ids
+        return ItemBiases(ids[items], self._starting_bias[ids[batch.item]], self.config.item_bias_penalty)
 
 
-def hidden_item_share(item_counts: npt.NDArray[np.int64], share: float) -> npt.NDArray[np.float64]:
+def shared_gradient_scale(shared: Candidates, pairs: int, queued: int) -> Float32s:
+    """Factors of the gradients of the batch's shared vectors beside a queue, float32 [S].
+
+    An item moves towards users by all of its positives. If only its in-batch share of the softmax moved it away,
+    popular items would rise, the more the longer the queue. In-batch and queued items are both drawn in proportion to
+    q, so one factor fits all.
+    """
+    factor = queued / max(1, pairs - 1)
+    scale: Float32s = (1.0 + factor * shared.positive_count / shared.count).astype(np.float32)
+    return scale
+
+
+def hidden_item_share(item_counts: npt.NDArray[np.int64], share: float) -> Float64s:
     """The probability that the item id of a pair is replaced by the unknown id, float64 [items], at most ½.
 
     Every item contributes equally many pairs, a `share` of all pairs in total, so that the unknown id is trained as the
@@ -241,5 +177,18 @@ def hidden_item_share(item_counts: npt.NDArray[np.int64], share: float) -> npt.N
     """
     clicked = np.maximum(item_counts, 1)
     share_of_item = share * item_counts.sum() / max(np.count_nonzero(item_counts), 1) / clicked
-    hidden: npt.NDArray[np.float64] = np.minimum(share_of_item, 0.5)
+    hidden: Float64s = np.minimum(share_of_item, 0.5)
     return hidden
+
+
+def starting_bias(data: TrainingSet, config: TrainingConfig) -> Float32s:
+    """Initial values of learned biases, float32 [embedding rows]: γ₀·log q, the popularity that the score is to hold.
+
+    Cosines divided by a temperature have a bounded range, which log q often exceeds, and a bias that starts at 0 does
+    not reach log q within a training. The mean over the pairs is subtracted, which changes no ranking.
+    """
+    rows = data.encoder.items.embedded_ids + 1
+    popularity = log_q(data.item_counts)[:rows]
+    start = config.trained_popularity_weight * (popularity - (data.q[:rows] * popularity).sum())
+    start32: Float32s = start.astype(np.float32)
+    return start32

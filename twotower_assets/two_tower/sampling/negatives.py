@@ -16,6 +16,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import csr_array
 
 from twotower_assets.recipes.negative_settings import (
     CategoryNegatives,
@@ -167,6 +168,16 @@ class GroupSource:
         expected: Float64s = self.sets.membership(np.maximum(group, 0), items).astype(np.float64) * each[:, None]
         return expected
 
+    def expected_count_of_columns(self, batch: Batch, items: Int64s) -> csr_array:
+        """`expected_count` of shared items [S], sparse float64 [B, S]."""
+        group = self.group_of_pair[batch.rows]
+        each = np.where(group >= 0, self.per_positive / np.maximum(self.sets.sizes[np.maximum(group, 0)], 1), 0.0)
+        members = self.sets.members[np.maximum(group, 0)]
+        values = np.repeat(each, np.diff(members.indptr))
+        of_rows = csr_array((values, members.indices, members.indptr), shape=members.shape)
+        columns = np.arange(len(items))
+        return of_rows @ csr_array((np.ones(len(items)), (items, columns)), shape=(members.shape[1], len(items)))
+
 
 @dataclass(frozen=True)
 class PerUserSource:
@@ -187,7 +198,7 @@ class PerUserSource:
 def build_source(
     settings: Negatives, data: TrainingSet, proposal: Proposal, mined: ItemSets | None
 ) -> InBatchSource | WeightedSource | GroupSource | PerUserSource:
-    """The source that the settings declare. Cross-batch negatives are not drawn: `vector_queue.py` has them.
+    """The source that the settings declare. Cross-batch negatives are not drawn: `item_queue.py` has them.
 
     Args:
         settings: One entry of `TrainingConfig.negatives`.

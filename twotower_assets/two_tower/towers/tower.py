@@ -86,6 +86,19 @@ class TowerInputs:
             ids, categorical, numeric, History(torch.from_numpy(history.offsets), torch.from_numpy(history.values))
         )
 
+    def to(self, device: torch.device) -> TowerInputs:
+        """The same on a device, copied while the processor goes on."""
+
+        def moved(tensor: Tensor) -> Tensor:
+            return tensor.to(device, non_blocking=True)
+
+        history = self.history
+        if isinstance(history, History):
+            history = History(moved(history.offsets), moved(history.values))
+        elif history is not None:
+            history = PaddedHistory(moved(history.items))
+        return TowerInputs(moved(self.ids), moved(self.categorical), moved(self.numeric), history)
+
     def __len__(self) -> int:
         return len(self.ids)
 

@@ -128,8 +128,8 @@ def _run_epoch(
     progress_bar = tqdm(batches, desc=f"epoch {epoch}", unit="batch", leave=False, disable=not progress)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(config.seed * EPOCHS_OF_A_SEED + epoch)  # of dropout in towers
-        for sampled in prefetched(objective.sampler.draw(batch, generator) for batch in progress_bar):
-            losses.append(trainer.step(sampled))
+        for problem in prefetched(objective.sampler.draw(batch, generator) for batch in progress_bar):
+            losses.append(trainer.step(problem))
     trainer.end_epoch()
     seconds = time.perf_counter() - started
     metric = None if validate is None else _validate(trainer.evaluation_towers, validate)

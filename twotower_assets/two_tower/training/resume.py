@@ -24,7 +24,7 @@ from twotower_assets.two_tower.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
 
-FORMAT_VERSION = 7
+FORMAT_VERSION = 8
 FILE_NAME = "training_state.safetensors"
 
 

@@ -1,36 +1,34 @@
 import numpy as np
 import pytest
-import torch
 
 from twotower_assets.recipes.negative_settings import CrossBatchNegatives
+from twotower_assets.two_tower.sampling.item_queue import ItemQueue
 from twotower_assets.two_tower.sampling.negatives import Batch
 from twotower_assets.two_tower.sampling.proposals import CountedFrequency
-from twotower_assets.two_tower.sampling.vector_queue import VectorQueue
 
 PROPOSAL = CountedFrequency(np.array([0.0, 1.0, 3.0]))
 
 
-def queue(count: int = 100, maximum_age: int = 100, warm_up: int = 0) -> VectorQueue:
-    return VectorQueue(CrossBatchNegatives(count=count, maximum_age=maximum_age), PROPOSAL, 2, warm_up)
+def queue(count: int = 100, maximum_age: int = 100, warm_up: int = 0) -> ItemQueue:
+    return ItemQueue(CrossBatchNegatives(count=count, maximum_age=maximum_age), PROPOSAL, warm_up)
 
 
-def push(one: VectorQueue, *batches: list[int]) -> VectorQueue:
+def push(one: ItemQueue, *batches: list[int]) -> ItemQueue:
     for items in batches:
-        one.push(np.array(items, np.int64), torch.tensor([[float(item), -1.0] for item in items]).reshape(-1, 2))
+        one.push(np.array(items, np.int64))
     return one
 
 
 def test_the_oldest_go_first_where_there_are_too_many() -> None:
     full = push(queue(count=5), [1, 2], [3, 4], [5, 6])
     assert full.items.tolist() == [2, 3, 4, 5, 6]
-    assert full.vectors[:, 0].tolist() == [2, 3, 4, 5, 6]
     assert len(full) == 5
     assert push(queue(count=3), [1, 2, 3, 4, 5]).items.tolist() == [3, 4, 5]
 
 
-def test_vectors_older_than_the_maximum_age_are_dropped() -> None:
+def test_items_older_than_the_maximum_age_are_dropped() -> None:
     aged = push(queue(maximum_age=2), [1], [2, 3], [4])
-    assert aged.items.tolist() == [2, 3, 4], "the next batch sees vectors that are two batches old at most"
+    assert aged.items.tolist() == [2, 3, 4], "the next batch sees items that are two batches old at most"
     assert push(aged, []).items.tolist() == [4]
     assert len(push(aged, [])) == 0
 
@@ -39,14 +37,6 @@ def test_nothing_is_kept_before_the_warm_up_is_over() -> None:
     warming = queue(warm_up=2)
     assert len(push(warming, [1], [2])) == 0
     assert push(warming, [3]).items.tolist() == [3]
-
-
-def test_vectors_are_kept_without_gradient() -> None:
-    vectors = torch.ones(2, 2, requires_grad=True)
-    one = queue()
-    one.push(np.array([1, 2]), vectors * 2)
-    assert not one.vectors.requires_grad
-    assert one.vectors.grad_fn is None
 
 
 def test_the_expected_count_is_the_length_times_q() -> None:
@@ -62,7 +52,6 @@ def test_a_loaded_queue_continues_like_the_saved_one() -> None:
         push(first, batch), push(second, batch)
         assert first.items.tolist() == second.items.tolist()
         assert first.added_at.tolist() == second.added_at.tolist()
-        assert torch.equal(first.vectors, second.vectors)
 
 
 def test_an_empty_queue_is_saved_and_loaded_too() -> None:
