@@ -64,6 +64,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         fixtures = set(getattr(item, "fixturenames", ()))
         if item.path.relative_to(TESTS).as_posix().startswith(SLOW) or fixtures & SLOW_FIXTURES:
             item.add_marker(pytest.mark.slow)
+        if item.path.parent.name == "ui":
+            item.add_marker(pytest.mark.servers)
     items.sort(key=place)
 
 
