@@ -24,6 +24,7 @@ test-full: $(VENV)/installed ## all tests, each of them with every combination o
 
 bench: $(VENV)/installed ## every benchmark in its short form, five to ten minutes
 	$(BIN)/python benchmarks/training_throughput.py --short
+	$(BIN)/python benchmarks/engines.py --short
 	$(BIN)/python benchmarks/neighbours.py --short
 	$(BIN)/python benchmarks/time_to_quality.py --short
 	$(BIN)/python benchmarks/feature_sql.py --short

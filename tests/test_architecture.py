@@ -31,6 +31,7 @@ ROOMS = (
     "evaluation",
     "reporting",
     "checks",
+    "testing",
     "workspace",
     "experiments",
     "serving",

@@ -159,7 +159,11 @@ def train(
     else:
         split = hold_out_from_frames(impressions, items, users, settings, exposures=exposures)
     training = TrainingRequest(
-        split, settings.popularity_from, settings.popularity_weight, threads=settings.training_threads
+        split,
+        settings.popularity_from,
+        settings.popularity_weight,
+        threads=settings.training_threads,
+        device=settings.device,
     )
     trained = train_recipe(training, config, recipes, changes)
     return Model(trained, split, settings.popularity_from, settings.popularity_weight)

@@ -174,6 +174,11 @@ class Settings(BaseSettings):
         le=1024,
         description="Threads of DuckDB, FAISS and torch. Default: all available; of torch half, as two runs may train.",
     )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto",
+        description="What trains: `cpu`, by compiled loops; `cuda`, a GPU, by plain operations of PyTorch; `auto`, a "
+        "GPU where there is one.",
+    )
     catalog_lock_seconds: float = Field(
         120.0, gt=0, description="How long a commit waits for another process's commit before it fails."
     )

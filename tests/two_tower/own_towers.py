@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from twotower_assets.two_tower.loss.torch_softmax import Logits
 from twotower_assets.two_tower.towers.tower import TorchTower, TowerInputs, TowerShape
 
 
@@ -83,3 +84,62 @@ class Wide(TorchTower):
 
 class NoTower:
     """A class of something else."""
+
+
+def hinge(logits: Logits, weights: Tensor) -> Tensor:
+    """A loss of one's own: a margin instead of the softmax."""
+    margins = (1 + logits.negatives - logits.positive[:, None]).clamp(min=0).masked_fill(logits.masked, 0.0)
+    return (margins.mean(dim=1) * weights).sum() / weights.sum()
+
+
+def no_loss() -> None:
+    """Takes no logits."""
+
+
+class Crowd(TorchTower):
+    """Gives a row a vector that depends on the row before it."""
+
+    def __init__(self, shape: TowerShape) -> None:
+        super().__init__(shape)
+        self.ids = self.table(shape.ids)
+
+    def forward(self, inputs: TowerInputs) -> Tensor:
+        """Float32 [n, d]."""
+        vectors: Tensor = self.ids(inputs.ids)
+        return vectors + vectors.roll(1, 0)
+
+
+class Detached(Crowd):
+    """Hides its table from autograd."""
+
+    def forward(self, inputs: TowerInputs) -> Tensor:
+        """Float32 [n, d]."""
+        vectors: Tensor = self.ids(inputs.ids) + 0.0 * self.ids(inputs.ids)
+        return 2.0 * vectors.detach() - vectors
+
+
+class Unseeded(Crowd):
+    """Draws its weights from a generator of its own."""
+
+    def __init__(self, shape: TowerShape) -> None:
+        super().__init__(shape)
+        torch.nn.init.normal_(
+            self.ids.weight, generator=torch.Generator().manual_seed(torch.Generator().seed() % 2**31)
+        )
+
+    def forward(self, inputs: TowerInputs) -> Tensor:
+        """Float32 [n, d]."""
+        vectors: Tensor = self.ids(inputs.ids)
+        return vectors
+
+
+class Waiting(Unseeded):
+    """Asks for a number, for which the processor waits."""
+
+    def __init__(self, shape: TowerShape) -> None:
+        super(Unseeded, self).__init__(shape)
+
+    def forward(self, inputs: TowerInputs) -> Tensor:
+        """Float32 [n, d]."""
+        vectors: Tensor = self.ids(inputs.ids)
+        return vectors * (2.0 if inputs.ids.max().item() > 0 else 1.0)

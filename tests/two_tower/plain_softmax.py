@@ -16,7 +16,6 @@ from twotower_assets.two_tower.loss.compiled_softmax import SoftmaxResult, sampl
 from twotower_assets.two_tower.loss.torch_softmax import SoftmaxTensors
 from twotower_assets.two_tower.sampling.batch_problem import SoftmaxProblem, SparseRows
 from twotower_assets.two_tower.towers.embedding_tables import EmbeddingTable
-from twotower_assets.two_tower.towers.model import Towers
 
 
 def softmax_problem(
@@ -73,19 +72,6 @@ def gradient_of(table: EmbeddingTable) -> Tensor:
         rows, values = table.gradient
         gradient[torch.from_numpy(rows)] = torch.from_numpy(values)
     return gradient
-
-
-def gradients_of(towers: Towers) -> dict[str, Tensor]:
-    """The gradient of every parameter that has one, whole."""
-    tables = {id(table.weight): table for table in towers.tables()}
-    gradients = {}
-    for name, parameter in towers.named_parameters():
-        table = tables.get(id(parameter))
-        if table is not None and table.gradient is not None:
-            gradients[name] = gradient_of(table)
-        elif parameter.grad is not None:
-            gradients[name] = parameter.grad
-    return gradients
 
 
 def gradients_of_inputs(result: SoftmaxResult) -> list[Tensor]:

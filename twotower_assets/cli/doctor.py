@@ -50,7 +50,14 @@ def examine() -> list[Finding]:
         workspace = open_workspace(load_settings())
     except SettingsError as error:
         return [*findings, Finding("settings", False, str(error))]
-    return [*findings, _cores(workspace), *_locations(workspace), *_source(workspace), *_lake(workspace)]
+    return [
+        *findings,
+        _cores(workspace),
+        _device(workspace),
+        *_locations(workspace),
+        *_source(workspace),
+        *_lake(workspace),
+    ]
 
 
 def _packages() -> list[Finding]:
@@ -79,6 +86,16 @@ def _cores(workspace: Workspace) -> Finding:
     settings, machine = workspace.settings, os.cpu_count()
     used = f"{settings.query_threads} for DuckDB and FAISS, {settings.training_threads} for training"
     return Finding("cores", True, f"{used}; this process may use {available_cores()} of the machine's {machine}")
+
+
+def _device(workspace: Workspace) -> Finding:
+    from twotower_assets.two_tower.training.device import DeviceError, training_device
+
+    asked = workspace.settings.device
+    try:
+        return Finding("training device", True, f"{training_device(asked)} (TWOTOWER_DEVICE={asked})")
+    except DeviceError as error:
+        return Finding("training device", False, str(error))
 
 
 def _locations(workspace: Workspace) -> list[Finding]:

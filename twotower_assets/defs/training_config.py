@@ -24,7 +24,14 @@ class TrainingSettingError(ExpectedError, ValueError):
     """A training setting is unknown or out of range; the message names it and the valid ones."""
 
 
-NOT_IN_LAUNCHPAD = ("negatives", "user_tower", "user_tower_parameters", "item_tower", "item_tower_parameters")
+NOT_IN_LAUNCHPAD = (
+    "negatives",
+    "user_tower",
+    "user_tower_parameters",
+    "item_tower",
+    "item_tower_parameters",
+    "loss",
+)
 """Fields of `TrainingConfig` that only a recipe can set."""
 
 

@@ -84,6 +84,7 @@ def train_day(
         settings.popularity_weight,
         validation_description=validation_description,
         threads=settings.training_threads,
+        device=settings.device,
         show_progress=sys.stderr.isatty(),
         on_epoch=epoch_logger(run.log, config.epochs),
     )

@@ -34,6 +34,7 @@ RECIPE_SETTINGS = (
     "batch_order",
     "item_bias",
     "learn_temperature",
+    "loss",
 )
 """Settings that define a recipe: negative sampling and popularity. The others are size, effort and features."""
 
@@ -115,6 +116,7 @@ def train_recipe(
         validation=training.validation_description,
         progress=training.show_progress,
         threads=training.threads,
+        device=training.device,
         mined=mined,
     )
     return TrainedModel(config, training_set, result, mining_seconds)

@@ -81,6 +81,7 @@ def train_seeds(
                 settings.popularity_weight,
                 validation_description=validation_description,
                 threads=settings.training_threads,
+                device=settings.device,
                 on_epoch=epoch_logger(run.log, config.epochs),
             )
             folder = workspace.artifacts.scratch("negative_sampling_runs", scratch[-1])

@@ -23,6 +23,7 @@ class TrainingRequest:
         validation_split: split to validate on; None for no validation.
         validation_description: identifies the validation; a resumed training must have the same.
         threads: of torch and FAISS; None for the default.
+        device: what trains, `auto`, `cpu` or `cuda`.
         show_progress: whether to draw a progress bar.
         on_epoch: called with the report of each epoch.
     """
@@ -34,6 +35,7 @@ class TrainingRequest:
     validation_split: str | None = "validation"
     validation_description: str = ""
     threads: int | None = None
+    device: str = "cpu"
     show_progress: bool = False
     on_epoch: Callable[[Any], None] | None = None
 

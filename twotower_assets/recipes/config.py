@@ -16,7 +16,7 @@ from twotower_assets.recipes.negative_settings import (
     InBatchNegatives,
     Negatives,
 )
-from twotower_assets.recipes.own_towers import NAME, check_parameters
+from twotower_assets.recipes.own_code import NAME, check_parameters, loss_function
 
 Correction = Literal["none", "logq", "logq_positive_excluded"]
 Mask = Literal["clicked", "same_request"]
@@ -75,6 +75,12 @@ class TrainingConfig(BaseModel):
         description="An item tower of one's own, as `package.module:Class`. Histories then share no item vectors.",
     )
     item_tower_parameters: dict[str, Any] = Field(default={}, description="What its constructor takes beside a shape.")
+    loss: str | None = Field(
+        default=None,
+        pattern=NAME,
+        description="A loss of one's own, as `package.module:function` of logits and weights; null for the softmax "
+        "cross-entropy. It is computed by plain operations of PyTorch, which take longer on a processor.",
+    )
     user_categorical_features: list[str] = Field(
         default=[], description="Keys of users.features that are embedded as categories."
     )
@@ -234,7 +240,7 @@ class TrainingConfig(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _own_towers(self) -> TrainingConfig:
+    def _own_code(self) -> TrainingConfig:
         for name, parameters, setting in (
             (self.user_tower, self.user_tower_parameters, "user_tower"),
             (self.item_tower, self.item_tower_parameters, "item_tower"),
@@ -243,6 +249,8 @@ class TrainingConfig(BaseModel):
                 check_parameters(name, parameters)
             elif parameters:
                 raise ValueError(f"{setting}_parameters are given, but no {setting} that takes them")
+        if self.loss is not None:
+            loss_function(self.loss)
         return self
 
     @property
@@ -267,8 +275,11 @@ class TrainingConfig(BaseModel):
 
     @property
     def trained_weight_is_known(self) -> bool:
-        """Whether the optimum of the loss holds γ₀·log q: all negatives corrected, or all of one proposal."""
-        if self.has_uncorrected:
+        """Whether the optimum of the loss holds γ₀·log q: all negatives corrected, or all of one proposal.
+
+        It is not known of a loss of the user's own.
+        """
+        if self.has_uncorrected or self.loss is not None:
             return False
         exponents = {negatives.popularity_exponent for negatives in self.negatives}
         return self.correction != "none" or (len(exponents) == 1 and None not in exponents)

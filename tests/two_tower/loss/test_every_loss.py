@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from two_tower.every_source import ALL_TOGETHER, CASES, CORRECTIONS, SHARED, SOURCES, goes_with, negatives
-from two_tower.plain_softmax import gradient_of, gradients_of, plain_softmax
-from twotower_assets.two_tower.data.item_sets import ItemSets
+from two_tower.plain_softmax import gradient_of, plain_softmax
+from twotower_assets.testing.example_market import mined_lists
+from twotower_assets.testing.suite import gradients_of
 from twotower_assets.two_tower.data.training_set import TrainingSet
 from twotower_assets.two_tower.loss import compiled_engine as engine_module
 from twotower_assets.two_tower.loss.engine import Loss
@@ -33,12 +34,6 @@ RECIPES = [*CASES, *ALL_TOGETHER]
 LEARNED = [(), ("item_bias",), ("learn_temperature",), ("item_bias", "learn_temperature")]
 RECIPES_BY_LEARNED = [(*recipe, learned) for recipe, learned in itertools.product(RECIPES, LEARNED)]
 BATCH = np.r_[0:40, 300]
-
-
-def mined_lists(data: TrainingSet) -> ItemSets:
-    users = np.repeat(np.arange(2, len(data.user_inputs.ids)), 3)
-    items = 1 + (users * 5 + np.tile([0, 1, 2], len(users) // 3)) % (len(data.item_counts) - 1)
-    return ItemSets.from_members(users, items, len(data.user_inputs.ids), len(data.item_counts))
 
 
 class Run:

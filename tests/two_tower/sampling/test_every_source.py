@@ -11,14 +11,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pytest
 
-from two_tower.conftest import Market
 from two_tower.every_source import ALL_TOGETHER, CASES, DECLARED, KNOWN, PER_ROW, SHARED, SOURCES, negatives
-from two_tower.plain_softmax import gradients_of
 from twotower_assets.recipes.config import TrainingConfig
 from twotower_assets.recipes.negative_settings import CrossBatchNegatives
+from twotower_assets.testing.example_market import Market, mined_lists
+from twotower_assets.testing.suite import gradients_of
 from twotower_assets.two_tower.data.encoders import TrainingDataError
-from twotower_assets.two_tower.data.item_sets import ItemSets
-from twotower_assets.two_tower.data.training_set import TrainingSet, build_training_set
+from twotower_assets.two_tower.data.training_set import build_training_set
 from twotower_assets.two_tower.loss.objective import Objective
 from twotower_assets.two_tower.sampling.item_queue import ItemQueue
 from twotower_assets.two_tower.sampling.negatives import Batch, build_source
@@ -27,13 +26,6 @@ from twotower_assets.two_tower.towers.model import build_towers
 
 Int64s = npt.NDArray[np.int64]
 REPEATS = 1500
-
-
-def mined_lists(data: TrainingSet) -> ItemSets:
-    """Three items for every user but the first."""
-    users = np.repeat(np.arange(2, len(data.user_inputs.ids)), 3)
-    items = 1 + (users * 5 + np.tile([0, 1, 2], len(users) // 3)) % (len(data.item_counts) - 1)
-    return ItemSets.from_members(users, items, len(data.user_inputs.ids), len(data.item_counts))
 
 
 class Source:

@@ -276,7 +276,8 @@ def test_an_error_in_validation_passes_through_and_torch_is_left_as_it_was(marke
 def test_training_does_not_wait_for_the_import_of_torchs_compiler() -> None:
     code = (
         "import sys; from twotower_assets.two_tower.training.loop import _reproducible, torch\n"
-        "with _reproducible(1): print(torch.are_deterministic_algorithms_enabled(), 'torch._dynamo' in sys.modules)"
+        "with _reproducible(1, torch.device('cpu')):\n"
+        " print(torch.are_deterministic_algorithms_enabled(), 'torch._dynamo' in sys.modules)"
     )
     printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert printed.split() == ["True", "False"]

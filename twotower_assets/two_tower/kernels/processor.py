@@ -1,4 +1,4 @@
-"""Which instructions this machine's processor has. What is done with them is decided in the loss."""
+"""What a device can do: this machine's processor, or a GPU. What is done with it is decided elsewhere."""
 
 from __future__ import annotations
 
@@ -7,8 +7,19 @@ from functools import cache
 import torch
 
 
+def has_bfloat16_matmul(device: torch.device | str = "cpu") -> bool:
+    """Whether the device multiplies bfloat16 matrices in hardware; a processor by AVX-512 BF16 or AMX."""
+    if torch.device(device).type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return _processor_has_bfloat16_matmul()
+
+
 @cache
-def has_bfloat16_matmul() -> bool:
-    """Whether the processor multiplies bfloat16 matrices in hardware (AVX-512 BF16 or AMX)."""
+def _processor_has_bfloat16_matmul() -> bool:
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def runs_compiled_loops(device: torch.device) -> bool:
+    """Whether tensors of the device can be worked on by compiled loops: those of the processor alone can."""
+    return device.type == "cpu"

@@ -5,15 +5,17 @@ Here: a batch's problem to a device, the loss, and gradients back. Not here: the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from twotower_assets.two_tower.kernels import processor
 from twotower_assets.two_tower.loss.compiled_engine import queue_after
 from twotower_assets.two_tower.loss.engine import Loss
-from twotower_assets.two_tower.loss.torch_softmax import SoftmaxTensors
+from twotower_assets.two_tower.loss.torch_softmax import Logits, SoftmaxTensors
 from twotower_assets.two_tower.sampling.batch_problem import BatchProblem
 from twotower_assets.two_tower.towers.model import Towers
 from twotower_assets.two_tower.towers.tower import TowerInputs
@@ -25,17 +27,34 @@ class TorchEngine:
     All [B, S] scores of a batch exist at once, a few times: memory is O(B·S).
     """
 
-    def __init__(self, dimensions: int, *, device: torch.device | str = "cpu", bfloat16: bool = False) -> None:
-        """`dimensions` of the vectors; `bfloat16`: matrix products of the softmax under autocast."""
-        self._device, self._bfloat16 = torch.device(device), bfloat16
+    def __init__(
+        self,
+        dimensions: int,
+        *,
+        device: torch.device | str = "cpu",
+        bfloat16: bool = False,
+        loss: Callable[[Logits, Tensor], Tensor] = Logits.loss,
+    ) -> None:
+        """An engine without a queue yet.
+
+        Args:
+            dimensions: Of the vectors.
+            device: Of the towers.
+            bfloat16: Matrix products under autocast; those of the towers too, where these run no compiled loops.
+            loss: The loss float [] of the logits and of the weights float [B] of the rows.
+        """
+        self._device, self._bfloat16, self._loss = torch.device(device), bfloat16, loss
         self.queue = torch.zeros(0, dimensions, device=self._device)
         """The vectors of the queue, oldest first, float32 [queued, d]."""
 
     def loss(self, towers: Towers, problem: BatchProblem) -> Loss:
         """As `Engine.loss`."""
-        users = TowerInputs.of(problem.users, problem.history).to(self._device)
-        queries, queries_backward = towers.queries_vjp(users)
-        vectors, vectors_backward = towers.items_vjp(TowerInputs.of(problem.items).to(self._device))
+        compiled = processor.runs_compiled_loops(self._device)
+        with nullcontext() if compiled else self._products():
+            queries, queries_backward = towers.queries_vjp(
+                TowerInputs.of(problem.users, problem.history).to(self._device)
+            )
+            vectors, vectors_backward = towers.items_vjp(TowerInputs.of(problem.items).to(self._device))
         queries, vectors = (tensor.detach().requires_grad_() for tensor in (queries, vectors))
         columns = len(problem.candidates) - problem.queued  # of this batch
         tensors, bias, bias_backward = SoftmaxTensors.of(problem.softmax, self._device), None, None
@@ -59,9 +78,9 @@ class TorchEngine:
                 )
                 start = torch.from_numpy(problem.biases.start).to(self._device)
                 penalty = problem.biases.penalty * (pairs[:, 0] - start).square().mean()
-            with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bfloat16):
+            with self._products():
                 logits = tensors.logits(queries, vectors, shared)
-            loss = logits.loss(tensors.weights) + penalty
+            loss = self._loss(logits, tensors.weights) + penalty
         positives = vectors.detach()[tensors.pair_index[:, 0]]
         self.queue = queue_after(self.queue, positives, problem.queued_after)
 
@@ -73,6 +92,10 @@ class TorchEngine:
                 bias_backward(gradient_of(bias))
 
         return Loss(loss.detach(), backward, logits.close)
+
+    def _products(self) -> AbstractContextManager[object]:
+        """Where matrix products are of bfloat16, if that is asked for."""
+        return torch.autocast(self._device.type, torch.bfloat16) if self._bfloat16 else nullcontext()
 
     def state_dict(self) -> dict[str, Tensor]:
         """As `Engine.state_dict`."""

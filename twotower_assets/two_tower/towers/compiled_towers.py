@@ -10,13 +10,16 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from twotower_assets.recipes.config import TrainingConfig
 from twotower_assets.two_tower.data.encoders import Encoder, SideEncoder
 from twotower_assets.two_tower.data.vocabulary import UNKNOWN
+from twotower_assets.two_tower.kernels import processor
 from twotower_assets.two_tower.towers.embedding_tables import EmbeddingTable, weighted_sums
 from twotower_assets.two_tower.towers.residual_mlp import ResidualMLP
-from twotower_assets.two_tower.towers.tower import History, TowerInputs
+from twotower_assets.two_tower.towers.torch_towers import Average, history_sum, side_sum
+from twotower_assets.two_tower.towers.tower import SMALLEST_NORM, History, TowerInputs, torch_vjp
 
 
 class SideEmbedding(nn.Module):
@@ -70,12 +73,21 @@ class CompiledItemTower(nn.Module):
     @torch.no_grad()
     def encode(self, inputs: TowerInputs) -> Tensor:
         """As `Tower.encode`."""
+        if not processor.runs_compiled_loops(inputs.ids.device):
+            return _unit(self(inputs))
         unit: Tensor = self.mlp(self.side.vjp(inputs)[0])
         return unit
+
+    def forward(self, inputs: TowerInputs) -> Tensor:
+        """The vectors before they are normalised, by plain operations."""
+        total = side_sum(self.side.ids, self.side.categorical, self.side.numeric, inputs)
+        return self.mlp.total(total)
 
     @torch.no_grad()
     def vjp(self, inputs: TowerInputs, length: float = 1.0) -> tuple[Tensor, Callable[[Tensor], None]]:
         """As `Tower.vjp`."""
+        if not processor.runs_compiled_loops(inputs.ids.device):
+            return torch_vjp(self, lambda: _unit(self(inputs)) * length)
         total, side_backward = self.side.vjp(inputs)
         vectors, mlp_backward = self.mlp.vjp(total, length)
         return vectors, lambda gradient: side_backward(mlp_backward(gradient))
@@ -113,12 +125,27 @@ class CompiledUserTower(nn.Module):
     @torch.no_grad()
     def encode(self, inputs: TowerInputs) -> Tensor:
         """As `Tower.encode`."""
+        if not processor.runs_compiled_loops(inputs.ids.device):
+            return _unit(self(inputs))
         unit: Tensor = self.mlp(self._inputs_of_mlp(inputs)[0])
         return unit
+
+    def forward(self, inputs: TowerInputs) -> Tensor:
+        """The vectors before they are normalised, by plain operations."""
+        total = side_sum(self.side.ids, self.side.categorical, self.side.numeric, inputs)
+        averages: list[Average] = [
+            ([self.history] if self.item_ids is None else [self.history, self.item_ids], self.half_life)
+        ]
+        if self.second_history is not None and self.second_half_life is not None:
+            averages.append(([self.second_history], self.second_half_life))
+        sums = None if inputs.history is None else history_sum(inputs.history, averages, self.power)
+        return self.mlp.total(total if sums is None else total + sums)
 
     @torch.no_grad()
     def vjp(self, inputs: TowerInputs, length: float = 1.0) -> tuple[Tensor, Callable[[Tensor], None]]:
         """As `Tower.vjp`."""
+        if not processor.runs_compiled_loops(inputs.ids.device):
+            return torch_vjp(self, lambda: _unit(self(inputs)) * length)
         total, total_backward = self._inputs_of_mlp(inputs)
         vectors, mlp_backward = self.mlp.vjp(total, length)
         return vectors, lambda gradient: total_backward(mlp_backward(gradient))
@@ -188,6 +215,10 @@ def recency_weights(offsets: Tensor, half_life: float, power: float = 1.0) -> Te
         -power
     )  # ∞ for empty rows, and not used
     return age_weight.float()[age] * torch.repeat_interleave(row_scale.float(), lengths)
+
+
+def _unit(vectors: Tensor) -> Tensor:
+    return functional.normalize(vectors, dim=1, eps=SMALLEST_NORM)
 
 
 def _table(rows: int, config: TrainingConfig, *, unknown_is_zero: bool = False) -> EmbeddingTable:

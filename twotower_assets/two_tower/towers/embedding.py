@@ -38,7 +38,7 @@ class Embedder:
         inputs = self.encoder.encode_items(items)
 
         def block(rows: npt.NDArray[np.int64]) -> Tensor:
-            return self.towers.encode_items(TowerInputs.of(inputs.take(rows)))
+            return self.towers.encode_items(TowerInputs.of(inputs.take(rows)).to(self.towers.device))
 
         return self._embed_in_blocks(items.num_rows, block)
 
@@ -51,7 +51,7 @@ class Embedder:
         """Learned bias of each row of `items` (item_id), float32 [n]; that of the unknown id without training pairs."""
         ids = torch.from_numpy(self.encoder.items.encode_ids(items.column("item_id")))
         with torch.no_grad():
-            bias: npt.NDArray[np.float32] = self.towers.biases(ids).numpy()
+            bias: npt.NDArray[np.float32] = self.towers.biases(ids.to(self.towers.device)).cpu().numpy()
         return bias
 
     def embed_users(
@@ -78,7 +78,9 @@ class Embedder:
         history = self.encoder.encode_histories(histories)
 
         def block(rows: npt.NDArray[np.int64]) -> Tensor:
-            return self.towers.encode_users(TowerInputs.of(inputs.take(rows), take_rows(history, rows)))
+            return self.towers.encode_users(
+                TowerInputs.of(inputs.take(rows), take_rows(history, rows)).to(self.towers.device)
+            )
 
         return self._embed_in_blocks(len(user_ids), block)
 
@@ -86,7 +88,7 @@ class Embedder:
         vectors = np.empty((rows, self.towers.dimensions), np.float32)
         with torch.no_grad():
             for block_rows in _row_blocks(rows):
-                vectors[block_rows] = block(block_rows).numpy()
+                vectors[block_rows] = block(block_rows).cpu().numpy()
         return vectors
 
 

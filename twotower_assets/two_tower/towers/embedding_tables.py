@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from twotower_assets.two_tower.data.item_sets import Int32s, Int64s, unique_ids
+from twotower_assets.two_tower.kernels import processor
 from twotower_assets.two_tower.kernels.compiled import compiled
 
 Float32s = npt.NDArray[np.float32]
@@ -34,21 +35,39 @@ class EmbeddingTable(nn.Module):
         self.weight = nn.Parameter(torch.randn(rows, dimensions) * scale)
         self.gradient: tuple[Int64s, Float32s] | None = None
         """Distinct rows int64 [D], and the gradient of the loss with respect to each, float32 [D, d]."""
+        self.looked_up: list[Tensor] = []
+        """On a device without compiled loops: the rows, with repeats, that `weight.grad` covers, int64 of any shape."""
         self._scratch = np.full(rows, -1, np.int32)  # of `unique_ids`
 
     def __len__(self) -> int:
         return len(self.weight)
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Vectors float32 [..., d] of the rows int64 [...]; autograd adds to `gradient`, and not to `weight.grad`."""
+        """Vectors float32 [..., d] of the rows int64 [...].
+
+        With compiled loops autograd adds to `gradient`, and not to `weight.grad`; without, to `weight.grad`.
+        """
         if torch.is_grad_enabled() and self.weight.requires_grad:
+            if not processor.runs_compiled_loops(ids.device):
+                self.looked_up.append(ids)
+                return functional.embedding(ids, self.weight)
             vectors: Tensor = _RowsOfTable.apply(self.weight, ids, self)  # type: ignore[no-untyped-call]
             return vectors
         return functional.embedding(ids, self.weight)
 
     def vjp(self, ids: Tensor) -> tuple[Tensor, Callable[[Tensor], None]]:
-        """The vectors, and their backward function, which adds to `gradient`."""
+        """The vectors, and their backward function, which adds to `gradient` or `weight.grad` as `forward` says."""
+        if not processor.runs_compiled_loops(ids.device):
+            with torch.enable_grad():
+                vectors = self(ids)
+            return vectors.detach(), partial(torch.autograd.backward, vectors)
         return functional.embedding(ids, self.weight.detach()), partial(self._backward, ids)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Clear the gradient."""
+        super().zero_grad(set_to_none)
+        self.gradient = None
+        self.looked_up.clear()
 
     def _backward(self, ids: Tensor, gradient: Tensor) -> None:
         rows, vectors = ids.numpy().reshape(-1), gradient.reshape(-1, self.weight.shape[1]).numpy()

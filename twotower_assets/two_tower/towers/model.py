@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from twotower_assets.recipes.config import TrainingConfig
-from twotower_assets.recipes.own_towers import tower_class
+from twotower_assets.recipes.own_code import tower_class
 from twotower_assets.two_tower.data.encoders import Encoder
+from twotower_assets.two_tower.kernels import processor
 from twotower_assets.two_tower.towers.compiled_towers import build_compiled_towers
 from twotower_assets.two_tower.towers.embedding_tables import EmbeddingTable
 from twotower_assets.two_tower.towers.tower import Tower, TowerError, TowerInputs, TowerShape
@@ -41,6 +42,11 @@ class Towers(nn.Module):
         """d, the length of the vectors."""
         return self._users.dimensions
 
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.log_inverse_temperature.device
+
     def encode_users(self, inputs: TowerInputs) -> Tensor:
         """Vectors float32 [n, d] of length 1 of n users."""
         return self._users.encode(inputs)
@@ -52,6 +58,8 @@ class Towers(nn.Module):
     @torch.no_grad()
     def queries_vjp(self, inputs: TowerInputs) -> tuple[Tensor, Callable[[Tensor], None]]:
         """The vectors of users times 1/τ, and their backward function, which sets the gradients of the weights."""
+        if not processor.runs_compiled_loops(self.device):
+            return self._queries_vjp_on_device(inputs)
         scale = math.exp(self.log_inverse_temperature.item())
         if self.log_inverse_temperature.requires_grad:
             scale = min(scale, MAX_INVERSE_TEMPERATURE)
@@ -65,6 +73,20 @@ class Towers(nn.Module):
             queries_backward(gradient)
 
         return queries, backward
+
+    def _queries_vjp_on_device(self, inputs: TowerInputs) -> tuple[Tensor, Callable[[Tensor], None]]:
+        """`queries_vjp` without waiting for the value of the temperature."""
+        vectors, vectors_backward = self._users.vjp(inputs)
+        scale, learned = self.inverse_temperature(), self.log_inverse_temperature.requires_grad
+
+        @torch.no_grad()
+        def backward(gradient: Tensor) -> None:
+            if learned:
+                grad_log = (gradient * vectors * scale).sum()
+                self.log_inverse_temperature.grad = torch.where(scale < MAX_INVERSE_TEMPERATURE, grad_log, 0.0)
+            vectors_backward(gradient * scale)
+
+        return vectors * scale, backward
 
     def items_vjp(self, inputs: TowerInputs) -> tuple[Tensor, Callable[[Tensor], None]]:
         """The vectors of items, and their backward function, which sets the gradients of the weights."""

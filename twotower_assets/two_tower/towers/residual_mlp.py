@@ -39,8 +39,11 @@ class ResidualMLP(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Float [n, d] to float [n, d], rows of length 1."""
-        total = inputs + self.layers(inputs) if len(self.layers) else inputs
-        return functional.normalize(total, dim=1, eps=SMALLEST_NORM)
+        return functional.normalize(self.total(inputs), dim=1, eps=SMALLEST_NORM)
+
+    def total(self, inputs: Tensor) -> Tensor:
+        """x + MLP(x), which is not normalised yet."""
+        return inputs + self.layers(inputs) if len(self.layers) else inputs
 
     @torch.no_grad()
     def vjp(self, inputs: Tensor, length: float = 1.0) -> tuple[Tensor, Callable[[Tensor], Tensor]]:

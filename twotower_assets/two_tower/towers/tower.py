@@ -151,6 +151,21 @@ class Tower(Protocol):
         """
 
 
+def torch_vjp(tower: nn.Module, vectors_of: Callable[[], Tensor]) -> tuple[Tensor, Callable[[Tensor], None]]:
+    """`Tower.vjp` by autograd, of what `vectors_of` computes with the weights of `tower`."""
+    with torch.enable_grad():
+        vectors = vectors_of()
+
+    def backward(gradient: Tensor) -> None:
+        torch.autograd.backward(vectors, gradient)
+        tables = {id(module.weight) for module in tower.modules() if isinstance(module, EmbeddingTable)}
+        for parameter in tower.parameters():
+            if parameter.requires_grad and parameter.grad is None and id(parameter) not in tables:
+                parameter.grad = torch.zeros_like(parameter)  # nothing of it was used in this batch
+
+    return vectors.detach(), backward
+
+
 class TorchTower(nn.Module, ABC):
     """A tower of one's own: `forward` gives a vector per row, by any operations of PyTorch.
 
@@ -182,17 +197,7 @@ class TorchTower(nn.Module, ABC):
 
     def vjp(self, inputs: TowerInputs, length: float = 1.0) -> tuple[Tensor, Callable[[Tensor], None]]:
         """As `Tower.vjp`. Raises `TowerError` for a `forward` that gives no vector per row."""
-        with torch.enable_grad():
-            vectors = self._unit(inputs) * length
-
-        def backward(gradient: Tensor) -> None:
-            torch.autograd.backward(vectors, gradient)
-            tables = {id(module.weight) for module in self.modules() if isinstance(module, EmbeddingTable)}
-            for parameter in self.parameters():
-                if parameter.requires_grad and parameter.grad is None and id(parameter) not in tables:
-                    parameter.grad = torch.zeros_like(parameter)  # nothing of it was used in this batch
-
-        return vectors.detach(), backward
+        return torch_vjp(self, lambda: self._unit(inputs) * length)
 
     def _unit(self, inputs: TowerInputs) -> Tensor:
         vectors = self(inputs)

@@ -17,18 +17,21 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from twotower_assets.recipes.config import TrainingConfig
 from twotower_assets.two_tower.data.item_sets import ItemSets
 from twotower_assets.two_tower.data.training_set import TrainingSet
 from twotower_assets.two_tower.kernels.threads import computing_threads
+from twotower_assets.two_tower.loss.objective import EngineName
 from twotower_assets.two_tower.sampling.batches import epoch_generator, repeat_share, shuffled_batches, spread_batches
 from twotower_assets.two_tower.towers.model import Towers
+from twotower_assets.two_tower.training.device import training_device
 from twotower_assets.two_tower.training.epoch_report import EpochReport
 from twotower_assets.two_tower.training.prefetch import prefetched
 from twotower_assets.two_tower.training.resume import Progress, load_state, run_fingerprint, save_state
-from twotower_assets.two_tower.training.trainer import Trainer
+from twotower_assets.two_tower.training.trainer import Trainer, check_finite
 
 logger = logging.getLogger(__name__)
 EPOCHS_OF_A_SEED = 1_000_003
@@ -56,6 +59,8 @@ def train(
     threads: int | None = None,
     validation: str = "",
     mined: ItemSets | None = None,
+    device: str = "cpu",
+    engine: EngineName | None = None,
 ) -> TrainingResult:
     """Train towers on the pairs; bit-identical weights on the same machine with the same number of threads.
 
@@ -73,33 +78,36 @@ def train(
             each other down many times over.
         validation: Names what `validate` measures; a resume state with another validation is not used.
         mined: The sets that mined negatives are drawn from, one per user index.
+        device: `cpu`, `cuda`, or `auto`: a GPU where there is one. On a GPU, weights are not the same bit for bit.
+        engine: As for `Trainer`.
 
     Raises:
         TrainingDataError: `mined` is missing where the configuration needs it.
+        DeviceError: The device is not there.
         FloatingPointError: The loss is no longer finite. This and any other exception leaves nothing behind but the
             resume state.
     """
-    trainer = Trainer(training_set, config, mined)
+    trainer = Trainer(training_set, config, mined, device=training_device(device), engine=engine)
     done = Progress([], 0, None, {})
     fingerprint = run_fingerprint(training_set, config, mined, validation=validation if validate else "none")
     if resume_dir is not None and (found := load_state(resume_dir, fingerprint, trainer)):
         done = found
         logger.info("Continuing after epoch %d of %d.", len(done.reports), config.epochs)
-    with _reproducible(threads):
+    with _reproducible(threads, trainer.device):
         while not _finished(done, config):
             report = _run_epoch(trainer, done, validate, progress)
             done.reports.append(report)
             if report.is_best:
                 done.best_epoch, done.best_metric = report.epoch, report.validation_metric
                 done.best_weights = {
-                    name: tensor.clone() for name, tensor in trainer.evaluation_towers.state_dict().items()
+                    name: tensor.to("cpu", copy=True) for name, tensor in trainer.evaluation_towers.state_dict().items()
                 }
             if resume_dir is not None:
                 save_state(resume_dir, fingerprint, trainer, done)
             _log(report, config)
             if on_epoch is not None:
                 on_epoch(report)
-    trainer.towers.load_state_dict(done.best_weights)
+    trainer.towers.to("cpu").load_state_dict(done.best_weights)
     return TrainingResult(trainer.towers.eval(), done.reports, done.best_epoch)
 
 
@@ -123,14 +131,20 @@ def _run_epoch(
         batches = spread_batches(data.user, data.item, config.batch_size, generator)
     else:
         batches = shuffled_batches(len(data), config.batch_size, generator)
-    losses = []
+    losses: list[float | Tensor] = []
     trainer.towers.train()
     progress_bar = tqdm(batches, desc=f"epoch {epoch}", unit="batch", leave=False, disable=not progress)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(config.seed * EPOCHS_OF_A_SEED + epoch)  # of dropout in towers
-        for problem in prefetched(objective.sampler.draw(batch, generator) for batch in progress_bar):
+    with torch.random.fork_rng(devices=[trainer.device] if trainer.device.type == "cuda" else []):
+        seed = config.seed * EPOCHS_OF_A_SEED + epoch  # of dropout in towers
+        torch.default_generator.manual_seed(seed)
+        if trainer.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
+        problems = (objective.sampler.draw(batch, generator) for batch in progress_bar)
+        for problem in prefetched(problems, always=trainer.device.type != "cpu"):
             losses.append(trainer.step(problem))
     trainer.end_epoch()
+    loss = float(np.mean([float(one) for one in losses]))  # waits for the device
+    check_finite(loss)
     seconds = time.perf_counter() - started
     metric = None if validate is None else _validate(trainer.evaluation_towers, validate)
     validation_seconds = time.perf_counter() - started - seconds
@@ -138,7 +152,7 @@ def _run_epoch(
     counts = objective.pop_counts()
     return EpochReport(
         epoch=epoch,
-        loss=float(np.mean(losses)),
+        loss=loss,
         validation_metric=metric,
         is_best=metric is None or done.best_metric is None or metric > done.best_metric,
         repeat_share=repeat_share(data.user, batches),
@@ -174,12 +188,12 @@ def _log(report: EpochReport, config: TrainingConfig) -> None:
 
 
 @contextmanager
-def _reproducible(threads: int | None) -> Iterator[None]:
-    """Deterministic algorithms on a fixed number of threads; restored afterwards."""
+def _reproducible(threads: int | None, device: torch.device) -> Iterator[None]:
+    """Deterministic algorithms on a fixed number of threads, on the processor; restored afterwards."""
     before = torch.get_deterministic_debug_mode()
     fill_before = deterministic.fill_uninitialized_memory
     torch.set_deterministic_debug_mode(
-        "error"
+        "error" if device.type == "cpu" else before
     )  # use_deterministic_algorithms would import torch's compiler, which takes seconds
     deterministic.fill_uninitialized_memory = False  # filling costs a pass over every new tensor
     try:

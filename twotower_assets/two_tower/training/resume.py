@@ -71,7 +71,7 @@ def save_state(
         "best_metric": progress.best_metric,
         "reports": [report.as_dict() for report in progress.reports],
     }
-    write_tensors(folder / FILE_NAME, tensors, description)
+    write_tensors(folder / FILE_NAME, {name: tensor.cpu() for name, tensor in tensors.items()}, description)
 
 
 def load_state(folder: Path, fingerprint: dict[str, Any], trainer: Trainer) -> Progress | None:
