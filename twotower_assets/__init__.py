@@ -4,6 +4,7 @@ The public API, usable without Dagster: `connect` opens the lake for reading; `t
 `load_checkpoint` are described in `docs/python.md`.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Model", "connect", "evaluate", "load_checkpoint", "recommend", "train"]
 __version__ = "0.1.0"
+
+if not os.environ.keys() & {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}:
+    # OpenMP reads it when torch is loaded. Idle threads that spin for long take the cores from whatever else runs:
+    # beside busy neighbours, a step on two threads was three times slower for it (`benchmarks/neighbours.py`).
+    os.environ["GOMP_SPINCOUNT"] = "1000"
 
 
 def __getattr__(name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 
 from twotower_assets.two_tower.kernels.threads import computing_threads
 
+IDLE = "import os, twotower_assets; print(os.environ.get('GOMP_SPINCOUNT'), os.environ.get('OMP_WAIT_POLICY'))"
 LOOP = """
 import numpy as np, numba, torch
 from twotower_assets.two_tower.kernels.threads import computing_threads
@@ -59,3 +61,18 @@ def test_the_numbers_of_threads_are_restored(threads: int) -> None:
         with computing_threads(None) as again:
             assert again == threads
     assert (torch.get_num_threads(), numba.get_num_threads()) == before
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ({}, "1000 None"),
+        ({"GOMP_SPINCOUNT": "7"}, "7 None"),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, "None ACTIVE"),
+    ],
+)
+def test_idle_threads_sleep_soon_unless_the_user_says_otherwise(given: dict[str, str], found: str) -> None:
+    ours = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+    environment = {name: value for name, value in os.environ.items() if name not in ours} | given
+    printed = subprocess.run([sys.executable, "-c", IDLE], env=environment, check=True, capture_output=True, text=True)
+    assert printed.stdout.strip() == found
