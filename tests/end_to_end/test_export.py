@@ -17,7 +17,7 @@ from twotower_assets.serving.export_model import ExportError, export_model
 from twotower_assets.serving.recommendations import recommend
 from twotower_assets.serving.versions import find_version
 from twotower_assets.two_tower.checkpoint import Checkpoint, load_checkpoint
-from twotower_assets.two_tower.towers import exported_towers
+from twotower_assets.two_tower.towers.compiled_towers import CompiledUserTower
 from twotower_assets.workspace import Workspace
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (pip install -e .[dev])")
@@ -145,7 +145,7 @@ def test_without_the_packages_of_onnx_they_are_named(trained: Workspace, tmp_pat
 
 
 def test_a_tower_that_cannot_be_traced_leaves_nothing_behind(trained: Workspace, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(exported_towers, "_encoded", lambda tower, inputs: inputs.ids.numpy())
+    monkeypatch.setattr(CompiledUserTower, "forward", lambda tower, inputs: inputs.ids.numpy())
     with pytest.raises(ExportError, match="torch cannot export user_tower: "):
         export_model(trained, newest(trained), tmp_path / "model", "torch")
     assert list(tmp_path.iterdir()) == []
