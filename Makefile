@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # A process runs whole groups of tests, which share what they build (tests/conftest.py); the long ones come first.
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadscope --no-loadscope-reorder
 
-.PHONY: demo test test-servers test-fast test-full bench bench-peers bench-guard bench-recipes ui lint types docs reference dist install clean
+.PHONY: demo test test-servers test-fast test-full mutations bench bench-peers bench-guard bench-recipes ui lint types docs reference dist install clean
 
 demo: $(VENV)/installed ## set up, run MovieLens-100K through the whole graph, print what came out
 	$(BIN)/twotower demo
@@ -21,6 +21,9 @@ test-fast: $(VENV)/installed ## at every save: what trains nothing through the w
 
 test-full: $(VENV)/installed ## all tests, each of them with every combination of what it varies
 	$(PYTEST) --full-product $(PYTEST_ARGS)
+
+mutations: $(VENV)/installed ## mistakes in the loss, one after the other, each of which a test has to notice; a quarter of an hour
+	$(BIN)/python tools/mutate_loss.py
 
 bench: $(VENV)/installed ## every benchmark in its short form, five to ten minutes
 	$(BIN)/python benchmarks/training_throughput.py --short

@@ -23,3 +23,10 @@ def _processor_has_bfloat16_matmul() -> bool:
 def runs_compiled_loops(device: torch.device) -> bool:
     """Whether tensors of the device can be worked on by compiled loops: those of the processor alone can."""
     return device.type == "cpu"
+
+
+def to_device(tensor: torch.Tensor, device: torch.device | str) -> torch.Tensor:
+    """A tensor of the processor on a device; a GPU copies it while the processor goes on."""
+    if torch.device(device).type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from twotower_assets.two_tower.kernels import processor
+from twotower_assets.two_tower.kernels.processor import to_device
 from twotower_assets.two_tower.loss.compiled_engine import queue_after
 from twotower_assets.two_tower.loss.engine import Loss
 from twotower_assets.two_tower.loss.torch_softmax import Logits, SoftmaxTensors
@@ -63,11 +64,11 @@ class TorchEngine:
             shared = vectors[:columns]
             if problem.shared_gradient_scale is not None:
                 shared = _ScaledGradient.apply(  # type: ignore[no-untyped-call]
-                    shared, torch.from_numpy(problem.shared_gradient_scale).to(self._device)[:, None]
+                    shared, to_device(torch.from_numpy(problem.shared_gradient_scale), self._device)[:, None]
                 )
             shared = torch.cat([shared, self.queue]) if problem.queued else shared
             if towers.item_bias is not None and problem.biases is not None:
-                ids = torch.from_numpy(problem.biases.ids).to(self._device)
+                ids = to_device(torch.from_numpy(problem.biases.ids), self._device)
                 column, bias_backward = towers.item_bias.vjp(ids)
                 bias = column.detach().requires_grad_()
                 pairs, queued = bias[:, 0][tensors.pair_index], len(ids) - problem.queued
@@ -76,7 +77,7 @@ class TorchEngine:
                     pair_offsets=tensors.pair_offsets + pairs,
                     column_offsets=tensors.column_offsets + torch.cat([bias[:columns, 0], bias[queued:, 0]]),
                 )
-                start = torch.from_numpy(problem.biases.start).to(self._device)
+                start = to_device(torch.from_numpy(problem.biases.start), self._device)
                 penalty = problem.biases.penalty * (pairs[:, 0] - start).square().mean()
             with self._products():
                 logits = tensors.logits(queries, vectors, shared)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from twotower_assets.two_tower.kernels.processor import to_device
 from twotower_assets.two_tower.sampling.batch_problem import SoftmaxProblem, SparseRows
 
 
@@ -62,7 +63,7 @@ class SoftmaxTensors:
         """Copies on a device; on the processor, tensors that share the memory of the problem."""
 
         def tensor(array: np.ndarray) -> Tensor:
-            return torch.from_numpy(array).to(device, non_blocking=True)
+            return to_device(torch.from_numpy(array), device)
 
         def places(rows: SparseRows) -> tuple[Tensor, Tensor]:
             offsets, columns = tensor(rows.offsets), tensor(rows.columns).long()

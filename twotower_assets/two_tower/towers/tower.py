@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from twotower_assets.core.ragged import Ragged
 from twotower_assets.two_tower.data.encoders import SideEncoder, SideInputs
+from twotower_assets.two_tower.kernels.processor import to_device
 from twotower_assets.two_tower.towers.embedding_tables import EmbeddingTable
 
 SMALLEST_NORM = 1e-12
@@ -89,15 +90,13 @@ class TowerInputs:
     def to(self, device: torch.device) -> TowerInputs:
         """The same on a device, copied while the processor goes on."""
 
-        def moved(tensor: Tensor) -> Tensor:
-            return tensor.to(device, non_blocking=True)
-
         history = self.history
         if isinstance(history, History):
-            history = History(moved(history.offsets), moved(history.values))
+            history = History(to_device(history.offsets, device), to_device(history.values, device))
         elif history is not None:
-            history = PaddedHistory(moved(history.items))
-        return TowerInputs(moved(self.ids), moved(self.categorical), moved(self.numeric), history)
+            history = PaddedHistory(to_device(history.items, device))
+        ids, categorical, numeric = (to_device(one, device) for one in (self.ids, self.categorical, self.numeric))
+        return TowerInputs(ids, categorical, numeric, history)
 
     def __len__(self) -> int:
         return len(self.ids)
