@@ -58,6 +58,10 @@ class Settings(BaseSettings):
         description="A folder with your own `impressions.sql`, `items.sql` and, if there are any, `users.sql`.",
     )
     first_day: date | None = Field(None, description="First daily partition (UTC). Default: what `days.sql` says.")
+    earliest_day: date = Field(
+        date(1990, 1, 1),
+        description="Rows before this day have a wrong time: they are rejected, and give no first day.",
+    )
     last_day: date | None = Field(
         None,
         description="Last daily partition (UTC) of a closed log. Default: what `days.sql` says; else today.",
@@ -214,6 +218,11 @@ class Settings(BaseSettings):
                 "to leave something to train on"
             )
         return self
+
+    @property
+    def plausible_from(self) -> date:
+        """The first day on which a row can lie: `earliest_day`, or the first partition if that is earlier."""
+        return min(self.earliest_day, self.first_day or self.earliest_day)
 
     @property
     def query_threads(self) -> int:

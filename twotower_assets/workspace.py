@@ -71,7 +71,7 @@ class Workspace:
         first, last = self.settings.first_day, self.settings.last_day
         if first is None:
             with duckdb.connect() as con:
-                found_first, found_last = self.source.days(con)
+                found_first, found_last = self.source.days(con, self.settings.plausible_from)
             first, last = found_first, last or found_last
         if first is None:
             raise SettingsError(

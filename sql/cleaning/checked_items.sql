@@ -1,38 +1,21 @@
 -- Columns outside the data contract are kept as text in `features`. Of rows with the same item one is accepted.
-WITH
-with_optional_columns AS (
-    FROM source_rows
-    UNION ALL BY NAME
-    SELECT *
-    FROM (
-        SELECT
-            NULL::VARCHAR AS category,
-            NULL::VARCHAR[] AS categories,
-            NULL::VARCHAR AS title,
-            NULL::TIMESTAMP AS published_at
-    )
-    WHERE false
-),
-typed AS (
+WITH typed AS (
     SELECT
-        nullif(trim(item_id::VARCHAR), '') AS item_id,
-        coalesce(nullif(trim(category::VARCHAR), ''), categories[-1], 'unknown') AS category,
+        source_id(item_id) AS item_id,
+        coalesce(nullif(trim(kept_text(category)), ''), categories[-1], 'unknown') AS category,
         nullif(categories, []) AS categories,
-        title::VARCHAR AS title,
-        TRY_CAST(published_at AS TIMESTAMP) AS published_at,
+        kept_text(title) AS title,
+        source_moment_or_year(published_at) AS published_at,
         map_from_entries(
-            list_filter(
-                map_entries(from_json(to_json(with_optional_columns), '"MAP(VARCHAR, VARCHAR)"')),
-                lambda entry: entry.value IS NOT NULL
-                    AND entry.key NOT IN ('item_id', 'category', 'categories', 'title', 'published_at')
-            )
-        ) AS features
-    FROM with_optional_columns
+            list_filter(map_entries(other_columns), lambda entry: entry.value IS NOT NULL)
+        ) AS features,
+        'item_id' || id_fault(item_id) AS fault
+    FROM contract_rows
 )
 SELECT
-    *,
+    * EXCLUDE (fault),
     CASE
-        WHEN item_id IS NULL THEN 'item_id is missing'
+        WHEN fault IS NOT NULL THEN fault
         WHEN row_number() OVER (PARTITION BY item_id ORDER BY category, title, published_at, features::VARCHAR) > 1
             THEN 'repeats an item'
     END AS reason

@@ -339,7 +339,7 @@ def test_a_row_outside_the_published_days_moves_no_calendar_and_is_counted_once(
         rejects, _ = stage_impressions(con, source, partition_bounds(day, day, first))
         rejected[day] = rejects.reasons
     assert rejected == {
-        first: {"shown_at lies in the future": 1, "shown_at lies outside the partition": 1},
+        first: {"shown_at lies in the future": 1, "shown_at lies before the earliest day": 1},
         second: {},
     }
 

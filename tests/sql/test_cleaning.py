@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import date, datetime
 from pathlib import Path
@@ -10,7 +11,10 @@ from typing import Any
 import duckdb
 import pytest
 
+from twotower_assets.core.folders import SQL_FOLDER
 from twotower_assets.datasets.raw_source import (
+    KNOWN_COLUMNS,
+    REQUIRED_COLUMNS,
     Rejects,
     Source,
     SourceError,
@@ -18,6 +22,8 @@ from twotower_assets.datasets.raw_source import (
     stage_catalogue,
     stage_impressions,
 )
+from twotower_assets.lake.queries import read_query
+from twotower_assets.lake.tables import REJECTION_REASONS
 
 FIRST, DAY = date(2024, 1, 1), date(2024, 1, 2)
 NOON = "TIMESTAMP '2024-01-02 12:00'"
@@ -238,3 +244,215 @@ def test_of_repeated_and_nameless_rows_of_a_catalogue_one_each_is_taken(
         ("1", {"colour": "x"}),
         ("2", {"colour": "x"}),
     ]
+
+
+ID_AS_FOUND = [
+    ("1.0::DOUBLE", "1"),
+    ("-7.0::FLOAT", "-7"),
+    ("7.00::DECIMAL(5, 2)", "7"),
+    ("12345678901234567890::HUGEINT", "12345678901234567890"),
+    ("9007199254740991::DOUBLE", "9007199254740991"),
+    ("'\"sku1\"'::JSON", "sku1"),
+    ("'12'::JSON", "12"),
+    ("encode('ü')", "ü"),
+    ("'1.0'", "1.0"),
+    ("'nan'", "nan"),
+    ("'0444778'", "0444778"),
+]
+
+
+@pytest.mark.parametrize(("found", "text"), ID_AS_FOUND)
+def test_an_id_of_any_type_is_the_text_that_its_owner_means(
+    clean: Clean, con: duckdb.DuckDBPyConnection, found: str, text: str
+) -> None:
+    assert clean(rows(f"{found}, {found}, {NOON}, true")).rejected == 0
+    assert taken(con) == [(text, text)]
+    clean(f"SELECT {found} AS item_id", "items")
+    clean(f"SELECT {found} AS user_id", "users")
+    assert con.execute("SELECT item_id FROM staged_items").fetchall() == [(text,)]
+    assert con.execute("SELECT user_id FROM staged_users").fetchall() == [(text,)]
+
+
+FAULTY_IDS = [
+    ("'nan'::DOUBLE", " is missing"),
+    ("'null'::JSON", " is missing"),
+    ("'\"  \"'::JSON", " is missing"),
+    ("1.5::DOUBLE", " is no whole number"),
+    ("7.25::DECIMAL(5, 2)", " is no whole number"),
+    ("'inf'::DOUBLE", " is no whole number"),
+    ("1e16::DOUBLE", " is no whole number"),
+    ("'\\xFF'::BLOB", " is no text in UTF-8"),
+    ("'a' || chr(0)", " holds a character of code 0"),
+    ("repeat('x', 1001)", " has more than 1,000 characters"),
+]
+
+
+@pytest.mark.parametrize(("found", "fault"), FAULTY_IDS)
+def test_what_is_no_id_is_rejected_with_the_reason(
+    clean: Clean, con: duckdb.DuckDBPyConnection, found: str, fault: str
+) -> None:
+    assert clean(rows(f"{found}, 'a', {NOON}, true")).reasons == {f"user_id{fault}": 1}
+    assert clean(rows(f"'u', {found}, {NOON}, true")).reasons == {f"item_id{fault}": 1}
+    assert clean(f"SELECT {found} AS item_id", "items").reasons == {f"item_id{fault}": 1}
+    assert clean(f"SELECT {found} AS user_id", "users").reasons == {f"user_id{fault}": 1}
+    kept = con.execute("SELECT user_id, item_id, shown_at FROM staged_rejected_impressions").fetchall()
+    assert not any("\0" in str(value) or len(str(value)) > 1000 for row in kept for value in row)
+
+
+def test_integers_that_one_missing_id_turned_into_floats_join_the_catalogue(
+    clean: Clean, con: duckdb.DuckDBPyConnection
+) -> None:
+    log = [f"{user}, {item}, {NOON}, true" for user, item in (("1.0::DOUBLE", "7"), ("NULL", "8"), ("2.0", "7"))]
+    assert clean(rows(*log)).reasons == {"user_id is missing": 1}
+    clean("SELECT 7 AS item_id", "items")
+    assert con.execute(
+        "SELECT user_id, item_id FROM staged_impressions JOIN staged_items USING (item_id)"
+    ).fetchall() == [
+        ("1", "7"),
+        ("2", "7"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("found", "click"),
+    [
+        *(
+            (value, True)
+            for value in ("true", "1", "1.0::DOUBLE", "'true'", "'1'", "'1.0'", "'t'", "'true'::JSON", "'1'::JSON")
+        ),
+        *((value, False) for value in ("false", "0", "0.0::DOUBLE", "'false'", "'0'", "'0.0'", "0::UTINYINT")),
+        *((value, None) for value in ("-1", "2", "0.4", "'nan'::DOUBLE", "'-1'", "'maybe'", "''", "NULL", "[true]")),
+    ],
+)
+def test_a_click_is_a_boolean_or_0_or_1_and_nothing_else(
+    clean: Clean, con: duckdb.DuckDBPyConnection, found: str, click: bool | None
+) -> None:
+    reasons = clean(rows(f"'u', 'a', {NOON}, {found}")).reasons
+    assert taken(con, "clicked") == ([] if click is None else [(click,)])
+    assert reasons == ({"clicked is missing or neither true nor false": 1} if click is None else {})
+
+
+MOMENT = datetime(2024, 1, 2, 10)
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        "TIMESTAMP '2024-01-02 10:00'",
+        "TIMESTAMP_NS '2024-01-02 10:00:00'",
+        "TIMESTAMPTZ '2024-01-02 15:00:00+05'",
+        "'2024-01-02T15:00:00+05:00'",
+        "'2024-01-02T15:00+05:00'",
+        "'\"2024-01-02T15:00:00+05:00\"'::JSON",
+        "'2024-01-02 10:00:00'",
+        "'2024-01-02 10:00'",
+        "1704189600",
+        "1704189600000",
+        "1704189600000000",
+        "1704189600000000000",
+        "1704189600::DOUBLE",
+        "'1704189600'",
+    ],
+)
+def test_a_moment_keeps_its_offset_and_epochs_are_told_apart(
+    clean: Clean, con: duckdb.DuckDBPyConnection, found: str
+) -> None:
+    assert clean(rows(f"'u', 'a', {found}, true")).rejected == 0
+    assert taken(con, "shown_at") == [(MOMENT,)]
+    clean(f"SELECT 'a' AS item_id, {found} AS published_at", "items")
+    assert con.execute("SELECT published_at FROM staged_items").fetchall() == [(MOMENT,)]
+
+
+@pytest.mark.parametrize("found", ["1995", "'1995'", "1995.0", "'1995-01-01'", "DATE '1995-01-01'"])
+def test_a_year_of_publication_is_its_first_day(clean: Clean, con: duckdb.DuckDBPyConnection, found: str) -> None:
+    clean(f"SELECT 'a' AS item_id, {found} AS published_at", "items")
+    assert con.execute("SELECT published_at FROM staged_items").fetchall() == [(datetime(1995, 1, 1),)]
+
+
+@pytest.mark.parametrize("found", ["'soon'", "true", "[1]", "INTERVAL 1 DAY", "12", "NULL"])
+def test_what_is_no_moment_of_publication_is_unknown_and_the_item_stays(
+    clean: Clean, con: duckdb.DuckDBPyConnection, found: str
+) -> None:
+    assert clean(f"SELECT 'a' AS item_id, {found} AS published_at", "items").rejected == 0
+    assert con.execute("SELECT item_id, published_at FROM staged_items").fetchall() == [("a", None)]
+
+
+@pytest.mark.parametrize("year", [1, 1970, 1989, 9999])
+def test_a_row_of_long_ago_or_far_ahead_gives_no_first_day_and_is_rejected_once(
+    con: duckdb.DuckDBPyConnection, tmp_path: Path, year: int
+) -> None:
+    odd = f"make_timestamp({year}, 1, 1, 0, 0, 0.0)"
+    con.execute(f"COPY ({rows(f'1, 1, {NOON}, true', f'1, 1, {odd}, true')}) TO '{tmp_path}/impressions.parquet'")
+    source = Source("parquet", tmp_path, SQL_FOLDER / "sources" / "parquet")
+    assert source.days(con) == (DAY, None)
+    reason = "shown_at lies in the future" if year == 9999 else "shown_at lies before the earliest day"
+    found = [
+        stage_impressions(con, source, partition_bounds(day, day, DAY))[0].reasons for day in (DAY, date(2024, 1, 3))
+    ]
+    assert found == [{reason: 1}, {}]
+
+
+@pytest.mark.parametrize(
+    ("sql", "table", "column"),
+    [
+        ("SELECT *, lpad(item_id, 5, '0') AS item_id FROM (SELECT '1' AS item_id)", "items", "item_id"),
+        ("SELECT *, 2 AS user_id FROM (SELECT 1 AS user_id)", "users", "user_id"),
+        (f"SELECT *, true AS CLICKED {rows(f'1, 2, {NOON}, false')}", "impressions", "clicked"),
+    ],
+)
+def test_a_column_of_the_contract_that_comes_twice_is_refused(clean: Clean, sql: str, table: str, column: str) -> None:
+    with pytest.raises(SourceError, match=rf"gives the column '{column}' 2 times.*EXCLUDE \({column}\)"):
+        clean(sql, table)
+
+
+WORDS = sorted(
+    {
+        word.lower()
+        for file in SQL_FOLDER.rglob("*.sql")
+        for word in re.findall(r"\b[a-zA-Z_]\w*\b", file.read_text(encoding="utf-8"))
+    }
+    | {"source", "c0", "c1", "moment", "entry", "contract", "source_rows", "contract_rows", "other_columns", "value"}
+)
+"""Every identifier that occurs in the SQL, and more."""
+
+
+def test_no_name_of_a_users_own_column_means_anything_to_the_sql(
+    clean: Clean, con: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    contract = {name for names in KNOWN_COLUMNS.values() for name in names}
+    own = ", ".join(f'"own" AS "{word}"' for word in WORDS if word not in contract)
+    plain = f"SELECT 'own' AS own, found.* {rows(f'1, 2, {NOON}, true')}"
+    assert clean(f"SELECT user_id, item_id, shown_at, clicked, {own} FROM ({plain})").rejected == 0
+    assert taken(con, "user_id, item_id, shown_at, clicked") == [("1", "2", datetime(2024, 1, 2, 12), True)]
+    for table in ("items", "users"):
+        key = REQUIRED_COLUMNS[table][0]
+        assert clean(f"SELECT '1' AS {key}, {own} FROM (SELECT 'own' AS own)", table).rejected == 0
+        ((found, features),) = con.execute(f"SELECT {key}, features FROM staged_{table}").fetchall()
+        assert found == "1"
+        assert features == {word: "own" for word in WORDS if word not in contract}
+    con.execute(
+        f"COPY (SELECT user_id, item_id, shown_at, clicked, {own} FROM ({plain})) TO '{tmp_path}/impressions.parquet'"
+    )
+    source = Source("parquet", tmp_path, SQL_FOLDER / "sources" / "parquet")
+    assert source.days(con) == (DAY, None)
+    assert stage_impressions(con, source, partition_bounds(DAY, DAY, DAY))[0].rejected == 0
+    assert taken(con) == [("1", "2")]
+
+
+def test_texts_with_a_character_of_code_0_can_be_kept(clean: Clean, con: duckdb.DuckDBPyConnection) -> None:
+    odd = "'a' || chr(0)"
+    clean(f"SELECT 1 AS item_id, {odd} AS title, {odd} AS category, {odd} AS brand", "items")
+    (row,) = con.execute("SELECT title, category, features['brand'] FROM staged_items").fetchall()
+    assert set(row) == {"a\ufffd"}
+    clean(rows(f"1, 2, {NOON}, true, {odd}", columns="user_id, item_id, shown_at, clicked, context"))
+    assert taken(con, "context") == [("a\ufffd",)]
+
+
+def test_every_reason_is_declared_and_every_declared_one_is_given() -> None:
+    sql = read_query("cleaning/checked_impressions.sql")
+    said = set(re.findall(r"THEN '([a-z_]+ [^']+)'", sql)) | {
+        f"{column}{fault}"
+        for column in ("user_id", "item_id")
+        for fault in re.findall(r"(?:THEN|ELSE) '( [^']+)'", read_query("macros/id_fault.sql"))
+    }
+    assert said == set(REJECTION_REASONS)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import datetime
 
 import duckdb
 
@@ -13,7 +13,6 @@ from twotower_assets.core.days import Days
 from twotower_assets.datasets.raw_source import (
     NoFilesError,
     Source,
-    partition_bounds,
     stage_catalogue,
     stage_impressions,
 )
@@ -25,15 +24,15 @@ NO_USERS = "SELECT NULL::VARCHAR AS user_id, NULL::MAP(VARCHAR, VARCHAR) AS feat
 
 
 def ingest_impressions(
-    lake: Lake, source: Source, days: Days, first_partition: date, maximum_rejected_share: float, run: Run
+    lake: Lake, source: Source, days: Days, bounds: dict[str, datetime], maximum_rejected_share: float, run: Run
 ) -> tuple[WrittenTable, WrittenTable]:
-    """Write `impressions` and `rejected_impressions` of some days.
+    """Write `impressions` and `rejected_impressions` of some days; `bounds` from `partition_bounds`.
 
     Raises like `stage_impressions` and `Rejects.raise_above`; then nothing is written.
     """
     names = ("impressions", "rejected_impressions")
     with lake.writer() as con:
-        rejects, ignored = stage_impressions(con, source, partition_bounds(*days, first_partition))
+        rejects, ignored = stage_impressions(con, source, bounds)
         rejects.raise_above(maximum_rejected_share, "impressions")
         snapshot = commit_tables(lake, con, names, days, run)
         if ignored:

@@ -15,7 +15,7 @@ from typing import Any
 
 import duckdb
 
-from twotower_assets.datasets.raw_source import REQUIRED_COLUMNS, SourceError
+from twotower_assets.datasets.raw_source import EARLIEST_DAY, REQUIRED_COLUMNS, SourceError
 from twotower_assets.lake.queries import quoted
 
 READERS = {
@@ -94,6 +94,7 @@ class Reading:
     missing: tuple[str, ...] = ()
     notes: dict[str, str] = field(default_factory=dict)
     moment: str = ""
+    moment_name: str = "moment"
 
 
 def find_files(con: duckdb.DuckDBPyConnection, folder: Path, patterns: Mapping[str, str]) -> dict[str, Files]:
@@ -132,16 +133,18 @@ def guess(con: duckdb.DuckDBPyConnection, folder: Path, table: str, files: Files
         if column is not None and _identifier(column) not in columns.values():
             columns[wanted] = _identifier(column)
     moment = ""
+    taken = {column.lower() for column in files.types}
+    moment_name = next(name for name in ("moment", *(f"moment_{n}" for n in range(2, 1000))) if name not in taken)
     if table == "impressions":
         if "clicked" not in columns:
             columns["clicked"], notes["clicked"] = _click(con, folder, files)
         if "shown_at" in columns:
             moment, epoch = _moment(con, folder, files, columns["shown_at"])
-            columns["shown_at"] = "moment" if epoch else columns["shown_at"]
+            columns["shown_at"] = moment_name if epoch else columns["shown_at"]
         needed = ("user_id", "item_id", "shown_at", "clicked")
         columns = {name: columns[name] for name in (*needed, *ALIASES[table]) if name in columns}
     missing = tuple(name for name in REQUIRED_COLUMNS[table] if name not in columns)
-    return Reading(table, files, columns, missing, notes, moment)
+    return Reading(table, files, columns, missing, notes, moment, moment_name)
 
 
 def sql_of(reading: Reading) -> str:
@@ -152,6 +155,7 @@ def sql_of(reading: Reading) -> str:
             columns=reading.columns,
             notes={name: f"  -- {note}" for name, note in reading.notes.items()},
             moment=reading.moment,
+            moment_name=reading.moment_name,
             reader=reading.files.reader,
         )
     rest = len(reading.columns) < len(reading.files.types)
@@ -175,7 +179,7 @@ def days_of(con: duckdb.DuckDBPyConnection, folder: Path, log: Reading) -> tuple
     """First and last day of the log, up to now. Raises `SourceError` if no row has a time."""
     query = (
         f"SELECT min(moment)::DATE, max(moment)::DATE FROM (SELECT {log.moment} AS moment FROM {log.files.reader}) "
-        "WHERE moment <= now() AT TIME ZONE 'UTC'"
+        f"WHERE moment >= TIMESTAMP '{EARLIEST_DAY}' AND moment <= now() AT TIME ZONE 'UTC'"
     )
     first, last = _one(con, folder, query)
     if first is None:

@@ -15,14 +15,32 @@ import duckdb
 
 from twotower_assets.core.errors import ExpectedError
 from twotower_assets.core.folders import SQL_FOLDER
-from twotower_assets.lake.queries import QueryError, bound, read_query, scalar, stage
+from twotower_assets.lake.queries import QueryError, bound, quoted, read_query, scalar, stage
 
 REQUIRED_COLUMNS = {
     "impressions": ("user_id", "item_id", "shown_at", "clicked"),
     "items": ("item_id",),
     "users": ("user_id",),
 }
-KNOWN_COLUMNS = {"impressions": (*REQUIRED_COLUMNS["impressions"], "request_id", "context", "position", "weight")}
+OPTIONAL_COLUMNS = {
+    "impressions": {"request_id": "VARCHAR", "context": "VARCHAR", "position": "INTEGER", "weight": "DOUBLE"},
+    "items": {"category": "VARCHAR", "categories": "VARCHAR[]", "title": "VARCHAR", "published_at": "TIMESTAMP"},
+    "users": {},
+}
+KNOWN_COLUMNS = {table: (*required, *OPTIONAL_COLUMNS[table]) for table, required in REQUIRED_COLUMNS.items()}
+MACROS = (
+    "source_text",
+    "kept_text",
+    "source_id",
+    "id_fault",
+    "moment_of_epoch",
+    "source_moment",
+    "source_moment_or_year",
+    "source_click",
+)
+"""How values are read whatever their type, `sql/macros/`; each uses those before it."""
+EARLIEST_DAY = date(1990, 1, 1)
+"""Rows before it have a wrong time, unless `TWOTOWER_EARLIEST_DAY` says otherwise."""
 CONTRACT = "The data contract is in docs/data-contract.md"
 
 
@@ -72,21 +90,27 @@ class Source:
             raise SourceError(f"the data set '{self.dataset}' has no {table}.sql in {self.sql_folder}. {CONTRACT}")
         self._require_path()
         try:
-            stage(con, "source_rows", sql, {"path": str(self.path), **(parameters or {})})
-        except QueryError as error:
+            given = {"path": str(self.path), **(parameters or {})}
+            _refuse_repeated_columns(con, table, sql, given)
+            stage(con, "source_rows", sql, given)
+        except (QueryError, duckdb.Error) as error:
             by_pattern = "No files found" in str(error) and "*" in str(error)
             kind = NoFilesError if by_pattern else SourceError
             raise kind(f"{table}.sql of the data set '{self.dataset}' cannot read {self.path}: {error}") from error
         return staged_columns(con, table, f"{table}.sql")
 
-    def days(self, con: duckdb.DuckDBPyConnection) -> tuple[date | None, date | None]:
-        """First and last day from `days.sql`; None where it gives none. Raises `SourceError`."""
+    def days(self, con: duckdb.DuckDBPyConnection, earliest: date = EARLIEST_DAY) -> tuple[date | None, date | None]:
+        """First and last day from `days.sql`; None where it gives none. Raises `SourceError`.
+
+        `earliest` is its parameter: rows before it have a wrong time.
+        """
         sql = self.query("days")
         if sql is None:
             return None, None
         try:
             con.execute("SET TimeZone = 'UTC'")
-            values = bound(con, sql, {"path": str(self.path)})
+            read_values_as_meant(con)
+            values = bound(con, sql, {"path": str(self.path), "earliest": datetime.combine(earliest, time.min)})
             if values:
                 self._require_path()
             row = con.execute(sql, values).fetchone()
@@ -127,6 +151,46 @@ class Source:
         return found[0]
 
 
+def read_values_as_meant(con: duckdb.DuckDBPyConnection) -> None:
+    """Define the macros that read values of any type, for the SQL of a source and for cleaning."""
+    for name in MACROS:
+        con.execute(read_query(f"macros/{name}.sql"))
+
+
+def _refuse_repeated_columns(con: duckdb.DuckDBPyConnection, table: str, sql: str, parameters: dict[str, Any]) -> None:
+    """Raise `SourceError` if a query gives a column of the contract twice: of two, DuckDB would take the first."""
+    described = con.execute(f"DESCRIBE {sql}", bound(con, sql, parameters)).fetchall()
+    names = [str(row[0]).lower() for row in described]
+    for column in KNOWN_COLUMNS[table]:
+        if names.count(column) > 1:
+            raise SourceError(
+                f"{table}.sql gives the column '{column}' {names.count(column)} times. Leave the one of the files out: "
+                f"SELECT * EXCLUDE ({column}), … AS {column}. {CONTRACT}"
+            )
+
+
+def stage_contract_rows(con: duckdb.DuckDBPyConnection, table: str) -> None:
+    """`source_rows` as the view `contract_rows`: columns of the contract, and the others as text in `other_columns`.
+
+    Columns are addressed by their places, so that no name of a source's own column can be taken for one of the query.
+    """
+    columns = [column[0] for column in con.execute("FROM source_rows LIMIT 0").description or []]
+    place = {name: f"c{index}" for index, name in enumerate(columns)}
+    chosen = [f"{place[name]} AS {name}" for name in REQUIRED_COLUMNS[table]]
+    for name, kind in OPTIONAL_COLUMNS[table].items():
+        chosen.append(f"{place[name]} AS {name}" if name in place else f"NULL::{kind} AS {name}")
+    others = [name for name in columns if name not in KNOWN_COLUMNS[table]]
+    if table != "impressions":
+        pairs = ", ".join(f"'{quoted(name)}', {place[name]}" for name in others)
+        # A character of code 0 makes statistics of DuckLake unreadable.
+        text = f"replace(json_object({pairs})::VARCHAR, '\\u0000', '\\ufffd')"
+        chosen.append(f"""from_json({text}, '"MAP(VARCHAR, VARCHAR)"') AS other_columns""")
+    con.execute(
+        f"CREATE OR REPLACE TEMP VIEW contract_rows AS SELECT {', '.join(chosen)} "
+        f"FROM source_rows AS source({', '.join(place.values())})"
+    )
+
+
 def staged_columns(con: duckdb.DuckDBPyConnection, table: str, read_from: str) -> list[str]:
     """The columns of `source_rows`. Raises `SourceError`, naming `read_from`, if `table` lacks a required one."""
     columns = [column[0] for column in con.execute("FROM source_rows LIMIT 0").description or []]
@@ -154,12 +218,18 @@ class Rejects:
             )
 
 
-def partition_bounds(first: date, last: date, first_partition: date) -> dict[str, datetime]:
-    """The query parameters for a range of days: start inclusive, end exclusive, UTC as naive timestamps."""
+def partition_bounds(
+    first: date, last: date, first_partition: date, earliest: date = EARLIEST_DAY
+) -> dict[str, datetime]:
+    """The query parameters for a range of days: start inclusive, end exclusive, UTC as naive timestamps.
+
+    Rows before `earliest` have a wrong time, and are rejected.
+    """
     return {
         "partition_start": datetime.combine(first, time.min),
         "partition_end": datetime.combine(last + timedelta(days=1), time.min),
         "first_partition_start": datetime.combine(first_partition, time.min),
+        "earliest": datetime.combine(earliest, time.min),
     }
 
 
@@ -171,7 +241,9 @@ def stage_impressions(
     Returns the rejected rows and the columns that are not in the data contract. Raises `SourceError`.
     """
     parameters = {**bounds, "now": datetime.now(UTC).replace(tzinfo=None)}
+    read_values_as_meant(con)
     columns = source.stage(con, "impressions", dict(parameters))
+    stage_contract_rows(con, "impressions")
     _clean(con, "checked_impressions", parameters)
     _clean(con, "impressions", {}, "staged_impressions")
     _clean(con, "rejected_impressions", {}, "staged_rejected_impressions")
@@ -181,7 +253,9 @@ def stage_impressions(
 
 def stage_catalogue(con: duckdb.DuckDBPyConnection, source: Readable, table: str) -> Rejects:
     """Read and clean `items` or `users` into `staged_items` or `staged_users`. Raises `SourceError`."""
+    read_values_as_meant(con)
     source.stage(con, table)
+    stage_contract_rows(con, table)
     _clean(con, f"checked_{table}", {})
     _clean(con, table, {}, f"staged_{table}")
     return _rejects(con, f"checked_{table}", REQUIRED_COLUMNS[table])

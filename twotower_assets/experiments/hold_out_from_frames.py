@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 import duckdb
@@ -42,6 +42,7 @@ def hold_out_from_frames(
     whole = {
         "partition_start": datetime.min,
         "first_partition_start": datetime.min,
+        "earliest": datetime.combine(settings.plausible_from, time.min),
         "partition_end": now + timedelta(1),
     }
     with duckdb.connect() as con:

@@ -6,6 +6,7 @@ from pathlib import Path
 import dagster as dg
 
 from twotower_assets.datasets.ingest import ingest_catalogue, ingest_impressions
+from twotower_assets.datasets.raw_source import MACROS, partition_bounds
 from twotower_assets.defs.code_version import code_version, sql_files
 from twotower_assets.defs.failures import expected_errors_as_failures
 from twotower_assets.defs.partitions import days_of
@@ -25,7 +26,8 @@ def source_assets(plan: Plan) -> list[dg.AssetsDefinition]:
 
     def spec(name: str, used_for: str, note: str = "", read: str = "") -> dg.AssetSpec:
         raw = read or name
-        cleaning = sql_files(f"cleaning/checked_{raw}.sql", f"cleaning/{name}.sql")
+        macros = [f"macros/{macro}.sql" for macro in MACROS]
+        cleaning = sql_files(f"cleaning/checked_{raw}.sql", f"cleaning/{name}.sql", *macros)
         sql = [*_reading(plan, raw), *cleaning]
         return table_spec(
             name,
@@ -57,8 +59,11 @@ def source_assets(plan: Plan) -> list[dg.AssetsDefinition]:
         with expected_errors_as_failures():
             workspace, days = plan.workspace(context), days_of(context)
             first_day, _ = workspace.days()
-            share, run = workspace.settings.maximum_rejected_share, run_of(context, "impressions")
-            for written in ingest_impressions(workspace.lake, workspace.source, days, first_day, share, run):
+            settings, run = workspace.settings, run_of(context, "impressions")
+            bounds = partition_bounds(*days, first_day, settings.plausible_from)
+            for written in ingest_impressions(
+                workspace.lake, workspace.source, days, bounds, settings.maximum_rejected_share, run
+            ):
                 yield table_result(context, written)
 
     @plan.step("items", spec("items", "the category map, the item tower, titles in lists and reports."))

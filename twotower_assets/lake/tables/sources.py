@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from twotower_assets.lake.tables.declaration import Column, Table, day, item, user
 
+ID_FAULTS = (
+    "is missing",
+    "is no whole number",
+    "is no text in UTF-8",
+    "holds a character of code 0",
+    "has more than 1,000 characters",
+)
+"""What `sql/macros/id_fault.sql` says of an id."""
 REJECTION_REASONS = (
-    "user_id is missing",
-    "item_id is missing",
+    *(f"{column} {fault}" for column in ("user_id", "item_id") for fault in ID_FAULTS),
     "shown_at is missing or no timestamp",
     "clicked is missing or neither true nor false",
     "shown_at lies in the future",
+    "shown_at lies before the earliest day",
     "shown_at lies outside the partition",
     "weight is negative or not finite",
     "repeats a user, item and moment",
