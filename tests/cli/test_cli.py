@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import typer
 from end_to_end.market import LAST, copy_of, instance_of, rows, trained_home, twotower, workspace_in, write_settings
 
 import twotower_assets
 from twotower_assets.cli import app
+from twotower_assets.cli import serving as serving_commands
+from twotower_assets.cli.app import err, fail, note, out
+from twotower_assets.cli.lineage_tree import as_tree
+from twotower_assets.lake.lineage import Node
 
 COMMANDS = [str(command.name or command.callback.__name__) for command in app.registered_commands if command.callback]
 
@@ -79,6 +86,36 @@ def test_the_popularity_weight_changes_the_scores(home: Path) -> None:
 
 def test_recommend_shows_titles_to_people(home: Path) -> None:
     assert "Item " in twotower(home, "recommend", "--user", "u1")
+
+
+ODD = "[/end] [bold]x[/] :bomb: [link"
+
+
+def test_no_text_of_a_user_is_markup() -> None:
+    near = {"item_id": ODD, "title": None}
+    item = SimpleNamespace(
+        rank=1, item_id=ODD, title=ODD, category=ODD, bucket="head", score=1.0, because=[near, near], as_dict=dict
+    )
+    node = Node(ODD, ODD, {ODD: ODD, "written_by": [{"snapshot": 3, "run_id": ODD}]})
+    for show in (
+        lambda: serving_commands._show([item], ODD, as_json=False),
+        lambda: serving_commands._show_explained({0.0: [item]}, ODD, as_json=False),
+        lambda: out.print(as_tree(node)),
+        lambda: out.print(ODD),
+    ):
+        with out.capture() as printed:
+            show()
+        assert "".join(ODD.split()) in "".join(printed.get().replace("│", "").split())
+    with err.capture() as printed, contextlib.suppress(typer.Exit):
+        note(ODD)
+        fail(ODD)
+    assert printed.get() == f"note: {ODD}\nerror: {ODD}\n"
+
+
+def test_an_unknown_user_with_brackets_is_an_error_that_names_it(home: Path) -> None:
+    output = twotower(home, "recommend", "--user", "[/end]", exit_code=1)
+    assert output.startswith("error: the served model does not know the user '[/end]'")
+    assert "Like item [/end]" not in twotower(home, "similar", "--item", "[/end]", exit_code=1)
 
 
 def test_an_unknown_user_is_one_error_with_a_way_to_find_others(home: Path) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 import twotower_assets
 
@@ -25,7 +25,9 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-out, err = Console(soft_wrap=True), Console(stderr=True, soft_wrap=True)
+out = Console(soft_wrap=True, markup=False, emoji=False)
+err = Console(stderr=True, soft_wrap=True, markup=False, emoji=False)
+"""No text is markup: ids and titles may hold brackets and colons. What is styled is a `Text`."""
 WIDE = 140
 """Terminal width at which no recipe name is truncated."""
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
@@ -66,8 +68,13 @@ def errors_in_one_line(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def fail(message: str) -> NoReturn:
     """Print an error and exit with code 1."""
-    err.print(f"[bold red]error:[/] {escape(message)}", highlight=False)
+    err.print(Text.assemble(("error:", "bold red"), " ", message), highlight=False)
     raise typer.Exit(1)
+
+
+def note(message: str) -> None:
+    """Print a note on standard error."""
+    err.print(Text.assemble(("note:", "yellow"), " ", message), highlight=False)
 
 
 def open_home() -> Workspace:

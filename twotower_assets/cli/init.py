@@ -148,7 +148,7 @@ def _ask(reading: Reading, interactive: bool) -> dict[str, str]:
         )
     column = typer.prompt(f"Which column of {reading.files.pattern} is {name}? It has: {existing}\n ")
     if column not in reading.files.types:
-        err.print(f"There is no column '{column}'.", markup=False)
+        err.print(f"There is no column '{column}'.")
         return {}
     return {name: column}
 
@@ -156,12 +156,12 @@ def _ask(reading: Reading, interactive: bool) -> dict[str, str]:
 def _show(readings: dict[str, Reading], first: date, last: date) -> None:
     for table, reading in readings.items():
         pairs = ", ".join(f"{name} = {column}" for name, column in reading.columns.items())
-        out.print(f"{table:<12} {reading.files.pattern}: {pairs}", markup=False, highlight=False)
+        out.print(f"{table:<12} {reading.files.pattern}: {pairs}", highlight=False)
         for note in reading.notes.values():
-            out.print(f"{'':<12} {note}", markup=False, highlight=False)
+            out.print(f"{'':<12} {note}", highlight=False)
     if "items" not in readings:
-        out.print(f"{'items':<12} no file: the catalogue is the items of the log", markup=False, highlight=False)
-    out.print(f"{'days':<12} {first} to {last}", markup=False, highlight=False)
+        out.print(f"{'items':<12} no file: the catalogue is the items of the log", highlight=False)
+    out.print(f"{'days':<12} {first} to {last}", highlight=False)
 
 
 def _texts(
@@ -211,7 +211,6 @@ def _print_next_steps(found: dict[str, Any]) -> None:
     out.print(
         f"{'checked':<12} {checked['day']}: {checked['rows']} rows, {checked['rejected']} rejected{why}; "
         f"{checked['items']} items",
-        markup=False,
         highlight=False,
     )
     print(f"\nWrote {', '.join(Path(file).name for file in found['written'])} in {found['home']}. Next:\n")

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from twotower_assets.cli.app import AsJson, app, errors_in_one_line, fail, json_value, open_home, out, terminal_width
 
@@ -111,8 +112,7 @@ def doctor(as_json: AsJson = False) -> None:
         print(json.dumps([finding._asdict() for finding in findings], indent=2))
     else:
         for finding in findings:
-            sign = "[green]ok   [/]" if finding.ok else "[bold red]WRONG[/]"
-            out.print(f"{sign} [bold]{finding.name}[/]: ", end="")
-            out.print(finding.text, markup=False, highlight=False)
+            sign = ("ok   ", "green") if finding.ok else ("WRONG", "bold red")
+            out.print(Text.assemble(sign, " ", (finding.name, "bold"), ": ", finding.text), highlight=False)
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)

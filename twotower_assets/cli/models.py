@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table as RichTable
 
 from twotower_assets.cli.app import WIDE, AsJson, app, errors_in_one_line, json_value, open_home, out, training_changes
@@ -166,7 +165,7 @@ def compare_recipes(
 
 def _wide() -> Console:
     """A console that never truncates names, however narrow the terminal."""
-    return Console(soft_wrap=True, width=max(out.width, WIDE))
+    return Console(soft_wrap=True, width=max(out.width, WIDE), markup=False, emoji=False)
 
 
 def _decide(config: dict[str, Any], reason: str | None, as_json: bool) -> None:
@@ -217,7 +216,7 @@ def _differences(found: VersionComparison) -> RichTable:
         if row["low"] is not None:
             interval, significant = f"{row['low']:+.4f} to {row['high']:+.4f}", row["low"] > 0 or row["high"] < 0
         style = "bold" if significant else None
-        table.add_row(escape(name), value, other, difference, interval, str(row["users"]), style=style)
+        table.add_row(name, value, other, difference, interval, str(row["users"]), style=style)
     table.caption = "bold: the interval excludes 0"
     return table
 
@@ -229,6 +228,6 @@ def _movers(found: VersionComparison) -> RichTable:
     for heading in ("A", "B", "A − B"):
         table.add_column(heading, justify="right")
     for row in found.movers.iter_rows(named=True):
-        texts = (escape(str(row[name] or "")) for name in ("item_id", "title", "category", "bucket"))
+        texts = (str(row[name] or "") for name in ("item_id", "title", "category", "bucket"))
         table.add_row(*texts, str(row["lists"]), str(row["other_lists"]), f"{row['change']:+d}")
     return table

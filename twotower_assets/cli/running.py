@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 
-from twotower_assets.cli.app import AsJson, app, err, errors_in_one_line, open_home, out, training_changes
+from twotower_assets.cli.app import AsJson, app, errors_in_one_line, note, open_home, out, training_changes
 from twotower_assets.core.folders import CHECKOUT
 from twotower_assets.core.suggestions import did_you_mean
 
@@ -29,7 +28,7 @@ def demo() -> None:
     """
     from twotower_assets.cli import demo as demo_run
 
-    workspace = demo_run.run_demo(lambda text: out.print(text, markup=False, highlight=False))
+    workspace = demo_run.run_demo(lambda text: out.print(text, highlight=False))
     out.print(demo_run.headline_table(workspace))
     out.print(
         "A rating of 4 or 5 is a click, a lower one is shown and not liked. The last 20 % of each user's clicks are "
@@ -157,7 +156,7 @@ def ui(port: Annotated[int, typer.Option(min=1, max=65535)] = 3000) -> None:
         try:
             stack.enter_context(reports_served(settings.artifacts_folder / REPORTS, settings.report_address))
         except ReportServerError as error:  # for example, because the UI of another home is running
-            err.print(f"[yellow]note:[/] {escape(str(error))}", highlight=False)
+            note(str(error))
         raise typer.Exit(run_ui(command, CHECKOUT or settings.dagster_home))
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.table import Table as RichTable
+from rich.text import Text
 
-from twotower_assets.cli.app import AsJson, Count, app, err, errors_in_one_line, open_home, out
+from twotower_assets.cli.app import AsJson, Count, app, errors_in_one_line, note, open_home, out
 
 
 class ExportFormat(StrEnum):
@@ -60,7 +60,7 @@ def recommend(
         else:
             _show(served.recommend(user, k, popularity_weight), title, as_json)
         if warning := served.popularity_warning(popularity_weight):
-            err.print(f"[yellow]note:[/] {escape(warning)}", highlight=False)
+            note(warning)
 
 
 @app.command()
@@ -90,10 +90,8 @@ def _show(suggestions: list[Any], title: str, as_json: bool) -> None:
     for heading in ("", "item", "title", "category", "bucket", "score"):
         table.add_column(heading, justify="right" if heading in ("", "score") else "left")
     for item in suggestions:
-        title = escape(item.title or "")
-        table.add_row(
-            str(item.rank), escape(item.item_id), title, escape(item.category), item.bucket, f"{item.score:.3f}"
-        )
+        names = item.item_id, item.title or "", item.category, item.bucket
+        table.add_row(str(item.rank), *names, f"{item.score:.3f}")
     out.print(table)
 
 
@@ -111,15 +109,15 @@ def _show_explained(lists: dict[float, list[Any]], title: str, as_json: bool) ->
         meaning = {0.0: ", affinity alone", 1.0: ", click probability"}.get(gamma, "")
         table.add_column(f"γ = {gamma:g}{meaning}", ratio=1)
     for rank in range(max(map(len, lists.values()))):
-        cells = [_explained(items[rank]) if rank < len(items) else "" for items in lists.values()]
+        cells = [_explained(items[rank]) if rank < len(items) else Text() for items in lists.values()]
         table.add_row(str(rank + 1), *cells)
     out.print(table)
 
 
-def _explained(item: Any) -> str:
-    like = " and ".join(escape(near["title"] or near["item_id"]) for near in item.because)
-    name = f"[bold]{escape(item.title or item.item_id)}[/] ({item.bucket})"
-    return f"{name}\n[dim]like {like}[/]" if like else name
+def _explained(item: Any) -> Text:
+    like = " and ".join(near["title"] or near["item_id"] for near in item.because)
+    name = Text.assemble((item.title or item.item_id, "bold"), f" ({item.bucket})")
+    return Text.assemble(name, (f"\nlike {like}", "dim")) if like else name
 
 
 @app.command()
