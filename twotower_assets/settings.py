@@ -67,7 +67,7 @@ class Settings(BaseSettings):
         description="Last daily partition (UTC) of a closed log. Default: what `days.sql` says; else today.",
     )
     maximum_rejected_share: float = Field(
-        0.1, ge=0, le=1, description="A larger share of rejected rows in a materialization fails it."
+        0.1, ge=0, le=1, description="A larger share of rejected rows, over all days of a run or on one, fails it."
     )
 
     # Features

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
-from collections.abc import Callable
-from datetime import UTC, date, datetime
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo, available_timezones
 
 import dagster as dg
 import duckdb
@@ -19,6 +22,7 @@ from twotower_assets.core.folders import CHECKOUT
 from twotower_assets.defs.build import build_definitions
 from twotower_assets.defs.naming import Naming, key_of
 from twotower_assets.defs.resources import WorkspaceResource
+from twotower_assets.defs.schedules import days_due, tick_before
 from twotower_assets.settings import Settings
 
 KEYS = """
@@ -146,12 +150,19 @@ def test_every_key_of_a_prefixed_graph_has_the_prefix_and_it_stands_beside_anoth
     assert {each.name for each in both.schedules or []} == {"daily_schedule", "shop_daily_schedule"}
 
 
-def tick(definitions: dg.Definitions, moment: datetime) -> Any:
-    """What the schedule does at a moment."""
-    context = dg.build_schedule_context(
-        scheduled_execution_time=moment, repository_def=definitions.get_repository_def()
-    )
-    return definitions.resolve_schedule_def("daily_schedule").evaluate_tick(context)
+def tick(definitions: dg.Definitions, moment: datetime, done: Sequence[str] = ()) -> Any:
+    """What the schedule does at a moment, where some days were materialized."""
+    with ExitStack() as stack:
+        instance = stack.enter_context(dg.instance_for_test())
+        for day in done:
+            instance.report_runless_asset_event(
+                dg.AssetMaterialization(dg.AssetKey(["sources", "impressions"]), partition=day)
+            )
+        repository = definitions.get_repository_def()
+        context = stack.enter_context(
+            dg.build_schedule_context(instance=instance, scheduled_execution_time=moment, repository_def=repository)
+        )
+        return definitions.resolve_schedule_def("daily_schedule").evaluate_tick(context)
 
 
 @pytest.mark.parametrize(
@@ -169,6 +180,39 @@ def test_the_schedule_asks_for_the_utc_day_that_ended_last(
     assert definitions.resolve_schedule_def("daily_schedule").execution_timezone == time_zone
     (request,) = tick(definitions, moment).run_requests or []
     assert request.partition_key == day
+
+
+def test_nights_that_were_missed_are_caught_up_in_order(build: Build) -> None:
+    found = tick(build(), datetime(2024, 1, 9, 3, tzinfo=UTC), done=["2024-01-03", "2024-01-04"])
+    assert [one.partition_key for one in found.run_requests] == [f"2024-01-0{day}" for day in (5, 6, 7, 8)]
+    assert [one.run_key for one in found.run_requests] == [one.partition_key for one in found.run_requests]
+
+
+DAYS = [datetime(2023, 1, 1) + timedelta(days=day) for day in range(800)]
+KEYS_OF_DAYS = [str(day.date()) for day in DAYS]
+
+
+def test_every_day_is_asked_for_once_in_every_time_zone_at_every_hour() -> None:
+    """Where clocks are set, and days before and after; a day that was asked for before is ignored, by its run key."""
+    zones = available_timezones() - {"localtime", "Factory"}
+    offsets = {zone: tuple(day.replace(tzinfo=ZoneInfo(zone)).utcoffset() for day in DAYS) for zone in zones}
+    one_of_each = {found: zone for zone, found in offsets.items()}
+    assert len(one_of_each) > 40
+    two_at_once = 0
+    for found, zone in one_of_each.items():
+        changes = [index for index in range(10, 780) if found[index] != found[index + 1]]
+        for change, hour in itertools.product([20, *changes], range(24)):
+            asked: list[str] = []
+            for index in range(change - 4, change + 6):
+                moment = DAYS[index].replace(hour=hour, tzinfo=ZoneInfo(zone)).astimezone(UTC)
+                ended = (moment.date() - DAYS[0].date()).days
+                due = days_due(KEYS_OF_DAYS[:ended], (), tick_before(moment, ZoneInfo(zone), hour))
+                two_at_once += len(due) == 2 and not set(due) & set(asked)
+                asked += [key for key in due if key not in asked]
+            first = KEYS_OF_DAYS.index(asked[0])
+            assert asked == KEYS_OF_DAYS[first : first + len(asked)], (zone, hour)
+            assert asked[-1] == KEYS_OF_DAYS[ended - 1], (zone, hour)
+    assert two_at_once > 0
 
 
 def test_the_schedule_waits_for_the_first_day_to_end(build: Build) -> None:

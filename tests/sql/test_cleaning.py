@@ -19,6 +19,7 @@ from twotower_assets.datasets.raw_source import (
     Source,
     SourceError,
     partition_bounds,
+    refuse_days_above,
     stage_catalogue,
     stage_impressions,
 )
@@ -188,6 +189,22 @@ def test_more_rejects_than_allowed_are_refused_and_the_first_few_named(clean: Cl
         found.raise_above(0.5, "impressions")
     assert str(error.value).count("user_id is missing (user_id=None, item_id=item ") == 3
     found.raise_above(5 / 6, "impressions")
+
+
+def test_a_day_whose_rows_are_rejected_is_refused_though_the_range_is_not(
+    clean: Clean, con: duckdb.DuckDBPyConnection
+) -> None:
+    good = [f"'u{i}', 'a', TIMESTAMP '2024-01-0{day} 10:00', true" for day in (1, 3) for i in range(50)]
+    lost = [f"'u{i}', 'a', TIMESTAMP '2024-01-02 10:00', NULL" for i in range(4)]
+    untimed = [f"'u{i}', 'a', NULL::TIMESTAMP, true" for i in range(5)]
+    found = clean(rows(*good, *lost, *untimed), day=FIRST, last=date(2024, 1, 3))
+    found.raise_above(0.1, "impressions")
+    with pytest.raises(
+        SourceError, match=r"on 2024-01-02 \(4 of 4, most of them: clicked is missing.*Nothing was written"
+    ):
+        refuse_days_above(con, 0.1)
+    clean(rows(*good, *untimed), day=FIRST, last=date(2024, 1, 3))
+    refuse_days_above(con, 0.05)
 
 
 def catalogue(con: duckdb.DuckDBPyConnection, columns: str) -> list[tuple[Any, ...]]:

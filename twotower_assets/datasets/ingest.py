@@ -13,6 +13,7 @@ from twotower_assets.core.days import Days
 from twotower_assets.datasets.raw_source import (
     NoFilesError,
     Source,
+    refuse_days_above,
     stage_catalogue,
     stage_impressions,
 )
@@ -34,6 +35,7 @@ def ingest_impressions(
     with lake.writer() as con:
         rejects, ignored = stage_impressions(con, source, bounds)
         rejects.raise_above(maximum_rejected_share, "impressions")
+        refuse_days_above(con, maximum_rejected_share)
         snapshot = commit_tables(lake, con, names, days, run)
         if ignored:
             run.log.info(f"ignored columns that are not in the data contract: {', '.join(ignored)}")

@@ -251,6 +251,22 @@ def stage_impressions(
     return _rejects(con, "checked_impressions", ("user_id_found", "item_id_found", "shown_at_found")), unknown
 
 
+def refuse_days_above(con: duckdb.DuckDBPyConnection, share: float) -> None:
+    """Raise `SourceError` if more than `share` of the rows of any single day of `checked_impressions` were rejected.
+
+    Over a range of days, a day whose file is wrong would be lost among the others.
+    """
+    sql = read_query("cleaning/rejected_by_day.sql")
+    found = con.execute(sql, {"share": share}).fetchall()
+    if found:
+        described = [f"{day} ({rejected} of {rows}, most of them: {reason})" for day, rows, rejected, reason in found]
+        more = f" and {len(found) - 5} more days" if len(found) > 5 else ""
+        raise SourceError(
+            f"more than the share of {share:g} that TWOTOWER_MAXIMUM_REJECTED_SHARE allows was rejected on "
+            f"{', '.join(described[:5])}{more}. Nothing was written. Leave these days out, or mend their files"
+        )
+
+
 def stage_catalogue(con: duckdb.DuckDBPyConnection, source: Readable, table: str) -> Rejects:
     """Read and clean `items` or `users` into `staged_items` or `staged_users`. Raises `SourceError`."""
     read_values_as_meant(con)
