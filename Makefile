@@ -22,7 +22,7 @@ test-fast: $(VENV)/installed ## at every save: what trains nothing through the w
 test-full: $(VENV)/installed ## all tests, each of them with every combination of what it varies
 	$(PYTEST) --full-product $(PYTEST_ARGS)
 
-mutations: $(VENV)/installed ## mistakes in the loss, one after the other, each of which a test has to notice; a quarter of an hour
+mutations: $(VENV)/installed ## mistakes in the loss, one after the other, each of which a test has to notice; half an hour
 	$(BIN)/python tools/mutate_loss.py
 
 bench: $(VENV)/installed ## every benchmark in its short form, five to ten minutes

@@ -3,7 +3,7 @@
     python tools/mutate_loss.py [--only WORD] [--list]
 
 Each mutation changes a line of a copy of the package; the tests of the loss then have to fail. A mutation that survives
-is printed, and the program ends with 1. All of them take a quarter of an hour; `make mutations`.
+is printed, and the program ends with 1. All of them take half an hour or more; `make mutations`.
 """
 
 from __future__ import annotations

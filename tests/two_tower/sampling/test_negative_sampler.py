@@ -68,3 +68,13 @@ def test_per_row_negatives_are_embedded_but_are_no_shared_column(logged_market, 
     assert (problem.item[problem.softmax.pair_index[:, 0]] == problem.batch.item).all()
     assert len(problem.candidates) == (len(set(problem.batch.item.tolist())) if in_batch else 0)
     assert len(problem.item) > len(problem.candidates)
+
+
+@pytest.mark.parametrize(("treatment", "corrected"), [("corrected", True), ("uncorrected", False)])
+def test_only_negatives_that_are_corrected_change_the_logits_of_their_set(
+    logged_market, treatment: str, *, corrected: bool
+) -> None:
+    category = negatives("category")[0] | {"treatment": treatment}
+    market = logged_market.configured(negatives=[*negatives("in_batch"), category], correction="logq")
+    problem = NegativeSampler(market.training_set(), market.config).draw(BATCH, np.random.default_rng(3))
+    assert (len(problem.softmax.row_corrections.columns) > 0) is corrected
