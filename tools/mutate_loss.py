@@ -24,6 +24,7 @@ TESTS = (
     "tests/two_tower/sampling",
     "tests/two_tower/loss/test_compiled_softmax.py",
     "tests/two_tower/test_engines.py",
+    "tests/two_tower/test_suite.py",
     "tests/two_tower/loss/test_simulated_market.py",
     "tests/two_tower/training",
 )

@@ -11,6 +11,7 @@ from two_tower.every_source import negatives
 from twotower_assets.recipes.config import TrainingConfig
 from twotower_assets.recipes.recipes import load_recipes
 from twotower_assets.testing import CHECKS, Check
+from twotower_assets.testing.suite import check_engines, check_gradients
 from twotower_assets.two_tower.loss.objective import Objective
 
 RECIPES = load_recipes()
@@ -73,3 +74,8 @@ def test_a_tower_that_is_wrong_fails_a_check_with_a_sentence(what: str) -> None:
         except (AssertionError, NotImplementedError, RuntimeError) as error:
             failures.append(str(error))
     assert any(message in failure for failure in failures), failures
+
+
+@pytest.mark.parametrize("check", [check_gradients, check_engines])
+def test_the_penalty_of_learned_biases_has_its_gradient(check: Check) -> None:
+    check({"item_bias": True, "item_bias_penalty": 1.0})
