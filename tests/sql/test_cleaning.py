@@ -473,3 +473,8 @@ def test_every_reason_is_declared_and_every_declared_one_is_given() -> None:
         for fault in re.findall(r"(?:THEN|ELSE) '( [^']+)'", read_query("macros/id_fault.sql"))
     }
     assert said == set(REJECTION_REASONS)
+
+
+def test_optional_columns_are_found_in_any_case(clean: Clean, con: duckdb.DuckDBPyConnection) -> None:
+    clean("SELECT 1 AS item_id, 'A' AS Title, 'c' AS CATEGORY, 'b' AS Brand", "items")
+    assert con.execute("SELECT title, category, features FROM staged_items").fetchall() == [("A", "c", {"Brand": "b"})]

@@ -177,9 +177,10 @@ def stage_contract_rows(con: duckdb.DuckDBPyConnection, table: str) -> None:
     columns = [column[0] for column in con.execute("FROM source_rows LIMIT 0").description or []]
     place = {name: f"c{index}" for index, name in enumerate(columns)}
     chosen = [f"{place[name]} AS {name}" for name in REQUIRED_COLUMNS[table]]
+    in_any_case = {name.lower(): found for name, found in place.items()}
     for name, kind in OPTIONAL_COLUMNS[table].items():
-        chosen.append(f"{place[name]} AS {name}" if name in place else f"NULL::{kind} AS {name}")
-    others = [name for name in columns if name not in KNOWN_COLUMNS[table]]
+        chosen.append(f"{in_any_case[name]} AS {name}" if name in in_any_case else f"NULL::{kind} AS {name}")
+    others = [name for name in columns if name.lower() not in KNOWN_COLUMNS[table]]
     if table != "impressions":
         pairs = ", ".join(f"'{quoted(name)}', {place[name]}" for name in others)
         # A character of code 0 makes statistics of DuckLake unreadable.

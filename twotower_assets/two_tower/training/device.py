@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import torch
 
+from twotower_assets.core.errors import ExpectedError
 
-class DeviceError(ValueError):
+
+class DeviceError(ExpectedError, ValueError):
     """The device that was asked for is not there."""
 
 
