@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 import twotower_assets
 from twotower_assets.cli import app
+from twotower_assets.lake.artifacts import FIELDS
 from twotower_assets.lake.lake import CommitInfo, Lake, LakeError, Replacement
 from twotower_assets.lake.queries import stage
 
@@ -190,15 +191,21 @@ def reported(home: Path) -> Path:
     """Two reports, of two models."""
     with Lake(home / "lake", "tiny", threads=1).writer() as con:
         for day in (1, 2):
-            folder = home / "artifacts" / "popularity_bias_report" / f"r{day}"
+            folder = home / "artifacts" / "popularity_bias_report" / f"2024-01-0{day}-r{day}"
+            manifest = dict.fromkeys(FIELDS) | {
+                "asset": "popularity_bias_report",
+                "version": folder.name,
+                "model_day": f"2024-01-0{day}",
+                "content_hash": f"r{day}",
+            }
             folder.mkdir(parents=True)
-            (folder / "manifest.json").write_text("{}", encoding="utf-8")
+            (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
             (folder / "report.html").write_text("<html>", encoding="utf-8")
             con.execute(
                 "INSERT INTO artifacts VALUES ('popularity_bias_report', $version, $day, '', '', $at, 1, '', '', NULL, "
                 "NULL, $upstream, NULL)",
                 {
-                    "version": f"r{day}",
+                    "version": folder.name,
                     "day": date(2024, 1, day),
                     "at": f"2024-02-0{day}",
                     "upstream": f'{{"artifacts": [{{"asset": "tower_checkpoint", "version": "m{day}"}}]}}',
@@ -209,7 +216,12 @@ def reported(home: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("asked", "version"),
-    [([], "r2"), (["--version", "r1"], "r1"), (["--version", "m1"], "r1"), (["--day", "2024-01-01"], "r1")],
+    [
+        ([], "2024-01-02-r2"),
+        (["--version", "2024-01-01-r1"], "2024-01-01-r1"),
+        (["--version", "m1"], "2024-01-01-r1"),
+        (["--day", "2024-01-01"], "2024-01-01-r1"),
+    ],
 )
 def test_the_report_asked_for_is_found(reported: Path, asked: list[str], version: str) -> None:
     result = CliRunner().invoke(app, ["report", *asked])
@@ -219,7 +231,7 @@ def test_the_report_asked_for_is_found(reported: Path, asked: list[str], version
 
 
 @pytest.mark.parametrize(
-    "asked", [["--version", "r9"], ["--day", "2024-01-03"], ["--version", "r1", "--day", "2024-01-02"]]
+    "asked", [["--version", "r9"], ["--day", "2024-01-03"], ["--version", "2024-01-01-r1", "--day", "2024-01-02"]]
 )
 def test_a_report_that_is_not_there_is_an_error(reported: Path, asked: list[str]) -> None:
     result = CliRunner().invoke(app, ["report", *asked])
@@ -228,7 +240,7 @@ def test_a_report_that_is_not_there_is_an_error(reported: Path, asked: list[str]
 
 
 def test_a_report_without_its_page_is_an_error(reported: Path) -> None:
-    (reported / "artifacts" / "popularity_bias_report" / "r2" / "report.html").unlink()
+    (reported / "artifacts" / "popularity_bias_report" / "2024-01-02-r2" / "report.html").unlink()
     result = CliRunner().invoke(app, ["report"])
     assert result.exit_code == 1
     assert "expected one page" in result.stderr
@@ -239,7 +251,7 @@ def test_a_report_is_opened_in_the_browser(reported: Path, monkeypatch: pytest.M
     opened: list[str] = []
     monkeypatch.setattr("webbrowser.open", lambda url: opened.append(url) or there_is_one)
     result = CliRunner().invoke(app, ["report", "--open"])
-    page = reported / "artifacts" / "popularity_bias_report" / "r2" / "report.html"
+    page = reported / "artifacts" / "popularity_bias_report" / "2024-01-02-r2" / "report.html"
     assert opened == [page.as_uri()]
     assert result.exit_code == (0 if there_is_one else 1)
     assert CliRunner().invoke(app, ["report"]).exit_code == 0

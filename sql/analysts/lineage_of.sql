@@ -16,7 +16,7 @@ newest AS (
     SELECT
         arguments._artifact,
         (
-            SELECT max_by({'name': made.asset, 'version': made.version}, made.created_at)
+            SELECT max_by({'name': made.asset, 'version': made.version}, made.rowid)
             FROM lake.main.artifacts AS made
             WHERE arguments._artifact IN (made.asset, made.version, made.asset || '/' || made.version)
         ) AS found

@@ -3,7 +3,7 @@ WITH
 latest AS (
     SELECT model_version, model_day, decision, reasons
     FROM champion_decisions
-    QUALIFY row_number() OVER (PARTITION BY model_version ORDER BY decided_at DESC) = 1
+    QUALIFY row_number() OVER (PARTITION BY model_version ORDER BY rowid DESC) = 1
 ),
 refused AS (
     SELECT latest.*

@@ -2,5 +2,5 @@
 SELECT asset, version
 FROM artifacts
 WHERE $name IN (asset, version, asset || '/' || version)
-ORDER BY created_at DESC
+ORDER BY rowid DESC
 LIMIT 1

@@ -1,4 +1,4 @@
 SELECT asset || '/' || version
 FROM artifacts
-ORDER BY created_at DESC
+ORDER BY rowid DESC
 LIMIT 5

@@ -5,5 +5,5 @@ WHERE
     asset = 'popularity_bias_report'
     AND ($version::VARCHAR IS NULL OR $version IN (version, upstream ->> '$.artifacts[0].version'))
     AND ($day::DATE IS NULL OR model_day = $day)
-ORDER BY created_at DESC, version
+ORDER BY rowid DESC
 LIMIT 1

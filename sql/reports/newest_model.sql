@@ -1,4 +1,4 @@
--- What is known of the newest model of a day.
+-- What is known of the newest model of a day; of those that the run $run_id trained, if it trained any.
 SELECT
     model_version,
     recipe,
@@ -8,5 +8,5 @@ SELECT
     reasons
 FROM model_history
 WHERE model_day = $day
-ORDER BY trained_at DESC
+ORDER BY coalesce(run_id = $run_id, false) DESC, commit_order DESC
 LIMIT 1

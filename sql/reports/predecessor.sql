@@ -4,7 +4,7 @@ SELECT
     coalesce(
         (SELECT model_version FROM champion WHERE model_version != $version),
         (
-            SELECT max_by(champion_before, decided_at)
+            SELECT max_by(champion_before, champion_decisions.rowid)
             FROM champion_decisions
             WHERE
                 model_version = $version

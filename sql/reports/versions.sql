@@ -10,4 +10,4 @@ SELECT
     trained_at,
     decided_at
 FROM model_history
-ORDER BY model_day DESC, trained_at DESC, model_version
+ORDER BY model_day DESC, commit_order DESC

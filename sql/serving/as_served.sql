@@ -2,5 +2,5 @@
 SELECT index_version, report_version
 FROM champion_decisions
 WHERE model_version = $version AND decision != 'refused'
-ORDER BY decided_at DESC
+ORDER BY rowid DESC
 LIMIT 1

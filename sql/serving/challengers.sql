@@ -8,7 +8,7 @@ complete AS (
         index_rows.model_version,
         index_rows.index_version,
         (
-            SELECT max_by(version, (created_at, version))
+            SELECT max_by(version, artifacts.rowid)
             FROM artifacts
             WHERE
                 asset = 'popularity_bias_report'

@@ -2,5 +2,5 @@
 SELECT champion_before
 FROM champion_decisions
 WHERE model_version = $version AND decision IN ('promoted', 'promoted by hand')
-ORDER BY decided_at DESC
+ORDER BY rowid DESC
 LIMIT 1

@@ -5,5 +5,5 @@ WHERE
     model_version = $model_version
     AND champion_before IS NOT DISTINCT FROM $champion_before
     AND decision IN ('promoted', 'refused')
-ORDER BY decided_at DESC
+ORDER BY rowid DESC
 LIMIT 1

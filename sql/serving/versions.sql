@@ -1,10 +1,11 @@
--- Every version of the model, newest first, with its newest index and report; null where it has none.
+-- Every version of the model with its newest index and report, null where it has none. The newest day comes first, and
+-- within it the last commit, whatever clocks say.
 WITH made_from AS (
     SELECT
         asset,
         unnest(upstream ->> '$.artifacts[*].version') AS model_version,
         version,
-        created_at
+        rowid AS commit_order
     FROM artifacts
     WHERE asset IN ('ann_index', 'popularity_bias_report')
 )
@@ -12,15 +13,15 @@ SELECT
     model.model_day,
     model.version AS model_version,
     (
-        SELECT max_by(version, (created_at, version))
+        SELECT max_by(version, commit_order)
         FROM made_from
         WHERE asset = 'ann_index' AND made_from.model_version = model.version
     ) AS index_version,
     (
-        SELECT max_by(version, (created_at, version))
+        SELECT max_by(version, commit_order)
         FROM made_from
         WHERE asset = 'popularity_bias_report' AND made_from.model_version = model.version
     ) AS report_version
 FROM artifacts AS model
 WHERE model.asset = 'tower_checkpoint'
-ORDER BY model.model_day DESC, model.created_at DESC, model.version
+ORDER BY model.model_day DESC, model.rowid DESC

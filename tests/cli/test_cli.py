@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +22,11 @@ from twotower_assets.cli.app import err, fail, note, out
 from twotower_assets.cli.lineage_tree import as_tree
 from twotower_assets.lake.lineage import Node
 
-COMMANDS = [str(command.name or command.callback.__name__) for command in app.registered_commands if command.callback]
+COMMANDS = [
+    (command.name or command.callback.__name__).replace("_", "-")
+    for command in app.registered_commands
+    if command.callback
+]
 
 
 @pytest.fixture(scope="module")
@@ -288,7 +293,11 @@ def test_materialize_says_what_was_read_how_good_the_model_is_and_what_is_served
     )[0]
     assert rejected > 0
     assert f"log:      {kept + rejected:,} rows read, {rejected} rejected (" in built.features
-    assert f"recall:   {recall:.3f} at 20 items; most popular {popular:.3f}" in built.training
+    interval = r" \[\d\.\d{3}, \d\.\d{3}\]"
+    recalls = (
+        rf"recall:   at 20 items towers {recall:.3f}{interval}, EASE \d\.\d+{interval}, most popular {popular:.3f}"
+    )
+    assert re.search(recalls, built.training)
     assert f"served:   {version}, from now on (before: nothing)" in built.training
     assert f"report:   {workspace.settings.artifacts_folder}" in built.training
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from datetime import date, timedelta
 from typing import Any
 
@@ -19,6 +18,9 @@ from end_to_end.market import (
     why,
     workspace_in,
 )
+from twotower_assets.experiments.train_day import train_day
+from twotower_assets.lake.writing import Run
+from twotower_assets.recipes.recipes import load_recipes, recipe_named
 from twotower_assets.serving.recommendations import recommend
 from twotower_assets.workspace import Workspace
 
@@ -34,11 +36,11 @@ FAULTS = {
 
 
 def plant(workspace: Workspace, day: date, change: str = "") -> str:
-    """A model of another day, with all that the last one has, and one change to what was measured of it."""
-    version = f"{day}-planted"
+    """A new model in the tables of another day, with all that the last one has, and one change to what was measured."""
     ((real,),) = rows(workspace, f"SELECT DISTINCT model_version FROM item_embeddings WHERE day = '{LAST}'")
-    checkpoints = workspace.artifacts.folder / "tower_checkpoint"
-    shutil.copytree(checkpoints / real, checkpoints / version)
+    recipe = recipe_named(load_recipes(workspace.settings.recipes_file), workspace.settings.recipe)
+    run = Run("tower_checkpoint", "planted")
+    version = train_day(workspace, LAST, recipe, {**TRAINING, "seed": 20 + day.day}, 6, run).artifact.version
     with workspace.lake.writer() as con:
         for table in ("item_embeddings", "user_embeddings", "ann_index_quality", "model_metrics"):
             con.execute(

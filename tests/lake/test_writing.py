@@ -33,7 +33,7 @@ def test_each_day_has_a_count_and_its_own_numbers(con: duckdb.DuckDBPyConnection
     assert first["row_count"] == 4
     assert (first["rows_read"], first["rows_rejected"]) == (5, 1)
     assert (first["clicks"], first["click_rate"], first["users"], first["items"]) == (1, 0.25, 1, 3)
-    assert numbers[date(2024, 1, 2)] == numbers[date(2024, 1, 3)] == {"row_count": 0}
+    assert numbers[date(2024, 1, 2)] == numbers[date(2024, 1, 3)] == {"row_count": 0, "note": "no rows"}
 
 
 def test_a_table_without_numbers_of_its_own_has_the_count(con: duckdb.DuckDBPyConnection) -> None:

@@ -12,6 +12,8 @@ from rich.table import Table as RichTable
 from twotower_assets.cli.app import json_value
 from twotower_assets.serving.summaries import (
     FeatureRows,
+    LogDay,
+    Recall,
     TrainedModel,
     VersionLine,
     feature_rows,
@@ -22,6 +24,9 @@ from twotower_assets.workspace import Workspace
 
 INGESTING_JOBS = ("features_job", "everything_job")
 TRAINING_JOBS = ("training_job", "everything_job")
+DAYS_SHOWN = 14
+"""Most days that the summary has a line for."""
+NAMES_OF_MODELS = {"two_tower": "towers", "most_popular": "most popular", "ease": "EASE"}
 PROMOTING_JOBS = ("training_job", "everything_job", "champion_job")
 
 
@@ -35,7 +40,7 @@ def summarize(
     if job in INGESTING_JOBS and days:
         summary["rows"] = feature_rows(workspace, *days)
     if job in TRAINING_JOBS and days:
-        summary["model"] = trained_model(workspace, days[1])
+        summary["model"] = trained_model(workspace, days[1], run_id)
     if job in PROMOTING_JOBS:
         summary |= {"served": served_version(workspace), "served_before": served_before}
     return summary
@@ -61,11 +66,12 @@ def text_lines(summary: dict[str, Any]) -> Iterator[str]:
         yield f"  log:      {_log_text(rows)}"
         others = ((name, count) for name, count in rows.rows.items() if name != "impressions")
         yield f"  rows:     {', '.join(f'{name} {count:,}' for name, count in others)}"
+        yield from _day_lines(rows.days)
     model = summary.get("model")
     if model:
         yield f"  model:    {model.model_version}, recipe {model.recipe}"
-        if model.recall_at_20 is not None:
-            yield f"  recall:   {model.recall_at_20:.3f} at 20 items; most popular {model.popular_recall_at_20:.3f}"
+        if model.recalls:
+            yield f"  recall:   at 20 items {', '.join(map(_recall_text, model.recalls))}"
     if "served" in summary:
         yield f"  served:   {_served_text(summary['served'], summary['served_before'])}"
     if model and model.decision == "refused":
@@ -73,6 +79,32 @@ def text_lines(summary: dict[str, Any]) -> Iterator[str]:
         yield f"  refused:  {model.model_version}: {failed}"
     if model and model.report:
         yield f"  report:   {model.report}"
+
+
+def _day_lines(days: list[LogDay]) -> Iterator[str]:
+    """A line per day; of many days, only those with a fault."""
+    faulty = [day for day in days if not day.impressions or day.rejected or day.orphaned]
+    shown = days if len(days) <= DAYS_SHOWN else faulty[:DAYS_SHOWN]
+    for day in shown:
+        yield f"  {day.day}: {_day_text(day)}"
+    if len(faulty) > len(shown):
+        yield f"  … and {len(faulty) - len(shown)} more days with rejected rows, unknown items or no rows"
+    elif len(days) > len(shown):
+        yield f"  {len(days) - len(faulty)} days: nothing rejected, every item in the catalogue"
+
+
+def _day_text(day: LogDay) -> str:
+    if not day.impressions and not day.rejected:
+        return "no rows"
+    parts = [f"{day.impressions:,} rows", f"{day.clicks:,} clicks", f"{day.rejected:,} rejected"]
+    if day.orphaned:
+        parts.append(f"{day.orphaned:,} ({day.orphaned / day.impressions:.1%}) of items that are not in the catalogue")
+    return ", ".join(parts)
+
+
+def _recall_text(recall: Recall) -> str:
+    interval = "" if recall.low is None or recall.high is None else f" [{recall.low:.3f}, {recall.high:.3f}]"
+    return f"{NAMES_OF_MODELS.get(recall.model, recall.model)} {recall.value:.3f}{interval}"
 
 
 def _log_text(rows: FeatureRows) -> str:

@@ -22,7 +22,8 @@ def spec_of(context: dg.AssetExecutionContext, name: str) -> dg.AssetSpec:
 
 def run_of(context: dg.AssetExecutionContext, name: str) -> Run:
     """The run as recorded in commits and manifests, for the asset `name` of its step."""
-    return Run(name, context.run.run_id, spec_of(context, name).code_version or "", context.log)
+    earlier = tuple(dict.fromkeys(filter(None, (context.run.parent_run_id, context.run.root_run_id))))
+    return Run(name, context.run.run_id, spec_of(context, name).code_version or "", earlier, context.log)
 
 
 def table_result(context: dg.AssetExecutionContext, written: WrittenTable, **metadata: Any) -> dg.MaterializeResult:

@@ -77,7 +77,7 @@ def compare_versions(workspace: Workspace, version: str, other_version: str) -> 
     if version == other_version:
         raise ComparisonError(f"{version} cannot be compared with itself; name two versions")
     artifacts = [workspace.artifacts.open("tower_checkpoint", name) for name in (version, other_version)]
-    checkpoints = [load_checkpoint(artifact.folder) for artifact in artifacts]
+    checkpoints = [load_checkpoint(artifact.folder, artifact.content_hash) for artifact in artifacts]
     hold_out, others = (hold_out_of(workspace, artifact) for artifact in artifacts)
     _require_unseen_test_clicks(hold_out, others, version, other_version)
     counted, gamma = workspace.settings.popularity_from, workspace.settings.popularity_weight

@@ -8,14 +8,17 @@ import duckdb
 
 from twotower_assets.lake.artifacts import Artifact
 from twotower_assets.lake.lake import LakeError
+from twotower_assets.lake.queries import read_query, scalar
+from twotower_assets.lake.writing import Run
 from twotower_assets.workspace import Workspace
 
 
-def day_checkpoint(con: duckdb.DuckDBPyConnection, workspace: Workspace, day: date) -> Artifact:
-    """The checkpoint of a day's model. Raises `LakeError` where none was trained."""
-    row = con.execute(
-        "SELECT max_by(model_version, epoch) FROM training_curves WHERE day = $day", {"day": day}
-    ).fetchone()
-    if row is None or row[0] is None:
+def day_checkpoint(con: duckdb.DuckDBPyConnection, workspace: Workspace, day: date, run: Run) -> Artifact:
+    """The checkpoint that a run trained as of a day; the newest of the day if it trained none.
+
+    So a run follows its own model, whatever other runs publish meanwhile. Raises `LakeError` where none was trained.
+    """
+    found = scalar(con, read_query("training/checkpoint_of_day.sql"), {"day": day, "run_ids": run.ids})
+    if found is None:
         raise LakeError(f"no model was trained as of {day}; materialize training/tower_checkpoint for that partition")
-    return workspace.artifacts.open("tower_checkpoint", row[0])
+    return workspace.artifacts.open_recorded(con, "tower_checkpoint", found)

@@ -75,13 +75,13 @@ def write_report(workspace: Workspace, day: date, run: Run) -> WrittenReport:
 
     served_weight = workspace.settings.popularity_weight
     with workspace.lake.reader() as con:
-        checkpoint = day_checkpoint(con, workspace, day)
+        checkpoint = day_checkpoint(con, workspace, day, run)
     snapshot = checkpoint.manifest["lake_snapshot"]
     rule = HoldOutRule(**checkpoint.manifest["details"])
     with workspace.lake.reader(snapshot) as con:
         hold_out = read_hold_out(con, rule, day, snapshot)
     evaluation = evaluate_model.evaluate_checkpoint(
-        load_checkpoint(checkpoint.folder), hold_out, workspace.settings.popularity_from
+        load_checkpoint(checkpoint.folder, checkpoint.content_hash), hold_out, workspace.settings.popularity_from
     )
     lists = evaluate_model.recommendation_lists(evaluation, sorted({*REPORTED_WEIGHTS, served_weight}))
     served = [entry for entry in lists if entry.popularity_weight in (None, served_weight)]

@@ -19,7 +19,7 @@ from twotower_assets.core.days import Days
 from twotower_assets.core.folders import SQL_FOLDER
 from twotower_assets.lake.artifacts import Artifact
 from twotower_assets.lake.lake import CommitInfo, Lake, Replacement
-from twotower_assets.lake.queries import read_query, scalar
+from twotower_assets.lake.queries import bound, read_query, scalar
 from twotower_assets.lake.tables import ARTIFACTS, TABLES
 
 APPENDED_TABLES = (ARTIFACTS.name, "champion_decisions", "version_comparisons")
@@ -33,6 +33,7 @@ class Run:
     Attributes:
         asset: name of the asset, without group or prefix.
         run_id: of the Dagster run.
+        retry_of: ids of the runs that this one executes again, whose results it goes on with.
         code_version: of the asset.
         log: messages for people who watch the run.
     """
@@ -40,7 +41,13 @@ class Run:
     asset: str
     run_id: str = ""
     code_version: str = ""
+    retry_of: tuple[str, ...] = ()
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("twotower_assets"))
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids of the run and of those that it executes again."""
+        return [self.run_id, *self.retry_of]
 
 
 @dataclass(frozen=True)
@@ -100,13 +107,13 @@ def written_table(
 
 
 def daily_numbers(con: duckdb.DuckDBPyConnection, name: str, days: Days) -> dict[date, dict[str, Any]]:
-    """`row_count` and the metrics to plot, for each of `days`; a day without rows has a count of 0."""
+    """`row_count` and the metrics to plot, for each of `days`; a day without rows has a count of 0 and says so."""
     file = SQL_FOLDER / "daily_numbers" / f"{name}.sql"
     sql = read_query(file) if file.is_file() else f"SELECT day, count(*) AS row_count FROM staged_{name} GROUP BY day"
-    cursor = con.execute(sql)
+    cursor = con.execute(sql, bound(con, sql, {"first_day": days.first, "last_day": days.last}))
     columns = [column[0] for column in cursor.description or []]
     found = {row[0]: dict(zip(columns[1:], row[1:], strict=True)) for row in cursor.fetchall()}
-    return {day: found.get(day, {"row_count": 0}) for day in days.every()}
+    return {day: found.get(day, {"row_count": 0, "note": "no rows"}) for day in days.every()}
 
 
 def artifact_rows(artifact: Artifact, home: Path) -> list[dict[str, Any]]:

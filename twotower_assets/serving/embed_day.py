@@ -60,8 +60,8 @@ def _embed(
     from twotower_assets.two_tower.checkpoint import load_checkpoint
 
     with workspace.lake.reader() as con:
-        artifact = day_checkpoint(con, workspace, day)
-        checkpoint = load_checkpoint(artifact.folder)
+        artifact = day_checkpoint(con, workspace, day, run)
+        checkpoint = load_checkpoint(artifact.folder, artifact.content_hash)
         sql = read_query(sql_file)
         parameters = {
             "as_of": day,

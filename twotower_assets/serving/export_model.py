@@ -50,7 +50,7 @@ def export_model(workspace: Workspace, version: str, folder: Path, format: Forma
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ExportError(f"{folder} is not empty; give a new folder, so that no files of two models are mixed")
     artifact = workspace.artifacts.open("tower_checkpoint", version)
-    checkpoint = load_checkpoint(artifact.folder)
+    checkpoint = load_checkpoint(artifact.folder, artifact.content_hash)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         made = Path(scratch) / "export"

@@ -127,7 +127,7 @@ def _servable(
         )
     if champion and (champion.model_version, champion.index_version) == (version.model_version, version.index_version):
         raise VersionError(f"{version.model_version} is already served")
-    _read_files(workspace, version)
+    _read_files(con, workspace, version)
     return version
 
 
@@ -143,7 +143,7 @@ def evaluate_challenger(
     outcomes = _standalone_outcomes(con, workspace, version)
     comparison = None
     if all(outcome.passed for outcome in outcomes.values()):
-        not_comparable, comparison = _compare(workspace, version, champion)
+        not_comparable, comparison = _compare(con, workspace, version, champion)
         outcomes |= not_comparable
         stage_rows(con, "version_comparisons", [] if comparison is None else comparison.to_dicts())
         outcomes |= {
@@ -160,14 +160,14 @@ def _standalone_outcomes(con: duckdb.DuckDBPyConnection, workspace: Workspace, v
 
     outcomes = {gate.name: evaluate_gate(con, gate, _day(version), workspace.settings) for gate in CHAMPION_GATES}
     try:
-        _read_files(workspace, version)
+        _read_files(con, workspace, version)
     except (ArtifactError, CheckpointError, ItemIndexError) as error:
         outcomes["files_are_whole"] = Outcome(False, str(error), "checkpoint, index and vectors as they were written")
     return outcomes
 
 
 def _compare(
-    workspace: Workspace, version: Version, champion: Version | None
+    con: duckdb.DuckDBPyConnection, workspace: Workspace, version: Version, champion: Version | None
 ) -> tuple[dict[str, Outcome], pl.DataFrame | None]:
     """The comparison rows; or, if the two cannot be compared, an outcome that says so."""
     from twotower_assets.two_tower.checkpoint import CheckpointError
@@ -177,31 +177,32 @@ def _compare(
     try:
         return {}, compare_versions(workspace, version.model_version, champion.model_version).rows
     except (ArtifactError, CheckpointError, ComparisonError, HoldOutError) as error:
-        served = _is_servable(workspace, champion)
+        served = _is_servable(con, workspace, champion)
         then = "it can still be served, and stays until a person decides" if served else "and it cannot be served"
         observed = f"the champion {champion.model_version} cannot be compared: {error}; {then}"
         wanted = "the champion evaluated on the same hold-out; `twotower promote` decides by hand"
         return {COMPARABLE: Outcome(not served, observed, wanted)}, None
 
 
-def _is_servable(workspace: Workspace, version: Version) -> bool:
+def _is_servable(con: duckdb.DuckDBPyConnection, workspace: Workspace, version: Version) -> bool:
     from twotower_assets.retrieval.index import ItemIndexError
     from twotower_assets.retrieval.storage import load_index
 
     try:
-        load_index(workspace.artifacts.open("ann_index", str(version.index_version)).folder)
+        load_index(workspace.artifacts.open_recorded(con, "ann_index", str(version.index_version)).folder)
     except (ArtifactError, ItemIndexError):
         return False
     return True
 
 
-def _read_files(workspace: Workspace, version: Version) -> None:
+def _read_files(con: duckdb.DuckDBPyConnection, workspace: Workspace, version: Version) -> None:
     """Read every file that serving needs. Raises if one is missing or differs from what was written."""
     from twotower_assets.retrieval.storage import load_index
     from twotower_assets.two_tower.checkpoint import load_checkpoint
 
-    load_checkpoint(workspace.artifacts.open("tower_checkpoint", version.model_version).folder)
-    index = workspace.artifacts.open("ann_index", str(version.index_version))
+    checkpoint = workspace.artifacts.open_recorded(con, "tower_checkpoint", version.model_version)
+    load_checkpoint(checkpoint.folder, checkpoint.content_hash)
+    index = workspace.artifacts.open_recorded(con, "ann_index", str(version.index_version))
     load_index(index.folder)
     for table in ("served_item_embeddings", "served_user_embeddings"):
         vector_file(index, table)

@@ -102,7 +102,7 @@ def _stage_vectors(con: duckdb.DuckDBPyConnection, workspace: Workspace, version
     """Stage the vectors that the index of a version was built with."""
     import pyarrow.parquet as pq
 
-    index = workspace.artifacts.open("ann_index", str(version.index_version))
+    index = workspace.artifacts.open_recorded(con, "ann_index", str(version.index_version))
     for name in VECTOR_FILES:
         stage_frame(con, name, pq.read_table(vector_file(index, name)))
 

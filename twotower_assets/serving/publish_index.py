@@ -11,11 +11,10 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import duckdb
-
 from twotower_assets.core.days import Days
 from twotower_assets.lake.artifacts import Artifact, ArtifactInput, Provenance, TableInput
 from twotower_assets.lake.lake import LakeError
+from twotower_assets.lake.queries import read_query, scalar
 from twotower_assets.lake.staging import stage_rows
 from twotower_assets.lake.writing import Run, artifact_rows, commit_tables
 from twotower_assets.serving.index_depth import curve_rows, measured_index
@@ -55,9 +54,10 @@ def publish_index(workspace: Workspace, day: date, run: Run) -> PublishedIndex:
 
     Raises `LakeError` if vectors are missing, or if those of items and users come from different models.
     """
-    with workspace.lake.reader() as con:
-        snapshot = workspace.lake.snapshot(con)
-        items, users = (_read_vectors(con, table, day) for table in ("item_embeddings", "user_embeddings"))
+    (items, items_snapshot), (users, users_snapshot) = (
+        _read_vectors(workspace, table, day, run) for table in ("item_embeddings", "user_embeddings")
+    )
+    snapshot = max(items_snapshot, users_snapshot)
     model_version = _common_model_version(items, users, day)
     vectors = {"item_vectors": _as_matrix(items["embedding"]), "user_vectors": _as_matrix(users["embedding"])}
     index, curve = measured_index(items, **vectors, settings=workspace.settings)
@@ -70,8 +70,8 @@ def publish_index(workspace: Workspace, day: date, run: Run) -> PublishedIndex:
             code_version=run.code_version,
             run_id=run.run_id,
             tables=(
-                TableInput("item_embeddings", snapshot, day.isoformat(), day.isoformat()),
-                TableInput("user_embeddings", snapshot, day.isoformat(), day.isoformat()),
+                TableInput("item_embeddings", items_snapshot, day.isoformat(), day.isoformat()),
+                TableInput("user_embeddings", users_snapshot, day.isoformat(), day.isoformat()),
             ),
             artifacts=(ArtifactInput("tower_checkpoint", model_version),),
             details={"factory": index.factory, "search_depth": index.search_depth},
@@ -88,13 +88,22 @@ def publish_index(workspace: Workspace, day: date, run: Run) -> PublishedIndex:
     return PublishedIndex(artifact, model_version, index, snapshot, depths, served)
 
 
-def _read_vectors(con: duckdb.DuckDBPyConnection, table: str, day: date) -> pa.Table:
-    """The rows of an embedding table of a day, ordered by id. Raises `LakeError` if there are none."""
+def _read_vectors(workspace: Workspace, table: str, day: date, run: Run) -> tuple[pa.Table, int]:
+    """The rows of an embedding table of a day, ordered by id, and the snapshot at which they were read.
+
+    They are read as the run wrote them, if it did, whatever other runs wrote since. Raises `LakeError` if there are
+    none.
+    """
     name = {"item_embeddings": "item_id", "user_embeddings": "user_id"}[table]
-    rows = con.execute(f"FROM {table} WHERE day = $day ORDER BY {name}", {"day": day}).to_arrow_table()
+    sought = {"table": table, "day": day, "run_ids": run.ids}
+    with workspace.lake.reader() as con:
+        newest = workspace.lake.snapshot(con)
+        written = scalar(con, read_query("lineage/last_write_of_run.sql"), sought)
+    with workspace.lake.reader(written or newest) as con:
+        rows = con.execute(f"FROM {table} WHERE day = $day ORDER BY {name}", {"day": day}).to_arrow_table()
     if not rows.num_rows:
         raise LakeError(f"{table} has no vectors of {day}; materialize serving/{table} for that partition")
-    return rows
+    return rows, written or newest
 
 
 def _as_matrix(column: Any) -> Any:

@@ -200,11 +200,13 @@ def serving(workspace: Workspace, version: str | None = None) -> Iterator[Served
                 "version is the model of that day"
             )
         is_champion = champion is not None and champion.index_version == chosen.index_version
-        index = workspace.artifacts.open("ann_index", chosen.index_version)
+        artifact = workspace.artifacts.open_recorded(con, "ann_index", chosen.index_version)
+        index = load_index(artifact.folder)
+        workspace.artifacts.verify(artifact)
         for table, view in VECTOR_VIEWS.items():
-            rows = table if is_champion else f"read_parquet('{quoted(vector_file(index, table))}')"
+            rows = table if is_champion else f"read_parquet('{quoted(vector_file(artifact, table))}')"
             con.execute(f"CREATE TEMP VIEW {view} AS FROM {rows}")
-        yield Served(con, load_index(index.folder), chosen, workspace.settings.popularity_weight, is_champion)
+        yield Served(con, index, chosen, workspace.settings.popularity_weight, is_champion)
 
 
 def recommend(workspace: Workspace, user_id: str, k: int, popularity_weight: float | None = None) -> list[Suggestion]:

@@ -15,6 +15,17 @@ from twotower_assets.workspace import Workspace
 
 
 @dataclass(frozen=True)
+class LogDay:
+    """The log of a day: rows kept, clicks among them, rows rejected, and kept rows of items outside the catalogue."""
+
+    day: date
+    impressions: int
+    clicks: int
+    rejected: int
+    orphaned: int
+
+
+@dataclass(frozen=True)
 class FeatureRows:
     """Row counts of a range of days.
 
@@ -22,11 +33,23 @@ class FeatureRows:
         read: rows of the raw log, including the rejected ones.
         rejected: rejected rows, by reason.
         rows: rows of each source and feature; for tables without days, all rows.
+        days: the log of every day.
     """
 
     read: int
     rejected: dict[str, int]
     rows: dict[str, int]
+    days: list[LogDay]
+
+
+@dataclass(frozen=True)
+class Recall:
+    """The recall@20 of a model with its 95 % interval; of the towers at γ = 1."""
+
+    model: str
+    value: float
+    low: float | None
+    high: float | None
 
 
 @dataclass(frozen=True)
@@ -35,6 +58,7 @@ class TrainedModel:
 
     Attributes:
         report: the page of its report; None if there is none.
+        recalls: of the towers and of the baselines; empty without a report, or after another model of that day.
         model_version: its version.
         recipe: the recipe it was trained with.
         recall_at_20: at γ = 1; None if there is no report on the model.
@@ -44,6 +68,7 @@ class TrainedModel:
     """
 
     report: Path | None
+    recalls: list[Recall]
     model_version: str
     recipe: str
     recall_at_20: float | None
@@ -73,21 +98,27 @@ def feature_rows(workspace: Workspace, first: date, last: date) -> FeatureRows:
     with workspace.lake.reader() as con:
         rows = dict(con.execute(read_query("reports/rows_of_days.sql"), days).fetchall())
         rejected = dict(con.execute(read_query("reports/rejected_of_days.sql"), days).fetchall())
-    return FeatureRows(rows["impressions"] + sum(rejected.values()), rejected, rows)
+        log = [LogDay(*row) for row in con.execute(read_query("reports/log_of_days.sql"), days).fetchall()]
+    return FeatureRows(rows["impressions"] + sum(rejected.values()), rejected, rows, log)
 
 
-def trained_model(workspace: Workspace, day: date) -> TrainedModel | None:
-    """The newest model of a day, None if there is none. Raises `LakeError` if there is no lake."""
+def trained_model(workspace: Workspace, day: date, run_id: str | None = None) -> TrainedModel | None:
+    """The model of a day that a run trained, else its newest; None if there is none.
+
+    Raises `LakeError` if there is no lake.
+    """
     with workspace.lake.reader() as con:
-        row = con.execute(read_query("reports/newest_model.sql"), {"day": day}).fetchone()
-    if row is None:
-        return None
+        row = con.execute(read_query("reports/newest_model.sql"), {"day": day, "run_id": run_id}).fetchone()
+        if row is None:
+            return None
+        found = con.execute(read_query("reports/recall_of_models.sql"), {"version": row[0]}).fetchall()
+        recalls = [Recall(*each) for each in found]
     page: Path | None
     try:
         page = report_page(workspace, row[0])
     except NoReportError:
         page = None
-    return TrainedModel(page, *row)
+    return TrainedModel(page, recalls, *row)
 
 
 def served_version(workspace: Workspace) -> str | None:

@@ -156,14 +156,16 @@ def save_checkpoint(
     return content_hash
 
 
-def load_checkpoint(folder: Path) -> Checkpoint:
-    """The model saved in `folder`.
+def load_checkpoint(folder: Path, expected_hash: str | None = None) -> Checkpoint:
+    """The model saved in `folder`; with `expected_hash`, only if this is its content hash.
 
     Raises:
-        CheckpointError: A file is missing, has other bytes than were written, is of another format version, or does
-            not fit the others.
+        CheckpointError: A file is missing, has other bytes than were written, is of another format version, does not
+            fit the others, or is of another model than was expected.
     """
     content_hash = _verified(folder)
+    if expected_hash not in (None, content_hash):
+        raise CheckpointError(folder / MANIFEST, f"has the content hash {content_hash}, not {expected_hash}")
     description = _read_json(folder / "encoder.json")
     training = _read_json(folder / "training.json")
     users = pq.read_table(folder / "users.parquet")
