@@ -5,15 +5,15 @@ BIN := $(VENV)/bin
 # A process runs whole groups of tests, which share what they build (tests/conftest.py); the long ones come first.
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadscope --no-loadscope-reorder
 
-.PHONY: demo test test-servers test-fast test-full mutations bench bench-peers bench-guard bench-recipes ui lint types docs reference dist install clean
+.PHONY: demo test test-servers test-fast test-full fuzz mutations bench bench-peers bench-guard bench-recipes ui lint types docs reference dist install clean
 
 demo: $(VENV)/installed ## set up, run MovieLens-100K through the whole graph, print what came out
 	$(BIN)/twotower demo
 
-test: $(VENV)/installed ## run all tests but those of test-servers, on all cores
+test: $(VENV)/installed ## run all tests but those of test-servers, on all cores; five to seven minutes on two
 	$(PYTEST) -m 'not servers' $(PYTEST_ARGS)
 
-test-servers: $(VENV)/installed ## the tests that start the Dagster UI and look at it with a browser (Chromium)
+test-servers: $(VENV)/installed ## the tests that start the Dagster UI, Chromium or many processes, or install the wheel
 	$(PYTEST) -m servers $(PYTEST_ARGS)
 
 test-fast: $(VENV)/installed ## at every save: what trains nothing through the whole graph and starts no browser
@@ -21,6 +21,9 @@ test-fast: $(VENV)/installed ## at every save: what trains nothing through the w
 
 test-full: $(VENV)/installed ## all tests, each of them with every combination of what it varies
 	$(PYTEST) --full-product $(PYTEST_ARGS)
+
+fuzz: $(VENV)/installed ## a thousand made-up data sets through the data contract
+	$(BIN)/python -m pytest --hypothesis-profile=fuzz tests/sql/test_any_data.py $(PYTEST_ARGS)
 
 mutations: $(VENV)/installed ## mistakes in the loss, one after the other, each of which a test has to notice; half an hour
 	$(BIN)/python tools/mutate_loss.py

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import date
@@ -17,6 +18,7 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"):
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import duckdb  # noqa: E402
+import hypothesis  # noqa: E402
 import pytest  # noqa: E402
 from every_pair import every_pair  # noqa: E402
 from fork_server import ForkServer  # noqa: E402
@@ -27,6 +29,10 @@ from twotower_assets.lake.tables import TABLES, Table  # noqa: E402
 
 TESTS = Path(__file__).parent
 KUAIRAND = Path(__file__).resolve().parents[2] / "shared" / "data" / "kuairand_pure_slice"
+
+hypothesis.settings.register_profile("always", max_examples=100, derandomize=True, database=None)
+hypothesis.settings.register_profile("fuzz", max_examples=1000, print_blob=True)
+hypothesis.settings.load_profile("always")
 
 Row = dict[str, Any]
 
@@ -42,6 +48,8 @@ SLOW_FILES = (
     "serving/test_report_server.py",
     "test_fork_server.py",
 )
+SERVERS = ("distribution", "ui", "reporting/test_accessibility.py", "end_to_end/test_analysts_during_a_backfill.py")
+"""What `make test-servers` runs."""
 SLOW = (*SLOW_FOLDERS, *SLOW_FILES)
 """Where tests train through the whole graph, run jobs, install, draw, or drive a browser. Others are marked singly."""
 SLOW_FIXTURES = {"built", "trained", "changeable", "demo"}
@@ -64,7 +72,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         fixtures = set(getattr(item, "fixturenames", ()))
         if item.path.relative_to(TESTS).as_posix().startswith(SLOW) or fixtures & SLOW_FIXTURES:
             item.add_marker(pytest.mark.slow)
-        if item.path.parent.name == "ui":
+        if item.path.relative_to(TESTS).as_posix().startswith(SERVERS):
             item.add_marker(pytest.mark.servers)
     items.sort(key=place)
 
@@ -119,6 +127,18 @@ def commands() -> Iterator[ForkServer]:
     }
     with ForkServer({**os.environ, **read_by_imports}) as server:
         yield server
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 4 MiB; skips where it cannot be mounted."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
+    if os.getuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("mounting a small disk needs root and the right to mount")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ Assets get it as the Dagster resource `platform`; the command line opens it itse
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -64,15 +65,17 @@ class Workspace:
     source: Source
 
     def days(self) -> tuple[date, date | None]:
-        """First and last daily partition: from the settings, else from the data set's `days.sql`.
+        """First and last daily partition: each from its setting, else from the data set's `days.sql`.
 
         Raises `SettingsError` if neither gives a first day, `SourceError` if `days.sql` fails.
         """
         first, last = self.settings.first_day, self.settings.last_day
-        if first is None:
+        if first is None or last is None:
             with duckdb.connect() as con:
-                found_first, found_last = self.source.days(con, self.settings.plausible_from)
-            first, last = found_first, last or found_last
+                found_first, found_last = self.source.days(
+                    con, self.settings.plausible_from, only_last=first is not None
+                )
+            first, last = first or found_first, last or found_last
         if first is None:
             raise SettingsError(
                 f"the data set '{self.source.dataset}' has no days.sql (or an empty log); set TWOTOWER_FIRST_DAY"
@@ -120,15 +123,26 @@ def dagster_yaml(event_log: str) -> str:
 def prepare_dagster_home(settings: Settings) -> None:
     """Create the folder of the Dagster instance with its `dagster.yaml`, and set DAGSTER_HOME to it.
 
-    An edited `dagster.yaml` is left alone; an unedited one is updated when the settings change.
+    An edited `dagster.yaml` is left alone; an unedited one is updated when the settings change. Raises `SettingsError`
+    where the home cannot be written, or has a name that Dagster cannot store in.
     """
     folder, wanted = settings.dagster_home, dagster_yaml(settings.event_log)
-    folder.mkdir(parents=True, exist_ok=True)
+    if re.search(r"\?|%[0-9a-fA-F]{2}", str(folder)):
+        raise SettingsError(
+            f"TWOTOWER_HOME is {settings.home}: Dagster cannot keep its SQLite files in a folder with a '?', or a '%' "
+            "before two hexadecimal digits, in its path. Choose another folder"
+        )
     file = folder / "dagster.yaml"
     batched = dagster_yaml("batched")
     written = {DAGSTER_YAML, batched, batched.replace("twotower_assets.defs.", "twotower_assets.")}
-    if not file.exists() or file.read_text(encoding="utf-8") in written - {wanted}:
-        file.write_text(wanted, encoding="utf-8")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not file.exists() or file.read_text(encoding="utf-8") in written - {wanted}:
+            file.write_text(wanted, encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(
+            f"cannot write to {folder}: {error.strerror}. TWOTOWER_HOME must be a folder that can be written"
+        ) from error
     os.environ["DAGSTER_HOME"] = str(folder)
 
 

@@ -7,6 +7,8 @@ CREATE OR REPLACE TEMP MACRO id_fault(value) AS
                 WHEN typeof(value) = 'JSON' AND source_text(value) IS NULL THEN ' is missing'
                 WHEN typeof(value) = 'JSON' AND trim(source_text(value)) = '' THEN ' is missing'
                 WHEN typeof(value) = 'BLOB' THEN ' is no text in UTF-8'
+                WHEN abs(TRY_CAST(value AS DOUBLE)) >= 9007199254740992 AND isfinite(TRY_CAST(value AS DOUBLE))
+                    THEN ' is a float above 2^53, which is not exact'
                 ELSE ' is no whole number'
             END
         WHEN contains(source_id(value), chr(0)) THEN ' holds a character of code 0'

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -114,18 +113,6 @@ def test_processes_that_find_no_lake_may_create_it_at_once(tmp_path: Path) -> No
     assert [opener.wait() for opener in openers] == [0, 0, 0]
     with Lake(tmp_path, "tiny").reader() as con:
         assert con.execute("SELECT dataset FROM lake_identity").fetchall() == [("tiny",)]
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 4 MiB; skips where it cannot be mounted."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
-    if os.getuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("mounting a small disk needs root and the right to mount")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def test_on_a_full_disk_the_commit_fails_clearly_and_the_old_rows_stay(lake: Lake, small_disk: Path) -> None:

@@ -297,7 +297,7 @@ FAULTY_IDS = [
     ("1.5::DOUBLE", " is no whole number"),
     ("7.25::DECIMAL(5, 2)", " is no whole number"),
     ("'inf'::DOUBLE", " is no whole number"),
-    ("1e16::DOUBLE", " is no whole number"),
+    ("1e16::DOUBLE", " is a float above 2^53, which is not exact"),
     ("'\\xFF'::BLOB", " is no text in UTF-8"),
     ("'a' || chr(0)", " holds a character of code 0"),
     ("repeat('x', 1001)", " has more than 1,000 characters"),

@@ -57,7 +57,7 @@ def init(
     import duckdb
 
     from twotower_assets.datasets import own_data
-    from twotower_assets.datasets.raw_source import SourceError
+    from twotower_assets.datasets.raw_source import SourceError, read_values_as_meant
 
     interactive = not yes and not as_json
     named = _named(columns or [])
@@ -68,6 +68,7 @@ def init(
         raise ValueError(f"{source} is not a folder; --source takes the folder of your Parquet, CSV or JSON files")
     with duckdb.connect() as con:
         con.execute("SET TimeZone = 'UTC'")
+        read_values_as_meant(con)
         patterns = {"impressions": impressions, "items": items, "users": users}
         readings: dict[str, Reading] = {}
         for table, files in own_data.find_files(con, source, patterns).items():

@@ -168,8 +168,11 @@ def _each_day(first: date, last: date) -> list[tuple[date, date]]:
 def _day_range(workspace: Workspace, days: str) -> tuple[date, date]:
     from twotower_assets.defs.runs import partition_days
 
-    if not days:
-        return partition_days(workspace)
+    return days_named(days) if days else partition_days(workspace)
+
+
+def days_named(days: str) -> tuple[date, date]:
+    """First and last of `2022-04-24` or `2022-04-24..2022-04-30`. Raises `ValueError` for any other form."""
     ends = days.split("..")
     try:
         found = [date.fromisoformat(end) for end in ends]

@@ -15,8 +15,14 @@ from typing import Any
 
 import duckdb
 
-from twotower_assets.datasets.raw_source import EARLIEST_DAY, REQUIRED_COLUMNS, SourceError
-from twotower_assets.lake.queries import quoted
+from twotower_assets.datasets.raw_source import (
+    EARLIEST_DAY,
+    REQUIRED_COLUMNS,
+    SourceError,
+    is_of_another_encoding,
+    reading_problem,
+)
+from twotower_assets.lake.queries import glob_escaped, quoted
 
 READERS = {
     "parquet": "read_parquet($path || '/{}', union_by_name = true)",
@@ -27,6 +33,9 @@ READERS = {
     "jsonl": "read_json($path || '/{}', union_by_name = true)",
     "ndjson": "read_json($path || '/{}', union_by_name = true)",
 }
+TEXT_KINDS = ("csv", "csv.gz", "tsv")
+OTHER_ENCODING = "latin-1"
+"""What text files are in that are not in UTF-8; every file can be read so."""
 FILE_NAMES = {
     "impressions": "impression|exposure|event|log|interaction|click|view|rating|feedback|history|order|purchase|play",
     "items": "item|product|video|movie|catalog|article|song|track|book|content|listing|news",
@@ -68,8 +77,6 @@ ALIASES: dict[str, dict[str, tuple[str, ...]]] = {
 """Usual names of the data contract's columns, the likeliest first."""
 EVENT_COLUMNS = ("event", "event_type", "event_name", "action", "type", "behavior")
 CLICK_EVENTS = ("click", "clicked", "open", "play", "watch", "like", "purchase", "buy", "cart", "add_to_cart")
-MILLISECONDS_FROM = 10**11
-"""An integer timestamp of at least this value is in milliseconds, a smaller one in seconds."""
 
 
 @dataclass(frozen=True)
@@ -139,8 +146,7 @@ def guess(con: duckdb.DuckDBPyConnection, folder: Path, table: str, files: Files
         if "clicked" not in columns:
             columns["clicked"], notes["clicked"] = _click(con, folder, files)
         if "shown_at" in columns:
-            moment, epoch = _moment(con, folder, files, columns["shown_at"])
-            columns["shown_at"] = moment_name if epoch else columns["shown_at"]
+            moment = _moment(files, columns["shown_at"])
         needed = ("user_id", "item_id", "shown_at", "clicked")
         columns = {name: columns[name] for name in (*needed, *ALIASES[table]) if name in columns}
     missing = tuple(name for name in REQUIRED_COLUMNS[table] if name not in columns)
@@ -197,7 +203,17 @@ def _templates() -> Any:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     loader = PackageLoader("twotower_assets.datasets")
-    return Environment(loader=loader, undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
+    made = Environment(loader=loader, undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
+    made.filters["env"] = _env_value
+    return made
+
+
+def _env_value(path: Path) -> str:
+    """A path for `twotower.env`, in quotes where `#`, `$`, quotes or spaces at its ends would mean something else."""
+    text = str(path)
+    if re.fullmatch(r"[^\s#$'\"\\](?:[^#$'\"\\\n]*[^\s#$'\"\\])?", text):
+        return text
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def _patterns_in(folder: Path) -> list[str]:
@@ -209,8 +225,9 @@ def _patterns_in(folder: Path) -> list[str]:
         if kind and file.is_file() and not any(part.startswith(".") for part in below.parts):
             stem = file.name[: -len(kind) - 1]
             prefix = re.match(r"[^\d]*", stem)
-            begins = (prefix[0] if prefix else "").rstrip("-_. ") or ""
-            found[f"{below.parts[0]}/**/*.{kind}" if len(below.parts) > 1 else f"{begins}*.{kind}"] = None
+            begins = glob_escaped((prefix[0] if prefix else "").rstrip("-_. ") or "")
+            inside = f"{glob_escaped(below.parts[0])}/**/*.{kind}"
+            found[inside if len(below.parts) > 1 else f"{begins}*.{kind}"] = None
     return list(found)
 
 
@@ -224,12 +241,19 @@ def _files(con: duckdb.DuckDBPyConnection, folder: Path, pattern: str) -> Files:
     if kind is None:
         raise SourceError(f"'{pattern}' names no files that can be read; read are {', '.join(READERS)}")
     reader = READERS[kind].format(quoted(pattern))
-    typed = reader.replace(", all_varchar = true", "")  # the types that DuckDB's sniffer detects
-    try:
-        rows = con.execute(f"DESCRIBE SELECT * FROM {typed}".replace("$path", f"'{quoted(folder)}'")).fetchall()
-    except duckdb.Error as error:
-        raise SourceError(f"DuckDB cannot read {folder / pattern}: {error}") from error
-    return Files(pattern, reader, {row[0]: row[1] for row in rows})
+    for encoded in (reader, reader[:-1] + f", encoding = '{OTHER_ENCODING}')"):
+        # every row is read once: one that is not in UTF-8 may come late
+        typed = encoded.replace(", all_varchar = true", "")  # the types that DuckDB's sniffer detects
+        try:
+            described = con.execute(f"DESCRIBE SELECT * FROM {typed}", {"path": glob_escaped(folder)}).fetchall()
+            if kind in TEXT_KINDS:
+                con.execute(f"SELECT count(COLUMNS(*)) FROM {encoded}", {"path": glob_escaped(folder)})
+        except (duckdb.Error, UnicodeDecodeError) as error:
+            if encoded == reader and kind in TEXT_KINDS and is_of_another_encoding(error):
+                continue
+            raise SourceError(f"DuckDB cannot read {folder / pattern}: {reading_problem(error)}") from error
+        return Files(pattern, encoded, {row[0]: row[1] for row in described})
+    raise AssertionError("unreachable")
 
 
 def _alike(wanted: str, aliases: tuple[str, ...], types: dict[str, str]) -> str | None:
@@ -255,26 +279,20 @@ def _click(con: duckdb.DuckDBPyConnection, folder: Path, files: Files) -> tuple[
     return "true", "no column says what was clicked, so every row is a click"
 
 
-def _moment(con: duckdb.DuckDBPyConnection, folder: Path, files: Files, column: str) -> tuple[str, bool]:
-    """The time of a row in UTC as an expression, and whether it is an epoch timestamp."""
+def _moment(files: Files, column: str) -> str:
+    """The time of a row in UTC as an expression. That of a time's own type lets DuckDB skip what is not of the day."""
     types = {_identifier(name): kind for name, kind in files.types.items()}
     kind = types[column]
-    if kind == "VARCHAR":
-        return f"TRY_CAST({column} AS TIMESTAMPTZ) AT TIME ZONE 'UTC'", False
-    if kind.endswith("INT") or kind.endswith("INTEGER") or kind in ("DOUBLE", "FLOAT"):
-        (largest,) = _one(con, folder, f"SELECT max(TRY_CAST({column} AS DOUBLE)) FROM {files.reader}")
-        factor = 1_000 if (largest or 0) >= MILLISECONDS_FROM else 1_000_000
-        return f"make_timestamp((TRY_CAST({column} AS DOUBLE) * {factor})::BIGINT)", True
-    if "all_varchar" in files.reader:
-        return f"TRY_CAST({column} AS TIMESTAMPTZ) AT TIME ZONE 'UTC'", False
-    return (f"{column} AT TIME ZONE 'UTC'" if "TIME ZONE" in kind else f"{column}::TIMESTAMP"), False
+    if "all_varchar" in files.reader or not kind.startswith(("TIMESTAMP", "DATE")):
+        return f"source_moment({column})"
+    return f"{column} AT TIME ZONE 'UTC'" if "TIME ZONE" in kind else f"{column}::TIMESTAMP"
 
 
 def _one(con: duckdb.DuckDBPyConnection, folder: Path, query: str) -> tuple[Any, ...]:
     try:
-        row = con.execute(query, {"path": str(folder)}).fetchone()
-    except duckdb.Error as error:
-        raise SourceError(f"DuckDB cannot read {folder}: {error}") from error
+        row = con.execute(query, {"path": glob_escaped(folder)}).fetchone()
+    except (duckdb.Error, UnicodeDecodeError) as error:
+        raise SourceError(f"DuckDB cannot read {folder}: {reading_problem(error)}") from error
     assert row is not None, "an aggregate gives a row"
     return row
 

@@ -6,6 +6,7 @@ variant per file format where it comes in several (`impressions.csv.sql`). Clean
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -15,7 +16,7 @@ import duckdb
 
 from twotower_assets.core.errors import ExpectedError
 from twotower_assets.core.folders import SQL_FOLDER
-from twotower_assets.lake.queries import QueryError, bound, quoted, read_query, scalar, stage
+from twotower_assets.lake.queries import QueryError, bound, glob_escaped, quoted, read_query, scalar, stage
 
 REQUIRED_COLUMNS = {
     "impressions": ("user_id", "item_id", "shown_at", "clicked"),
@@ -41,6 +42,7 @@ MACROS = (
 """How values are read whatever their type, `sql/macros/`; each uses those before it."""
 EARLIEST_DAY = date(1990, 1, 1)
 """Rows before it have a wrong time, unless `TWOTOWER_EARLIEST_DAY` says otherwise."""
+LOOK = "`twotower check-data` shows what is wrong with them"
 CONTRACT = "The data contract is in docs/data-contract.md"
 
 
@@ -90,19 +92,24 @@ class Source:
             raise SourceError(f"the data set '{self.dataset}' has no {table}.sql in {self.sql_folder}. {CONTRACT}")
         self._require_path()
         try:
-            given = {"path": str(self.path), **(parameters or {})}
+            given = {"path": glob_escaped(self.path), **(parameters or {})}
             _refuse_repeated_columns(con, table, sql, given)
             stage(con, "source_rows", sql, given)
-        except (QueryError, duckdb.Error) as error:
+        except (QueryError, duckdb.Error, UnicodeDecodeError) as error:
             by_pattern = "No files found" in str(error) and "*" in str(error)
             kind = NoFilesError if by_pattern else SourceError
-            raise kind(f"{table}.sql of the data set '{self.dataset}' cannot read {self.path}: {error}") from error
+            raise kind(
+                f"{table}.sql of the data set '{self.dataset}' cannot read {self.path}: {reading_problem(error)}"
+            ) from error
         return staged_columns(con, table, f"{table}.sql")
 
-    def days(self, con: duckdb.DuckDBPyConnection, earliest: date = EARLIEST_DAY) -> tuple[date | None, date | None]:
+    def days(
+        self, con: duckdb.DuckDBPyConnection, earliest: date = EARLIEST_DAY, *, only_last: bool = False
+    ) -> tuple[date | None, date | None]:
         """First and last day from `days.sql`; None where it gives none. Raises `SourceError`.
 
-        `earliest` is its parameter: rows before it have a wrong time.
+        `earliest` is its parameter: rows before it have a wrong time. With `only_last`, the first day is not computed,
+        and a log whose files are missing gives none: the runs that need them say so.
         """
         sql = self.query("days")
         if sql is None:
@@ -110,12 +117,20 @@ class Source:
         try:
             con.execute("SET TimeZone = 'UTC'")
             read_values_as_meant(con)
-            values = bound(con, sql, {"path": str(self.path), "earliest": datetime.combine(earliest, time.min)})
+            if only_last:
+                sql = f"SELECT NULL::DATE, last_day FROM (\n{sql}\n) AS days(first_day, last_day)"
+            values = bound(
+                con, sql, {"path": glob_escaped(self.path), "earliest": datetime.combine(earliest, time.min)}
+            )
             if values:
+                if only_last and not self.path.exists():
+                    return None, None
                 self._require_path()
             row = con.execute(sql, values).fetchone()
-        except (QueryError, duckdb.Error) as error:
-            raise SourceError(f"days.sql of the data set '{self.dataset}' cannot read {self.path}: {error}") from error
+        except (QueryError, duckdb.Error, UnicodeDecodeError) as error:
+            raise SourceError(
+                f"days.sql of the data set '{self.dataset}' cannot read {self.path}: {reading_problem(error)}"
+            ) from error
         if row is None:
             return None, None
         if len(row) != 2 or any(value is not None and type(value) is not date for value in row):
@@ -149,6 +164,23 @@ class Source:
                 + ("; choose with TWOTOWER_SOURCE_FORMAT" if found else "")
             )
         return found[0]
+
+
+def is_of_another_encoding(error: Exception) -> bool:
+    """Whether DuckDB could not read a file because it is not in UTF-8."""
+    return isinstance(error, UnicodeDecodeError) or "not utf-8 encoded" in str(error)
+
+
+def reading_problem(error: Exception) -> str:
+    """What kept DuckDB from reading a file; for a file in another encoding, what to write in the SQL."""
+    text = str(error)
+    if is_of_another_encoding(error):
+        file = re.search(r"^\s*file = (.*)$", text, re.MULTILINE)
+        return (
+            f"{file[1] if file else 'a file'} is not in UTF-8. Name its encoding where the SQL reads it, such as "
+            "read_csv(…, encoding = 'latin-1'), or convert the file"
+        )
+    return text
 
 
 def read_values_as_meant(con: duckdb.DuckDBPyConnection) -> None:
@@ -215,7 +247,8 @@ class Rejects:
         if self.rejected > share * self.rows:
             raise SourceError(
                 f"{self.rejected} of {self.rows} rows of {what} were rejected, more than the share of {share:g} that "
-                f"TWOTOWER_MAXIMUM_REJECTED_SHARE allows. Reasons: {self.reasons}. First: {'; '.join(self.first)}"
+                f"TWOTOWER_MAXIMUM_REJECTED_SHARE allows. Reasons: {self.reasons}. First: {'; '.join(self.first)}. "
+                f"{LOOK}"
             )
 
 
@@ -264,7 +297,7 @@ def refuse_days_above(con: duckdb.DuckDBPyConnection, share: float) -> None:
         more = f" and {len(found) - 5} more days" if len(found) > 5 else ""
         raise SourceError(
             f"more than the share of {share:g} that TWOTOWER_MAXIMUM_REJECTED_SHARE allows was rejected on "
-            f"{', '.join(described[:5])}{more}. Nothing was written. Leave these days out, or mend their files"
+            f"{', '.join(described[:5])}{more}. Nothing was written. Leave these days out, or mend their files. {LOOK}"
         )
 
 

@@ -15,6 +15,7 @@ from platform import node
 from typing import Any
 
 import dagster as dg
+from sqlalchemy.exc import SQLAlchemyError
 
 from twotower_assets.defs.build import build_definitions
 from twotower_assets.defs.event_log import speed_up_sqlite_event_log
@@ -33,12 +34,24 @@ class RunFailedError(RuntimeError):
 
 @contextmanager
 def open_instance(workspace: Workspace) -> Iterator[dg.DagsterInstance]:
-    """The persistent Dagster instance of the home folder."""
+    """The persistent Dagster instance of the home folder. Raises `RunFailedError` where its files cannot be written."""
     prepare_dagster_home(workspace.settings)
     speed_up_sqlite_event_log()
-    with dg.DagsterInstance.get() as instance:
+    with _storage_problems_in_words(workspace), dg.DagsterInstance.get() as instance:
         end_killed_runs(instance)
         yield instance
+
+
+@contextmanager
+def _storage_problems_in_words(workspace: Workspace) -> Iterator[None]:
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise RunFailedError(
+            f"Dagster cannot read or write its files in {workspace.settings.dagster_home}: "
+            f"{getattr(error, 'orig', None) or error}. Is the disk full, or the folder read-only? The tables of the "
+            "lake are whole; run the job again when there is room"
+        ) from error
 
 
 def end_killed_runs(instance: dg.DagsterInstance) -> None:

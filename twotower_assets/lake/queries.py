@@ -5,6 +5,7 @@ SQL is not assembled from pieces in Python; only the name of the staged table is
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,11 @@ def scalar(con: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str, An
     """The single value that `sql` returns; None if it returns no row."""
     row = con.execute(sql, dict(parameters) if parameters else None).fetchone()
     return row[0] if row else None
+
+
+def glob_escaped(path: Path | str) -> str:
+    """The path for DuckDB's readers, which take `*`, `?` and `[` in it for a pattern."""
+    return re.sub(r"([\[*?])", r"[\1]", str(path))
 
 
 def quoted(text: Path | str) -> str:

@@ -8,6 +8,7 @@ ID_FAULTS = (
     "is missing",
     "is no whole number",
     "is no text in UTF-8",
+    "is a float above 2^53, which is not exact",
     "holds a character of code 0",
     "has more than 1,000 characters",
 )
