@@ -21,7 +21,7 @@ from twotower_assets.experiments.evaluate_model import (
     metric_rows,
     recommendation_lists,
 )
-from twotower_assets.experiments.hold_out import HoldOut, HoldOutError, HoldOutRule, read_hold_out
+from twotower_assets.experiments.hold_out import HoldOut, HoldOutError, HoldOutRule, read_hold_out, window_from
 from twotower_assets.experiments.hold_out_from_frames import hold_out_from_frames
 from twotower_assets.experiments.train_recipe import TrainedModel, needs_exposures, train_recipe
 from twotower_assets.experiments.training_request import TrainingRequest
@@ -268,5 +268,6 @@ def _hold_out_in(workspace: Workspace, as_of: date | None, exposures: bool) -> H
             raise HoldOutError(
                 f"{settings.home} has no training pairs; run `twotower materialize features_job`, or pass frames"
             )
-        rule = HoldOutRule.from_settings(settings, settings.window_days)
+        window_days = window_from(con, workspace.days()[0], day, settings.window_days)
+        rule = HoldOutRule.from_settings(settings, window_days)
         return read_hold_out(con, rule, day, workspace.lake.snapshot(con), exposures=exposures)

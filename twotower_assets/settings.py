@@ -69,6 +69,15 @@ class Settings(BaseSettings):
     maximum_rejected_share: float = Field(
         0.1, ge=0, le=1, description="A larger share of rejected rows, over all days of a run or on one, fails it."
     )
+    noticed_orphan_share: float = Field(
+        0.01,
+        ge=0,
+        le=1,
+        description="A larger share of a day's impressions or clicks whose item is not in the catalogue is a warning.",
+    )
+    maximum_orphan_share: float = Field(
+        0.2, ge=0, le=1, description="A larger share of such rows fails a check, and nothing is trained on that day."
+    )
 
     # Features
     window_days: int = Field(

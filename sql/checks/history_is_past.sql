@@ -8,7 +8,7 @@ history_entries AS (
 first_clicks AS (
     SELECT user_id, item_id, min(shown_at) AS first_click
     FROM impressions
-    WHERE clicked AND day BETWEEN $first_day - ($window_days - 1) AND $last_day
+    WHERE clicked AND day BETWEEN greatest($first_day - ($window_days - 1), $first_partition) AND $last_day
     GROUP BY user_id, item_id
 ),
 wrong AS (

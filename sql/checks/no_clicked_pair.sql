@@ -5,7 +5,7 @@ WITH wrong AS (
     JOIN impressions AS click
         ON click.user_id = exposed.user_id
         AND click.item_id = exposed.item_id
-        AND click.day BETWEEN exposed.day - ($window_days - 1) AND exposed.day
+        AND click.day BETWEEN greatest(exposed.day - ($window_days - 1), $first_partition) AND exposed.day
     WHERE click.clicked AND exposed.day BETWEEN $first_day AND $last_day
 )
 SELECT

@@ -6,7 +6,7 @@ WITH
 clicks AS (
     SELECT day, user_id, item_id
     FROM impressions
-    WHERE clicked AND day BETWEEN $first_day - ($window_days - 1) AND $last_day
+    WHERE clicked AND day BETWEEN greatest($first_day - ($window_days - 1), $first_partition) AND $last_day
 )
 -- ANTI JOIN is faster than NOT EXISTS, which would first join every distinct day, user and item with the clicks.
 -- A window function spills to disk; max_by would keep every request_id in memory, whatever the limit.

@@ -17,7 +17,7 @@ windowed AS (
     FROM days
     JOIN item_frequency_daily AS daily
         ON daily.day BETWEEN days.day - ($window_days - 1) AND days.day
-    WHERE daily.day BETWEEN $first_day - ($window_days - 1) AND $last_day
+    WHERE daily.day BETWEEN greatest($first_day - ($window_days - 1), $first_partition) AND $last_day
     GROUP BY days.day, daily.item_id
 ),
 shares AS (

@@ -6,7 +6,7 @@ WITH
 clicks AS (
     SELECT day, user_id, item_id, shown_at, request_id, context, weight
     FROM impressions
-    WHERE clicked AND day BETWEEN $first_day - ($window_days - 1) AND $last_day
+    WHERE clicked AND day BETWEEN greatest($first_day - ($window_days - 1), $first_partition) AND $last_day
 ),
 ranked AS (
     SELECT

@@ -27,7 +27,7 @@ from twotower_assets.settings import Settings
 
 KEYS = """
 features/category_map features/exposure_log features/item_frequency features/item_frequency_daily
-features/training_pairs recipes/negative_sampling_comparison recipes/negative_sampling_runs
+features/orphan_items features/training_pairs recipes/negative_sampling_comparison recipes/negative_sampling_runs
 reports/popularity_bias_report serving/ann_index serving/champion serving/embedding_drift serving/item_embeddings
 serving/user_embeddings sources/impressions sources/items sources/rejected_impressions sources/users
 training/tower_checkpoint training/training_curves

@@ -11,7 +11,6 @@ import polars as pl
 import pytest
 
 from end_to_end.market import (
-    EMPTY_DAY,
     FIRST,
     UNLISTED,
     catalogue,
@@ -95,12 +94,6 @@ def test_items_without_a_category_are_of_an_unknown_one(make_home: MakeHome) -> 
     workspace = workspace_in(make_home(items=catalogue().drop("category")))
     materialize(workspace, "items")
     assert rows(workspace, "SELECT DISTINCT category FROM items") == [("unknown",)]
-
-
-def test_a_model_cannot_be_evaluated_on_a_day_without_rows(changeable: Workspace) -> None:
-    materialize(changeable, "tower_checkpoint", day=EMPTY_DAY)
-    reason = why(materialize(changeable, "popularity_bias_report", day=EMPTY_DAY, succeeds=False))
-    assert "no test click is left to evaluate with" in reason
 
 
 def test_a_log_of_one_user_is_enough_to_train_on(make_home: MakeHome) -> None:

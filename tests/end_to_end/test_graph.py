@@ -18,6 +18,12 @@ ASSETS = [name for names in GROUPS.values() for name in names]
 DAILY = [name for name in ASSETS if name not in GROUPS["recipes"]]
 TABLE_ASSETS = [name for name in ASSETS if name in TABLES]
 OF_EVERY_DAY = [name for name in (*GROUPS["sources"], *GROUPS["features"]) if TABLES[name].daily]
+WARNED = {
+    ("orphan_items", "items_are_in_the_catalogue"),  # one item is in no catalogue
+    *(
+        (name, "has_rows") for name in ("impressions", "item_frequency_daily", "training_pairs")
+    ),  # and a day has no rows
+}
 OF_THE_LAST_DAY = ["training_curves", "item_embeddings", "user_embeddings"]
 
 
@@ -55,7 +61,8 @@ def test_every_check_has_run_and_passes(trained: Workspace, instance: dg.Dagster
         assert record, f"{key} did not run"
         assert record.event
         assert record.event.dagster_event
-        assert record.event.dagster_event.asset_check_evaluation_data.passed, key
+        evaluation = record.event.dagster_event.asset_check_evaluation_data
+        assert evaluation.passed != ((key.asset_key.path[-1], key.name) in WARNED), key
 
 
 def test_each_day_of_a_run_has_its_own_row_count(trained: Workspace, instance: dg.DagsterInstance) -> None:

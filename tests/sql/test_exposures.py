@@ -24,7 +24,14 @@ def featured(tables: duckdb.DuckDBPyConnection, query: Callable[..., list[Row]],
 
     def build() -> None:
         for name in ("training_pairs", "exposure_log"):
-            rows = query(f"features/{name}.sql", first_day=jan(1), last_day=jan(12), window_days=4, history_length=5)
+            rows = query(
+                f"features/{name}.sql",
+                first_day=jan(1),
+                last_day=jan(12),
+                window_days=4,
+                history_length=5,
+                first_partition=jan(1),
+            )
             for row in rows:
                 names = ", ".join(row)
                 tables.execute(f"INSERT INTO {name} ({names}) VALUES ({', '.join(f'${one}' for one in row)})", row)

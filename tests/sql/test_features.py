@@ -27,6 +27,7 @@ def feature(query: Query, jan: Jan) -> Feature:
         parameters = {
             "window_days": 3,
             "half_life_days": 1.0,
+            "first_partition": date.min,
             "history_length": 10,
             "head_share": HEAD_PERCENT / 100,
             "mid_share": MID_PERCENT / 100,

@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SAMPLE = 5
+HAS_ROWS = "has_rows"
 MAY_BE_EMPTY = {
     "users",
     "rejected_impressions",
     "exposure_log",
+    "orphan_items",
     # until there is a second version, and it was evaluated
     "champion_decisions",
     "embedding_drift",
@@ -92,8 +94,10 @@ def suite(table: Table) -> list[Expectation]:
     if table.name not in MAY_BE_EMPTY:
         expectations.append(
             Expectation(
-                "has_rows",
-                "There is at least one row." + (" A day without rows is only a warning." if table.daily else ""),
+                HAS_ROWS,
+                "There are rows on every day; a day without is only a warning."
+                if table.daily
+                else "There is at least one row.",
                 "ExpectTableRowCountToBeBetween",
                 {"min_value": 1},
                 error=not table.daily,

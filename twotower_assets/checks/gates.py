@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import duckdb
@@ -25,6 +26,10 @@ class Gate:
     asset: str
     description: str
     blocking: bool = True
+    sql: str | None = None
+    """Its SQL file, if that has another name."""
+    allowed: str | None = None
+    """The setting that its SQL reads as `$allowed`."""
 
 
 GATES = (
@@ -33,6 +38,22 @@ GATES = (
         "no_clicked_pair",
         "exposure_log",
         "No pair that the user clicked on that day or in the trailing window is used as a negative.",
+    ),
+    Gate(
+        "items_are_in_the_catalogue",
+        "orphan_items",
+        "Nearly all that was shown is in the catalogue: more than `TWOTOWER_NOTICED_ORPHAN_SHARE` is not on no day.",
+        blocking=False,
+        sql="orphans",
+        allowed="noticed_orphan_share",
+    ),
+    Gate(
+        "most_items_are_in_the_catalogue",
+        "orphan_items",
+        "A model is trained only where most of what was shown is in the catalogue: on no day more than "
+        "`TWOTOWER_MAXIMUM_ORPHAN_SHARE` is not.",
+        sql="orphans",
+        allowed="maximum_orphan_share",
     ),
     Gate("history_is_past", "training_pairs", "Histories hold only what was clicked strictly before."),
     Gate("training_went_down", "tower_checkpoint", "The loss is finite and fell; a training that diverged did not."),
@@ -66,14 +87,20 @@ CHALLENGER_GATES = (
 
 
 def evaluate_gate(
-    con: duckdb.DuckDBPyConnection, gate: Gate, days: Days, settings: Settings, version: str | None = None
+    con: duckdb.DuckDBPyConnection,
+    gate: Gate,
+    days: Days,
+    settings: Settings,
+    version: str | None = None,
+    first_partition: date = date.min,
 ) -> Outcome:
-    """Run the gate's SQL for some days, or for a version of the model."""
-    sql = read_query(f"checks/{gate.name}.sql")
+    """Run the gate's SQL for some days, or for a version of the model. No window reaches before `first_partition`."""
+    sql = read_query(f"checks/{gate.sql or gate.name}.sql")
     parameters: dict[str, Any] = {
         "first_day": days.first,
         "last_day": days.last,
         "window_days": settings.window_days,
+        "first_partition": first_partition,
         "popularity_weight": settings.popularity_weight,
         "minimum_index_recall": settings.minimum_index_recall,
         "maximum_recall_loss": settings.maximum_recall_loss,
@@ -81,6 +108,7 @@ def evaluate_gate(
         "minimum_coverage": settings.minimum_coverage,
         "minimum_beyond_head_recall": settings.minimum_beyond_head_recall,
         "version": version,
+        **({"allowed": getattr(settings, gate.allowed)} if gate.allowed else {}),
     }
     try:
         row = con.execute(sql, bound(con, sql, parameters)).fetchone()

@@ -15,6 +15,7 @@ from twotower_assets.datasets.raw_source import SourceError
 from twotower_assets.lake.artifacts import ArtifactError
 from twotower_assets.lake.errors import LakeError
 from twotower_assets.lake.extensions import EXTENSIONS, load_extension
+from twotower_assets.lake.queries import read_query
 from twotower_assets.settings import SettingsError, load_settings
 from twotower_assets.workspace import Workspace, open_workspace
 
@@ -128,14 +129,28 @@ def _lake(workspace: Workspace) -> list[Finding]:
         with workspace.lake.reader() as con:
             snapshot = workspace.lake.snapshot(con)
             found = [Finding("lake", True, f"{workspace.lake.uri}, snapshot {snapshot}")]
+            found.append(_orphans(con, workspace))
             row = con.execute("SELECT model_version, index_version FROM champion").fetchone()
+            if row is None:
+                return [*found, Finding("champion", True, "none yet")]
+            try:
+                for asset, version in zip(("tower_checkpoint", "ann_index"), row, strict=True):
+                    artifact = workspace.artifacts.open_recorded(con, asset, version)
+                workspace.artifacts.verify(artifact)
+            except ArtifactError as error:
+                return [*found, Finding("champion", False, str(error))]
+            return [*found, Finding("champion", True, row[0])]
     except (LakeError, duckdb.Error) as error:
         return [Finding("lake", False, str(error))]
-    if row is None:
-        return [*found, Finding("champion", True, "none yet")]
-    try:
-        for asset, version in zip(("tower_checkpoint", "ann_index"), row, strict=True):
-            workspace.artifacts.open(asset, version)
-    except ArtifactError as error:
-        return [*found, Finding("champion", False, str(error))]
-    return [*found, Finding("champion", True, row[0])]
+
+
+def _orphans(con: duckdb.DuckDBPyConnection, workspace: Workspace) -> Finding:
+    """Whether what was shown is in the catalogue."""
+    ((orphaned, impressions, items, likely),) = con.execute(read_query("reports/orphans.sql")).fetchall()
+    share = orphaned / impressions if impressions else 0.0
+    text = f"{share:.1%} of {impressions:,} impressions have an item that is not in the catalogue"
+    if items:
+        text += f" ({items:,} items)"
+    if likely:
+        text += f"; likely cause: {likely['cause']}, such as '{likely['orphan']}' for '{likely['listed']}'"
+    return Finding("catalogue", share <= workspace.settings.maximum_orphan_share, text)

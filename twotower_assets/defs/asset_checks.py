@@ -13,7 +13,7 @@ from typing import Any
 import dagster as dg
 import duckdb
 
-from twotower_assets.checks.expectations import Expectation, suite, validate
+from twotower_assets.checks.expectations import HAS_ROWS, Expectation, suite, validate
 from twotower_assets.checks.gates import GATES, evaluate_gate
 from twotower_assets.checks.outcome import Outcome
 from twotower_assets.core.days import Days
@@ -83,7 +83,9 @@ def _checks_of(plan: Plan, asset: str, tables: list[Table]) -> dg.AssetChecksDef
                         yield _result(key, name, outcome, days, error=expectations[name].error)
                 for name in [name for name in gates if name in chosen]:
                     days = _checked_days(context, workspace)
-                    outcome = evaluate_gate(con, gates[name], days, workspace.settings)
+                    outcome = evaluate_gate(
+                        con, gates[name], days, workspace.settings, first_partition=workspace.days()[0]
+                    )
                     yield _result(key, name, outcome, days, error=gates[name].blocking)
 
     return checks
@@ -100,7 +102,21 @@ def _outcomes(
     if expectations:
         selected = list(expectations.values())
         frame = _frame(con, table, selected, days)
-        yield from zip(expectations, validate(frame, selected, table.grain), strict=True)
+        for (name, expectation), outcome in zip(
+            expectations.items(), validate(frame, selected, table.grain), strict=True
+        ):
+            yield name, _rows_on_every_day(con, table, days) if days and expectation.name == HAS_ROWS else outcome
+
+
+def _rows_on_every_day(con: duckdb.DuckDBPyConnection, table: Table, days: Days) -> Outcome:
+    """Whether a table has rows on each of some days: among many days, one without rows would not show."""
+    sql = f"SELECT DISTINCT day FROM {table.name} WHERE day BETWEEN $first AND $last"
+    present = {day for (day,) in con.execute(sql, days._asdict()).fetchall()}
+    missing = [str(day) for day in days.every() if day not in present]
+    observed = f"no rows on {', '.join(missing[:3])}" if missing else "rows on every day"
+    if len(missing) > 3:
+        observed += f" and {len(missing) - 3} more days"
+    return Outcome(not missing, observed, "rows on every day", missing[:5])
 
 
 def _checked_days(context: dg.AssetCheckExecutionContext, workspace: Workspace) -> Days:

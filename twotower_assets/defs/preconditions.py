@@ -12,9 +12,10 @@ from twotower_assets.core.days import Days, window
 from twotower_assets.core.errors import ExpectedError
 from twotower_assets.defs.asset_checks import blocking_check_keys
 from twotower_assets.defs.plan import Plan
+from twotower_assets.lake.queries import read_query
 from twotower_assets.workspace import Workspace
 
-TRAINING_INPUTS = ("impressions", "items", "users", "training_pairs", "exposure_log")
+TRAINING_INPUTS = ("impressions", "items", "users", "training_pairs", "exposure_log", "orphan_items")
 """Assets whose failed blocking checks prevent a training."""
 
 RETRIES, SECONDS_BETWEEN = 12, 10
@@ -42,14 +43,42 @@ def require_training_inputs(
     *,
     exposures: bool,
 ) -> None:
-    """Check the inputs of a training as of a day: complete windows, and no day that failed a blocking check.
+    """Check the inputs of a training as of a day: complete windows, rows of the day, no failed blocking check.
 
-    Raises `IncompleteWindowError` or `FailedInputError`.
+    Raises `IncompleteWindowError`, `EmptyDayError` or `FailedInputError`.
     """
     for name in ("training_pairs", "exposure_log") if exposures else ("training_pairs",):
         require_complete_window(context, workspace, plan.naming.key_of(name), Days(day, day), window_days)
+    require_rows(workspace, day)
     checks = blocking_check_keys(plan.naming, TRAINING_INPUTS)
     require_passed_checks(context.instance, checks, window(day, window_days))
+
+
+class EmptyDayError(ExpectedError, RuntimeError):
+    """The day as of which a model is to be trained has no rows, or no clicks to evaluate with."""
+
+
+def require_rows(workspace: Workspace, day: date) -> None:
+    """Raise `EmptyDayError` if a model as of this day could not be evaluated, or its file has not come yet.
+
+    A log that has ended may have days without rows: with the hold-out `per_user_last` these need none.
+    """
+    _, last = workspace.days()
+    by_day = workspace.settings.hold_out == "by_day"
+    if not by_day and last is not None:
+        return
+    with workspace.lake.reader() as con:
+        ((impressions, clicks),) = con.execute(read_query("windows/rows_and_clicks.sql"), {"day": day}).fetchall()
+    if not impressions:
+        raise EmptyDayError(
+            f"{day} has no rows in the log: its file is late, or nothing was shown. Run features_job for it again when "
+            "its file has come, or train as of a day that has rows"
+        )
+    if by_day and not clicks:
+        raise EmptyDayError(
+            f"{day} has {impressions:,} rows in the log and no click, so there is nothing to evaluate a model with "
+            "(hold-out by_day). Train as of a day with clicks, or set TWOTOWER_HOLD_OUT=per_user_last"
+        )
 
 
 def require_complete_window(

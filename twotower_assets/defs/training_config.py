@@ -13,9 +13,11 @@ from pydantic import Field, ValidationError, create_model
 from twotower_assets.core.errors import ExpectedError
 from twotower_assets.core.suggestions import did_you_mean
 from twotower_assets.defs.launch_checks import CHOICES
+from twotower_assets.experiments.known_features import require_known_features
 from twotower_assets.recipes.config import TrainingConfig
 from twotower_assets.recipes.recipes import Recipe, load_recipes, recipe_named
 from twotower_assets.settings import Settings
+from twotower_assets.workspace import open_workspace
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +113,7 @@ def require_trainable(settings: Settings, recipes: Mapping[str, Recipe], request
             "that should differ from the recipe, and delete the others"
         )
     changes, _ = split_config(TowerTrainingConfig(**requested), recipe, settings, log)
-    recipe.config(**changes)
+    require_known_features(open_workspace(settings), recipe.config(**changes))
 
 
 def require_known_setting(name: str, fields: Iterable[str] = TrainingConfig.model_fields) -> None:

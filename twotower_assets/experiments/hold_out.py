@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from twotower_assets.core.errors import ExpectedError
-from twotower_assets.lake.queries import bound, read_query, stage
+from twotower_assets.lake.queries import bound, read_query, scalar, stage
 from twotower_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -195,6 +195,19 @@ class HoldOut:
             relevant=Ragged.from_pairs(none, none, len(users)),
             clicked_at=none,
         )
+
+
+def window_from(con: duckdb.DuckDBPyConnection, first_partition: date, as_of: date, window_days: int) -> int:
+    """Days of the window that ends with `as_of`, at most `window_days`: no window reads rows before `first_partition`.
+
+    The lake may hold such rows, where `TWOTOWER_FIRST_DAY` was moved later.
+    """
+    bounds = {"first_partition": first_partition, "as_of": as_of, "window_days": window_days}
+    return (
+        (as_of - first_partition).days + 1
+        if scalar(con, read_query("windows/rows_before.sql"), bounds)
+        else window_days
+    )
 
 
 def read_hold_out(

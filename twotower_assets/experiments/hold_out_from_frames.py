@@ -18,7 +18,7 @@ from twotower_assets.lake.queries import bound, read_query, stage
 from twotower_assets.settings import Settings
 
 log = logging.getLogger(__name__)
-FEATURES = ("training_pairs", "exposure_log")
+FEATURES = ("training_pairs", "exposure_log", "orphan_items")
 
 
 def hold_out_from_frames(
@@ -61,12 +61,27 @@ def hold_out_from_frames(
             "last_day": last,
             "window_days": rule.window_days,
             "history_length": settings.history_length,
+            "first_partition": first,
         }
         for name in FEATURES:
             sql = read_query(f"features/{name}.sql")
             stage(con, f"staged_{name}", sql, bound(con, sql, parameters))
             con.execute(f"CREATE TEMP VIEW {name} AS FROM staged_{name}")
+        if items is not None:
+            _warn_of_orphans(con)
         return read_hold_out(con, rule, last, 0, exposures=exposures)
+
+
+def _warn_of_orphans(con: duckdb.DuckDBPyConnection) -> None:
+    """Log how many impressions have an item that is not in the catalogue."""
+    ((orphaned, impressions, _, likely),) = con.execute(read_query("reports/orphans.sql")).fetchall()
+    if orphaned:
+        why = (
+            f"; likely cause: {likely['cause']}, such as '{likely['orphan']}' for '{likely['listed']}'"
+            if likely
+            else ""
+        )
+        log.warning("%d of %d impressions have an item that is not in items%s", orphaned, impressions, why)
 
 
 def _days(con: duckdb.DuckDBPyConnection) -> tuple[date, date]:

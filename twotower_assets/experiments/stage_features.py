@@ -5,6 +5,7 @@ Features that need much memory are computed in chunks of days.
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 import duckdb
@@ -25,29 +26,36 @@ IMPRESSIONS_AT_ONCE = 10_000_000
 def write_feature(workspace: Workspace, name: str, days: Days | None, run: Run) -> WrittenTable:
     """Make a feature of some days, or of a table without days, and commit it. Raises `QueryError`."""
     with workspace.lake.writer() as con:
-        stage_feature(con, name, workspace.settings, days)
+        stage_feature(con, name, workspace.settings, days, workspace.days()[0])
         snapshot = commit_tables(workspace.lake, con, [name], days, run)
         return written_table(con, name, snapshot, days)
 
 
-def feature_parameters(settings: Settings, days: Days | None) -> dict[str, Any]:
-    """The parameters that feature SQL may bind as `$name`."""
+def feature_parameters(settings: Settings, days: Days | None, first_partition: date = date.min) -> dict[str, Any]:
+    """The parameters that feature SQL may bind as `$name`. Rows before `first_partition` are in no window."""
     parameters: dict[str, Any] = {
         "window_days": settings.window_days,
         "half_life_days": settings.half_life_days,
         "history_length": settings.history_length,
         "head_share": HEAD_PERCENT / 100,
         "mid_share": MID_PERCENT / 100,
+        "first_partition": first_partition,
     }
     return {**parameters, "first_day": days.first, "last_day": days.last} if days else parameters
 
 
-def stage_feature(con: duckdb.DuckDBPyConnection, name: str, settings: Settings, days: Days | None) -> int:
+def stage_feature(
+    con: duckdb.DuckDBPyConnection,
+    name: str,
+    settings: Settings,
+    days: Days | None,
+    first_partition: date = date.min,
+) -> int:
     """Put the rows of a feature into `staged_<name>` and return their number. Raises `QueryError`."""
     sql, staged = read_query(f"features/{name}.sql"), f"staged_{name}"
     chunks = _chunks(con, days) if days and name in SORTS_THE_LOG else [days]
     rows = [
-        stage(con, staged, sql, feature_parameters(settings, chunk), append=number > 0)
+        stage(con, staged, sql, feature_parameters(settings, chunk, first_partition), append=number > 0)
         for number, chunk in enumerate(chunks)
     ]
     return rows[-1]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from twotower_assets.core.days import Days, window
 from twotower_assets.experiments.evaluate_model import negative_counts
-from twotower_assets.experiments.hold_out import HoldOutRule, read_hold_out
+from twotower_assets.experiments.hold_out import HoldOutRule, read_hold_out, window_from
 from twotower_assets.experiments.train_recipe import TrainedModel, changed_settings, needs_exposures, train_recipe
 from twotower_assets.experiments.training_request import TrainingRequest, describe_validation, epoch_logger
 from twotower_assets.lake.artifacts import Artifact, Provenance, TableInput
@@ -70,12 +70,12 @@ def train_day(
     settings = workspace.settings
     recipes = load_recipes(settings.recipes_file)
     config = recipe.config(**changes)
-    rule = HoldOutRule.from_settings(settings, window_days)
     exposures = needs_exposures(config, recipes)
     with workspace.lake.reader() as con:
         snapshot = workspace.lake.snapshot(con)
+        rule = HoldOutRule.from_settings(settings, window_from(con, workspace.days()[0], day, window_days))
         hold_out = read_hold_out(con, rule, day, snapshot, exposures=exposures)
-    run.log.info(f"recipe {recipe.name} as of {day}, on {window_days} days with {len(hold_out.pairs):,} clicks")
+    run.log.info(f"recipe {recipe.name} as of {day}, on {rule.window_days} days with {len(hold_out.pairs):,} clicks")
     validation_description = describe_validation(rule, settings, hold_out)
     scratch = scratch_name(day, config, validation_description)
     training = TrainingRequest(

@@ -12,7 +12,7 @@ from datetime import date
 from typing import Any
 
 from twotower_assets.experiments.evaluate_recipes import RUN_TABLES, RecipeResults, data_fingerprint, evaluate_training
-from twotower_assets.experiments.hold_out import HoldOutRule, read_hold_out
+from twotower_assets.experiments.hold_out import HoldOutRule, read_hold_out, window_from
 from twotower_assets.experiments.train_day import scratch_name
 from twotower_assets.experiments.train_recipe import train_recipe
 from twotower_assets.experiments.training_request import TrainingRequest, describe_validation, epoch_logger
@@ -51,9 +51,10 @@ def train_seeds(
     from twotower_assets.two_tower.data.encoders import TrainingDataError
 
     settings = workspace.settings
-    rule = HoldOutRule.from_settings(settings, request.window_days)
     with workspace.lake.reader() as con:
         snapshot = workspace.lake.snapshot(con)
+        window_days = window_from(con, workspace.days()[0], request.day, request.window_days)
+        rule = HoldOutRule.from_settings(settings, window_days)
         hold_out = read_hold_out(con, rule, request.day, snapshot, exposures=True)
     shared = {
         "recipe": recipe.name,

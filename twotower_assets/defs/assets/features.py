@@ -14,7 +14,7 @@ from twotower_assets.lake.tables import TABLES
 
 
 def feature_assets(plan: Plan) -> list[dg.AssetsDefinition]:
-    """The five feature assets."""
+    """The feature assets."""
     return [
         _feature(
             plan,
@@ -36,6 +36,13 @@ def feature_assets(plan: Plan) -> list[dg.AssetsDefinition]:
             looks_back=True,
             used_for="impressions without a click, by user and item: negatives for recipes that sample exposures.",
         ),
+        _feature(
+            plan,
+            "orphan_items",
+            "impressions",
+            also="items",
+            used_for="finding ids that the log and the catalogue write differently: zeros, case, spaces.",
+        ),
         _feature(plan, "category_map", "items", used_for="joining items with categories and their sizes."),
         _feature(
             plan,
@@ -47,7 +54,9 @@ def feature_assets(plan: Plan) -> list[dg.AssetsDefinition]:
     ]
 
 
-def _feature(plan: Plan, name: str, upstream: str, *, used_for: str, looks_back: bool = False) -> dg.AssetsDefinition:
+def _feature(
+    plan: Plan, name: str, upstream: str, *, used_for: str, looks_back: bool = False, also: str | None = None
+) -> dg.AssetsDefinition:
     daily, sql = TABLES[name].daily, sql_files(f"features/{name}.sql")
     window = f"The trailing window is {plan.settings.window_days} days, this day included; later days are never read."
 
@@ -57,7 +66,10 @@ def _feature(plan: Plan, name: str, upstream: str, *, used_for: str, looks_back:
             name,
             plan,
             used_for=used_for,
-            deps=[plan.window_dep(upstream) if looks_back else plan.dep(upstream)],
+            deps=[
+                plan.window_dep(upstream) if looks_back else plan.dep(upstream),
+                *([plan.dep(also)] if also else []),
+            ],
             kinds={"duckdb", "sql"},
             version=code_version(["experiments.stage_features"], sql),
             note=window if looks_back else "",

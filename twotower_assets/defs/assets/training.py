@@ -46,6 +46,7 @@ def training_assets(plan: Plan) -> list[dg.AssetsDefinition]:
             deps=[
                 plan.window_dep("training_pairs"),
                 plan.window_dep("exposure_log"),
+                plan.dep("orphan_items"),
                 plan.dep("items"),
                 plan.dep("users"),
             ],

@@ -5,6 +5,8 @@ from __future__ import annotations
 from twotower_assets.core.buckets import BUCKETS
 from twotower_assets.lake.tables.declaration import Column, Table, count, day, item, share, user
 
+ORPHAN_CAUSES = ("leading zeros", "a trailing .0", "upper and lower case", "spaces", "punctuation")
+"""In what `sql/features/orphan_items.sql` sees two ids differ."""
 FEATURES = (
     Table(
         "item_frequency_daily",
@@ -116,6 +118,32 @@ FEATURES = (
             ),
         ),
         ("day", "user_id", "item_id", "context"),
+    ),
+    Table(
+        "orphan_items",
+        "Items that were shown on a day and are not in the catalogue. They are trained and served without category.",
+        (
+            day(source="impressions.day"),
+            item("impressions.item_id"),
+            count("impressions", "Times shown.", "impressions.item_id"),
+            count("clicks", "Times clicked.", "impressions.clicked"),
+            Column(
+                "likely_cause",
+                "VARCHAR",
+                "In what the id differs from one of the catalogue; null where none is alike.",
+                nullable=True,
+                values=ORPHAN_CAUSES,
+                derived_from=("impressions.item_id", "items.item_id"),
+            ),
+            Column(
+                "catalogue_item_id",
+                "VARCHAR",
+                "The item of the catalogue that was probably meant.",
+                nullable=True,
+                derived_from=("items.item_id",),
+            ),
+        ),
+        ("day", "item_id"),
     ),
     Table(
         "category_map",

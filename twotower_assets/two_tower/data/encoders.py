@@ -6,6 +6,7 @@ training pairs (`training_set.py`), and embeddings or any other tensor (`towers`
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,8 @@ import pyarrow.compute as pc
 
 from twotower_assets.core.errors import ExpectedError
 from twotower_assets.core.ragged import Ragged
+from twotower_assets.core.suggestions import did_you_mean
+from twotower_assets.recipes.config import TrainingConfig
 from twotower_assets.two_tower.data.vocabulary import UNKNOWN, Vocabulary, as_strings
 
 UNKNOWN_CATEGORY = "unknown"
@@ -69,13 +72,45 @@ def require_columns(table: pa.Table, name: str, columns: tuple[str, ...]) -> Non
         )
 
 
-def string_feature(table: pa.Table, key: str) -> pa.Array:
-    """The values under `key` in the map column `features`, large_string [n], null where missing."""
-    if "features" not in table.column_names or pa.types.is_null(table.schema.field("features").type):
-        return pa.nulls(table.num_rows, pa.large_string())
+def require_features(config: TrainingConfig, items: Collection[str], users: Collection[str]) -> None:
+    """Raise `TrainingDataError` if settings name features that no item, or no user, has a value of."""
+    for side, known in (("item", items), ("user", users)):
+        for kind in ("categorical", "numeric"):
+            for key in getattr(config, f"{side}_{kind}_features"):
+                if key not in known:
+                    listed = f"Their features: {', '.join(sorted(known))}" if known else "They have no features"
+                    raise TrainingDataError(
+                        f"{side}_{kind}_features names '{key}', which none of the {side}s has"
+                        f"{did_you_mean(key, known)} {listed}. Features are the columns of {side}s.sql that are not in "
+                        "the data contract."
+                    )
+
+
+def feature_keys(table: pa.Table) -> set[str]:
+    """The keys of the map column `features` that have a value in some row."""
+    keys: set[str] = set()
+    for maps in _feature_maps(table).chunks if has_features(table) else ():
+        keys |= set(pc.unique(maps.keys.filter(maps.items.is_valid())).to_pylist())
+    return keys
+
+
+def has_features(table: pa.Table) -> bool:
+    """Whether it has a column `features` that holds something."""
+    return "features" in table.column_names and not pa.types.is_null(table.schema.field("features").type)
+
+
+def _feature_maps(table: pa.Table) -> pa.ChunkedArray:
     maps = table.column("features")
     if not pa.types.is_map(maps.type):
         raise TrainingDataError(f"Column 'features' must be a map of strings to strings, but it is {maps.type}.")
+    return maps
+
+
+def string_feature(table: pa.Table, key: str) -> pa.Array:
+    """The values under `key` in the map column `features`, large_string [n], null where missing."""
+    if not has_features(table):
+        return pa.nulls(table.num_rows, pa.large_string())
+    maps = _feature_maps(table)
     return as_strings(pc.map_lookup(maps, pa.scalar(key, maps.type.key_type), "first"))
 
 

@@ -25,10 +25,12 @@ from twotower_assets.two_tower.data.encoders import (
     SideEncoder,
     SideInputs,
     TrainingDataError,
+    feature_keys,
     item_categories,
     lookup_rows,
     numeric_feature,
     require_columns,
+    require_features,
     string_feature,
 )
 from twotower_assets.two_tower.data.item_sets import ItemSets
@@ -132,10 +134,11 @@ def build_training_set(
 
     Raises:
         TrainingDataError: Missing columns, no pairs, null ids, fewer than two distinct items, weights that are
-            negative, not finite or all zero, a numeric feature that is not numeric, or data that lack what a
-            configured source of negatives needs.
+            negative, not finite or all zero, a feature that no row has, a numeric feature that is not numeric, or data
+            that lack what a configured source of negatives needs.
     """
     _require_usable(pairs, items, users)
+    require_features(config, feature_keys(items), feature_keys(users))
     user_vocabulary = Vocabulary.from_values(pairs.column("user_id"))
     item_vocabulary, counts = _items_by_frequency(pairs.column("item_id"))
     embedded_items = int((counts >= config.minimum_item_clicks).sum())
