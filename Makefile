@@ -5,19 +5,22 @@ BIN := $(VENV)/bin
 # A process runs whole groups of tests, which share what they build (tests/conftest.py); the long ones come first.
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadscope --no-loadscope-reorder
 
-.PHONY: demo test test-servers test-fast test-full fuzz mutations bench bench-peers bench-guard bench-recipes ui lint types docs reference dist install clean
+.PHONY: demo test test-docs test-servers test-fast test-full fuzz mutations bench bench-peers bench-guard bench-recipes ui lint types docs reference dist install clean
 
 demo: $(VENV)/installed ## set up, run MovieLens-100K through the whole graph, print what came out
 	$(BIN)/twotower demo
 
-test: $(VENV)/installed ## run all tests but those of test-servers, on all cores; five to seven minutes on two
-	$(PYTEST) -m 'not servers' $(PYTEST_ARGS)
+test: $(VENV)/installed ## run the tests, on all cores: five to six minutes on two
+	$(PYTEST) -m 'not servers and not pages' $(PYTEST_ARGS)
+
+test-docs: $(VENV)/installed ## every block of the documentation, run on the finished demo: four minutes on two cores
+	$(PYTEST) -m pages $(PYTEST_ARGS)
 
 test-servers: $(VENV)/installed ## the tests that start the Dagster UI, Chromium or many processes, or install the wheel
 	$(PYTEST) -m servers $(PYTEST_ARGS)
 
 test-fast: $(VENV)/installed ## at every save: what trains nothing through the whole graph and starts no browser
-	$(PYTEST) -m 'not slow and not servers' $(PYTEST_ARGS)
+	$(PYTEST) -m 'not slow and not servers and not pages' $(PYTEST_ARGS)
 
 test-full: $(VENV)/installed ## all tests, each of them with every combination of what it varies
 	$(PYTEST) --full-product $(PYTEST_ARGS)

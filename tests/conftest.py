@@ -74,6 +74,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
         if item.path.relative_to(TESTS).as_posix().startswith(SERVERS):
             item.add_marker(pytest.mark.servers)
+        if "demo" in fixtures:
+            item.add_marker(pytest.mark.pages)
     items.sort(key=place)
 
 
