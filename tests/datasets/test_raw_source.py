@@ -16,6 +16,7 @@ from twotower_assets.datasets.raw_source import (
     partition_bounds,
     stage_catalogue,
     stage_impressions,
+    types_found,
 )
 
 BOUNDS = partition_bounds(date(2024, 1, 2), date(2024, 1, 2), date(2024, 1, 1))
@@ -56,7 +57,10 @@ def test_a_data_set_without_sql_is_named_with_those_that_there_are(
     con: duckdb.DuckDBPyConnection, tmp_path: Path
 ) -> None:
     source = Source("netflix", tmp_path, SQL_FOLDER / "sources" / "netflix")
-    with pytest.raises(SourceError, match=r"'netflix'.*kuairand, movielens, parquet.*TWOTOWER_DATASET"):
+    with pytest.raises(
+        SourceError,
+        match=r"'netflix'.*amazon_reviews, ebnerd, kuairand, lastfm_1k, movielens, parquet.*TWOTOWER_DATASET",
+    ):
         stage_impressions(con, source, BOUNDS)
 
 
@@ -359,3 +363,11 @@ def test_a_row_of_the_future_in_own_files_moves_no_calendar_and_is_counted_once(
         for day in (first, date(2024, 1, 3))
     ]
     assert found == [{"shown_at lies in the future": 1}, {}]
+
+
+def test_the_types_of_the_required_columns_are_those_of_the_source(
+    con: duckdb.DuckDBPyConnection, own_sql: Sql
+) -> None:
+    stage_impressions(con, own_sql(impressions=GOOD_LOG.replace("1 AS user_id", "1.0::DOUBLE AS user_id")), BOUNDS)
+    found = {"user_id": "DOUBLE", "item_id": "INTEGER", "shown_at": "TIMESTAMP", "clicked": "BOOLEAN"}
+    assert types_found(con, "impressions") == found

@@ -93,7 +93,8 @@ def test_at_the_end_of_a_week_of_faults_the_tables_are_those_of_the_clean_log(
     assert f"{LATE}: no rows" not in run(LATE, RENAMED)
 
     arrives(FLOATS, log[FLOATS].with_columns(pl.col("user_id", "video_id").cast(pl.Float64)))
-    run(FLOATS)
+    printed = twotower(home, "materialize", "features_job", "--days", str(FLOATS), output="stderr")
+    assert "user_id is DOUBLE; its whole numbers are taken for integers" in printed
 
     arrives(TWICE, log[TWICE])
     arrives(TWICE, log[TWICE], "_again")

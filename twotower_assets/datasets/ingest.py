@@ -16,11 +16,14 @@ from twotower_assets.datasets.raw_source import (
     refuse_days_above,
     stage_catalogue,
     stage_impressions,
+    types_found,
 )
 from twotower_assets.lake.lake import Lake
 from twotower_assets.lake.queries import stage
 from twotower_assets.lake.writing import Run, WrittenTable, commit_tables, written_table
 
+FLOATS = ("DOUBLE", "FLOAT")
+"""Types that ids get where one row of the files lacks them: pandas writes whole columns so."""
 NO_USERS = "SELECT NULL::VARCHAR AS user_id, NULL::MAP(VARCHAR, VARCHAR) AS features WHERE false"
 
 
@@ -37,11 +40,17 @@ def ingest_impressions(
         rejects.raise_above(maximum_rejected_share, "impressions")
         refuse_days_above(con, maximum_rejected_share)
         snapshot = commit_tables(lake, con, names, days, run)
+        types = types_found(con, "impressions")
+        for column in ("user_id", "item_id"):
+            if types[column] in FLOATS:
+                run.log.warning(
+                    f"{column} is {types[column]}; its whole numbers are taken for integers, others are rejected"
+                )
         if ignored:
             run.log.info(f"ignored columns that are not in the data contract: {', '.join(ignored)}")
         reasons = {"reasons_in_this_run": rejects.reasons, "first_in_this_run": rejects.first}
         return (
-            written_table(con, "impressions", snapshot, days, columns_left_out=ignored),
+            written_table(con, "impressions", snapshot, days, columns_left_out=ignored, types_found=types),
             written_table(con, "rejected_impressions", snapshot, days, **reasons),
         )
 

@@ -233,6 +233,12 @@ def staged_columns(con: duckdb.DuckDBPyConnection, table: str, read_from: str) -
     return columns
 
 
+def types_found(con: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:
+    """The type that each required column of `table` has in `source_rows`."""
+    columns = con.execute("DESCRIBE source_rows").fetchall()
+    return {name: kind for name, kind, *_ in columns if name in REQUIRED_COLUMNS[table]}
+
+
 @dataclass(frozen=True)
 class Rejects:
     """How many rows were read and rejected, counts by reason, and the first few rejected rows as text."""
