@@ -43,10 +43,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 SLOW_FOLDERS = ("cli", "components", "distribution", "end_to_end", "reporting", "ui")
 SLOW_FILES = (
+    "defs/test_definitions.py",
     "defs/test_event_storage.py",
     "defs/test_failures.py",
+    "lake/test_interruptions.py",
+    "lake/test_spill.py",
     "serving/test_report_server.py",
     "test_fork_server.py",
+    "two_tower/kernels/test_threads.py",
+    "two_tower/loss/test_simulated_market.py",
 )
 SERVERS = ("distribution", "ui", "reporting/test_accessibility.py", "end_to_end/test_analysts_during_a_backfill.py")
 """What `make test-servers` runs."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -113,6 +114,39 @@ def test_a_damaged_manifest_is_a_clear_error(store: ArtifactStore, damage: bytes
     (made.folder / "manifest.json").write_bytes(damage)
     with pytest.raises(ArtifactError, match=r"manifest .*cannot be read"):
         store.open("ann_index", made.version)
+
+
+def test_every_changed_byte_of_a_manifest_is_noticed(store: ArtifactStore) -> None:
+    made = store.publish("ann_index", writing(b"one"), MADE)
+    file = made.folder / "manifest.json"
+    whole = file.read_bytes()
+    for place in range(len(whole)):
+        changed = bytearray(whole)
+        changed[place] ^= 1
+        file.write_bytes(changed)
+        with pytest.raises(ArtifactError, match=r"manifest .*cannot be read|was renamed or swapped"):
+            store.open("ann_index", made.version)
+    file.write_bytes(whole)
+    assert store.open("ann_index", made.version).manifest == made.manifest
+
+
+def test_a_manifest_of_an_earlier_release_is_read_without_a_hash_of_its_own(store: ArtifactStore) -> None:
+    made = store.publish("ann_index", writing(b"one"), MADE)
+    earlier = {name: value for name, value in made.manifest.items() if name != "manifest_hash"}
+    file = made.folder / "manifest.json"
+    file.write_text(json.dumps(earlier), encoding="utf-8")
+    assert store.open("ann_index", made.version).manifest == earlier
+    file.write_text(json.dumps(earlier | {"version": "2024-01-05-000000000000"}), encoding="utf-8")
+    with pytest.raises(ArtifactError, match="do not agree"):
+        store.open("ann_index", made.version)
+
+
+def test_folders_that_changed_places_are_noticed(store: ArtifactStore) -> None:
+    one, other = (store.publish("ann_index", writing(content), MADE) for content in (b"one", b"other"))
+    one.folder.rename(store.folder / "aside")
+    other.folder.rename(one.folder)
+    with pytest.raises(ArtifactError, match=f"holds ann_index {other.version}: it was renamed or swapped"):
+        store.open("ann_index", one.version)
 
 
 def test_scratch_outlives_an_interruption_until_it_is_discarded(store: ArtifactStore) -> None:

@@ -91,7 +91,7 @@ def test_every_source_says_whether_it_is_uncorrected() -> None:
     for settings in (BATCH, UNIFORM, popularity(0.5), QUEUE, category(), context(), EXPOSED, MINED):
         one = config(BATCH, settings) if settings is not BATCH else config(BATCH)
         assert one.negatives[-1].uncorrected is (settings["source"] not in known)
-    assert {one.model_fields["source"].default for one in get_args(Negatives)} == known | {"exposed", "mined"}
+    assert {one.model_fields["source"].default for one in get_args(Negatives)} == known | {"exposed", "mined", "own"}
 
 
 @pytest.mark.parametrize(

@@ -271,6 +271,32 @@ def test_categories_are_numbered_in_order_and_paths_end_where_they_are_given(ins
     }
 
 
+@pytest.mark.parametrize(
+    ("orphan", "listed", "cause"),
+    [
+        ("444778", "0444778", "leading zeros"),
+        ("7.0", "7", "a trailing .0"),
+        ("SKU-1a", "sku-1A", "upper and lower case"),
+        ("sku 1", "sku1", "spaces"),
+        ("sku\u00a01", "sku1", "spaces"),
+        ("SKU_1", "sku-1", "punctuation"),
+        ("nobody", "sku-1", None),
+        ("---", "sku-1", None),
+    ],
+)
+def test_an_item_outside_the_catalogue_is_told_from_the_one_that_was_meant(
+    insert: Insert, shown: Show, feature: Feature, orphan: str, listed: str, cause: str | None
+) -> None:
+    insert("items", {"item_id": listed, "category": "c"}, {"item_id": "known", "category": "c"})
+    shown("ann", "known", "2024-01-05 10:00", clicked=True)
+    shown("ann", orphan, "2024-01-05 11:00")
+    shown("bob", orphan, "2024-01-05 12:00", clicked=True)
+    shown("bob", orphan, "2024-01-06 12:00")
+    (found,) = feature("orphan_items", 5)
+    assert (found["item_id"], found["impressions"], found["clicks"]) == (orphan, 2, 1)
+    assert (found["likely_cause"], found["catalogue_item_id"]) == (cause, listed if cause else None)
+
+
 @pytest.fixture
 def clicks(shown: Show) -> Callable[..., None]:
     """One user's clicks: `clicks("ann", ("a", "2024-01-03 10:00"), …)`."""

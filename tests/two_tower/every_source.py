@@ -19,10 +19,11 @@ SOURCES: dict[str, dict[str, Any]] = {
     "context": {"per_positive": 2},
     "exposed": {"per_positive": 2, "weight": 2.0},
     "mined": {"per_positive": 2, "recipe": "other"},
+    "own": {"per_positive": 2, "sampler": "two_tower.own_negatives:Squared"},
 }
 DECLARED = {one.model_fields["source"].default for one in get_args(Negatives)}
 KNOWN = [name for name in SOURCES if name not in ("exposed", "mined")]
-PER_ROW = ["category", "context", "exposed", "mined"]
+PER_ROW = ["category", "context", "exposed", "mined", "own"]
 SHARED = [name for name in SOURCES if name not in PER_ROW]
 CORRECTIONS = ["none", "logq", "logq_positive_excluded"]
 
@@ -38,7 +39,7 @@ def goes_with(correction: str, *names: str) -> bool:
         return False
     if correction != "none" and not set(names) & set(KNOWN):
         return False
-    return correction != "logq_positive_excluded" or not set(names) & {"category", "context"}
+    return correction != "logq_positive_excluded" or not set(names) & {"category", "context", "own"}
 
 
 ALONE_AND_MIXED = [(name,) for name in SOURCES] + [("in_batch", name) for name in SOURCES if name != "in_batch"]

@@ -15,8 +15,9 @@ from twotower_assets.recipes.negative_settings import (
     ContextNegatives,
     InBatchNegatives,
     Negatives,
+    OwnNegatives,
 )
-from twotower_assets.recipes.own_code import NAME, check_parameters, loss_function
+from twotower_assets.recipes.own_code import NAME, check_parameters, loss_function, sampler_class
 
 Correction = Literal["none", "logq", "logq_positive_excluded"]
 Mask = Literal["clicked", "same_request"]
@@ -226,7 +227,7 @@ class TrainingConfig(BaseModel):
             if grouped := [
                 negatives.source
                 for negatives in self.negatives
-                if isinstance(negatives, CategoryNegatives | ContextNegatives)
+                if isinstance(negatives, CategoryNegatives | ContextNegatives | OwnNegatives)
             ]:
                 raise ValueError(
                     f"correction 'logq_positive_excluded' needs proposals that do not depend on the positive, but "
@@ -249,6 +250,9 @@ class TrainingConfig(BaseModel):
                 check_parameters(name, parameters)
             elif parameters:
                 raise ValueError(f"{setting}_parameters are given, but no {setting} that takes them")
+        for negatives in self.negatives:
+            if isinstance(negatives, OwnNegatives):
+                sampler_class(negatives.sampler, negatives.parameters, corrected=not negatives.uncorrected)
         if self.loss is not None:
             loss_function(self.loss)
         return self

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from twotower_assets.recipes.own_code import NAME
+
 
 def _current_treatment(value: Any) -> Any:
     return "uncorrected" if value == "margin" else value
@@ -157,6 +159,14 @@ class MinedNegatives(_UncorrectedSource):
         return self
 
 
+class OwnNegatives(_GroupSource):
+    """Items that a class of your own draws for each pair: [own-tower.md](own-tower.md#negatives-of-your-own)."""
+
+    source: Literal["own"] = "own"
+    sampler: str = Field(pattern=NAME, description="The class, as `package.module:Class`.")
+    parameters: dict[str, Any] = Field(default={}, description="What it is made with, beside the training set.")
+
+
 Negatives: TypeAlias = (
     InBatchNegatives
     | UniformNegatives
@@ -166,4 +176,5 @@ Negatives: TypeAlias = (
     | ContextNegatives
     | ExposedNegatives
     | MinedNegatives
+    | OwnNegatives
 )

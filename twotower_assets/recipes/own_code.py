@@ -1,7 +1,8 @@
-"""Towers and losses of a user's own, which a recipe names as `package.module:name`.
+"""Towers, losses and sources of negatives of a user's own, which a recipe names as `package.module:name`.
 
-Here: finding them, and whether a tower takes the parameters that the recipe gives. Not here: what a tower is
-(`two_tower/towers/tower.py`), and what a loss is given (`two_tower/loss/torch_softmax.py`).
+Here: finding them, and whether they take the parameters that the recipe gives. Not here: what a tower is
+(`two_tower/towers/tower.py`), what a loss is given (`two_tower/loss/torch_softmax.py`), and what a source draws
+(`two_tower/sampling/own_source.py`).
 """
 
 from __future__ import annotations
@@ -36,6 +37,30 @@ def check_parameters(name: str, parameters: Mapping[str, Any]) -> None:
     except TypeError as error:
         given = ", ".join(parameters) or "none"
         raise ValueError(f"the tower {name} takes other parameters than those given ({given}): {error}") from error
+
+
+def sampler_class(name: str, parameters: Mapping[str, Any], *, corrected: bool) -> Any:
+    """The class of a source of negatives that is named, such as `shop.negatives:Recent`.
+
+    Raises `ValueError` where there is no such module or class, it takes other parameters beside the training set, or it
+    lacks a method: `draw`, and for corrected negatives `probability`.
+    """
+    found = _imported(name, "class", "source of negatives")
+    missing = [method for method in ("draw", *(["probability"] if corrected else [])) if not hasattr(found, method)]
+    if not inspect.isclass(found) or missing:
+        raise ValueError(
+            f"{name} is no source of negatives: it lacks {', '.join(missing) or 'a constructor'}. See `Sampler` in "
+            "twotower_assets/two_tower/sampling/own_source.py; without `probability` its negatives are `treatment: "
+            "uncorrected`"
+        )
+    try:
+        inspect.signature(found).bind(None, **parameters)
+    except TypeError as error:
+        given = ", ".join(parameters) or "none"
+        raise ValueError(
+            f"the source of negatives {name} takes other parameters than those given ({given}): {error}"
+        ) from error
+    return found
 
 
 def loss_function(name: str) -> Callable[[Any, Any], Any]:

@@ -117,6 +117,29 @@ def test_features_that_are_no_map_are_refused(market) -> None:
         build_training_set(market.pairs, items, market.users, TrainingConfig(item_categorical_features=["brand"]))
 
 
+@pytest.mark.parametrize(
+    ("setting", "key", "said"),
+    [
+        (
+            "item_categorical_features",
+            "brnd",
+            r"'brnd', which none of the items has; did you mean brand\? Their features",
+        ),
+        ("user_numeric_features", "nobody", "'nobody', which none of the users has"),
+        ("item_categorical_features", "never", "'never', which none of the items has"),
+        ("item_numeric_features", "category", "'category', which none of the items has"),
+    ],
+)
+def test_a_feature_that_no_row_has_is_refused_with_those_that_there_are(
+    rich_market, setting: str, key: str, said: str
+) -> None:
+    maps = [[*(each or []), ("never", None)] for each in rich_market.items.column("features").to_pylist()]
+    place = rich_market.items.column_names.index("features")
+    items = rich_market.items.set_column(place, "features", pa.array(maps, pa.map_(pa.string(), pa.string())))
+    with pytest.raises(TrainingDataError, match=said):
+        build_training_set(rich_market.pairs, items, rich_market.users, TrainingConfig(**{setting: [key]}))
+
+
 def test_the_fingerprint_changes_with_any_value_that_is_trained_on(rich_market) -> None:
     data = rich_market.training_set()
     assert data.fingerprint() == rich_market.training_set().fingerprint()

@@ -258,6 +258,8 @@ def reference_count(run: Run, row: int, item: int) -> float:
     if "context" in run.names and data.context[row] >= 0:
         pool = data.pools.contexts.members[[data.context[row]]].toarray()[0]
         expected += 2 * pool[item] / pool.sum()
+    if "own" in run.names:
+        expected += 2 * counts[item] ** 2 / (counts**2).sum()
     return expected
 
 

@@ -25,12 +25,14 @@ from twotower_assets.recipes.negative_settings import (
     InBatchNegatives,
     MinedNegatives,
     Negatives,
+    OwnNegatives,
     PopularityNegatives,
     UniformNegatives,
 )
 from twotower_assets.two_tower.data.encoders import TrainingDataError
 from twotower_assets.two_tower.data.item_sets import ItemSets
 from twotower_assets.two_tower.data.training_set import TrainingSet
+from twotower_assets.two_tower.sampling.own_source import OwnSource
 from twotower_assets.two_tower.sampling.proposals import Proposal
 
 Int64s = npt.NDArray[np.int64]
@@ -197,7 +199,7 @@ class PerUserSource:
 
 def build_source(
     settings: Negatives, data: TrainingSet, proposal: Proposal, mined: ItemSets | None
-) -> InBatchSource | WeightedSource | GroupSource | PerUserSource:
+) -> InBatchSource | WeightedSource | GroupSource | PerUserSource | OwnSource:
     """The source that the settings declare. Cross-batch negatives are not drawn: `item_queue.py` has them.
 
     Args:
@@ -232,6 +234,8 @@ def build_source(
                     "the same pairs."
                 )
             return PerUserSource(mined, settings.per_positive)
+        case OwnNegatives():
+            return OwnSource(settings, data)
     raise TypeError(f"{settings.source} negatives are not drawn by a source")
 
 
