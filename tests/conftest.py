@@ -43,20 +43,31 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 SLOW_FOLDERS = ("cli", "components", "distribution", "end_to_end", "reporting", "ui")
 SLOW_FILES = (
+    "checks/test_expectations.py",
+    "defs/test_asset_checks.py",
     "defs/test_definitions.py",
     "defs/test_event_storage.py",
     "defs/test_failures.py",
+    "evaluation/test_ranking.py",
+    "lake/test_commits.py",
+    "lake/test_instances.py",
     "lake/test_interruptions.py",
+    "lake/test_lake.py",
     "lake/test_spill.py",
+    "lake/test_views.py",
     "serving/test_report_server.py",
+    "sql/test_any_data.py",
     "test_fork_server.py",
+    "test_workspace.py",
     "two_tower/kernels/test_threads.py",
     "two_tower/loss/test_simulated_market.py",
+    "two_tower/test_suite.py",
+    "two_tower/training/test_loop.py",
 )
 SERVERS = ("distribution", "ui", "reporting/test_accessibility.py", "end_to_end/test_analysts_during_a_backfill.py")
 """What `make test-servers` runs."""
 SLOW = (*SLOW_FOLDERS, *SLOW_FILES)
-"""Where tests train through the whole graph, run jobs, install, draw, or drive a browser. Others are marked singly."""
+"""Where tests train through the whole graph, run jobs, install, draw, drive a browser, or take long by their number."""
 SLOW_FIXTURES = {"built", "trained", "changeable", "demo"}
 
 
