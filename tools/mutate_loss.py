@@ -49,6 +49,7 @@ MUTATIONS = (
     Mutation("sampling/item_queue.py", "len(self) * self.proposal", "(len(self) + 1) * self.proposal"),
     Mutation("sampling/item_queue.py", 'side="right"', 'side="left"'),
     Mutation("sampling/item_queue.py", "self.batches <= self.warm_up", "self.batches < self.warm_up"),
+    Mutation("sampling/own_source.py", "self.per_positive * probability", "probability"),
     Mutation("sampling/proposals.py", "age = (data.clicked_at.max() - data.clicked_at)", "age = (0 * data.clicked_at)"),
     Mutation("sampling/all_sources.py", "and not source.uncorrected", ""),
     Mutation("sampling/all_sources.py", 'math.log(getattr(settings, "weight", 1.0))', "0.0"),
