@@ -1,6 +1,13 @@
--- How many of the impressions in the lake have no item of the catalogue, and in what most of these ids differ from one.
+-- How many of the impressions have no item of the catalogue, counted in the log itself; and in what most of these ids differ
+-- from one of the catalogue, as far as orphan_items was made.
+WITH
+orphaned AS (
+    SELECT item_id
+    FROM impressions
+    ANTI JOIN items USING (item_id)
+)
 SELECT
-    coalesce(sum(impressions), 0)::BIGINT AS orphaned,
+    count(*) AS orphaned,
     (SELECT count(*) FROM impressions) AS impressions,
     count(DISTINCT item_id) AS items,
     (
@@ -8,4 +15,4 @@ SELECT
         FROM orphan_items
         WHERE likely_cause IS NOT NULL
     ) AS likely
-FROM orphan_items
+FROM orphaned

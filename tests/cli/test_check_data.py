@@ -103,6 +103,23 @@ def test_the_page_shows_charts_and_escapes_what_is_in_the_data(odd: Path, tmp_pa
     assert "<script" not in html
 
 
+def test_files_that_were_not_looked_into_are_named(odd: Path) -> None:
+    raw = odd.parent / "raw"
+    (raw / "notes.txt").write_text("not data")
+    (raw / "broken.parquet").write_bytes(b"no parquet")
+    found, text = looked_at(odd), twotower(odd, "check-data")
+    for name in ("notes.txt", "broken.parquet"):
+        (raw / name).unlink()
+    assert found["unread_files"] == ["broken.parquet", "notes.txt"]
+    assert "files:     2 whose types were not looked into, such as broken.parquet" in text
+
+
+def test_a_log_that_has_not_begun_is_one_error(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    write_settings(tmp_path / "home", source_path=tmp_path / "raw", first_day="2999-01-01", last_day="")
+    assert "which has not come yet" in twotower(tmp_path / "home", "check-data", exit_code=1)
+
+
 def test_nothing_is_written(odd: Path) -> None:
     before = sorted(odd.rglob("*"))
     twotower(odd, "check-data")

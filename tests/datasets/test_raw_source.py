@@ -371,3 +371,14 @@ def test_the_types_of_the_required_columns_are_those_of_the_source(
     stage_impressions(con, own_sql(impressions=GOOD_LOG.replace("1 AS user_id", "1.0::DOUBLE AS user_id")), BOUNDS)
     found = {"user_id": "DOUBLE", "item_id": "INTEGER", "shown_at": "TIMESTAMP", "clicked": "BOOLEAN"}
     assert types_found(con, "impressions") == found
+
+
+@pytest.mark.parametrize("folder", ["there", "missing"])
+def test_a_log_whose_files_have_not_come_gives_no_last_day_where_the_first_is_set(
+    con: duckdb.DuckDBPyConnection, tmp_path: Path, folder: str
+) -> None:
+    (tmp_path / "there").mkdir()
+    source = Source("parquet", tmp_path / folder, SQL_FOLDER / "sources" / "parquet")
+    assert source.days(con, only_last=True) == (None, None)
+    with pytest.raises(SourceError, match="missing|No files found"):
+        source.days(con)

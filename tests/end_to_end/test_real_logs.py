@@ -95,6 +95,14 @@ def test_ids_that_the_catalogue_writes_otherwise_are_counted_per_day(
     assert re.search(r"catalogue: \d\d\.\d% of [\d,]+ impressions have an item that is not in the catalogue", output)
 
 
+def test_doctor_counts_in_the_log_of_a_home_that_has_no_orphan_items_yet(changeable: Workspace) -> None:
+    with changeable.lake.writer() as con:
+        con.execute("DELETE FROM orphan_items")
+        con.execute("DELETE FROM items WHERE item_id != 'i0'")
+    output = twotower(changeable.settings.home, "doctor", exit_code=1, output="stdout")
+    assert re.search(r"catalogue: 9\d\.\d% of [\d,]+ impressions", output)
+
+
 def test_a_model_is_not_trained_on_a_log_that_the_catalogue_does_not_know(
     zeros: tuple[Workspace, dg.ExecuteInProcessResult],
 ) -> None:

@@ -284,7 +284,7 @@ def test_categories_are_numbered_in_order_and_paths_end_where_they_are_given(ins
         ("---", "sku-1", None),
     ],
 )
-def test_an_item_outside_the_catalogue_is_told_from_the_one_that_was_meant(
+def test_an_item_outside_the_catalogue_is_matched_with_the_one_that_was_meant(
     insert: Insert, shown: Show, feature: Feature, orphan: str, listed: str, cause: str | None
 ) -> None:
     insert("items", {"item_id": listed, "category": "c"}, {"item_id": "known", "category": "c"})

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SAMPLE = 5
 HAS_ROWS = "has_rows"
+PLAUSIBLE_CLICK_RATES = (0.001, 0.95)
 MAY_BE_EMPTY = {
     "users",
     "rejected_impressions",
@@ -61,7 +62,7 @@ EXTRA = {
             "click_rate_is_plausible",
             "Between 0.1 % and 95 % of the impressions are clicked; outside, `clicked` is probably read wrongly.",
             "ExpectColumnMeanToBeBetween",
-            {"column": "clicked", "min_value": 0.001, "max_value": 0.95},
+            {"column": "clicked", "min_value": PLAUSIBLE_CLICK_RATES[0], "max_value": PLAUSIBLE_CLICK_RATES[1]},
             error=False,
         ),
     ),

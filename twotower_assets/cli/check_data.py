@@ -60,6 +60,8 @@ def _days(workspace: Workspace, days: str) -> Days:
     if days:
         return Days(*days_named(days))
     first, last = workspace.days()
+    if first > (last or datetime.now(UTC).date()):
+        raise ValueError(f"the log starts on {first}, which has not come yet; name days with --days")
     if last is None:
         last = datetime.now(UTC).date()
         first = max(first, last - timedelta(days=OPEN_LOG_DAYS - 1))
@@ -103,6 +105,9 @@ def _lines(found: DataCheck) -> Iterator[str]:
     for group in found.files:
         types = ", ".join(f"{name} {kind}" for name, kind in group.types.items())
         yield f"  files:     {group.files} as {group.example}: {types}"
+    if found.unread_files:
+        count, first_name = len(found.unread_files), found.unread_files[0]
+        yield f"  files:     {count} whose types were not looked into, such as {first_name}"
     possible = [name for name, missing in found.recipes.items() if missing is None]
     yield f"  recipes:   {', '.join(possible) or 'none is possible'}"
     for name, missing in found.recipes.items():

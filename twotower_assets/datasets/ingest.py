@@ -58,7 +58,7 @@ def ingest_impressions(
 def ingest_catalogue(lake: Lake, source: Source, table: str, maximum_rejected_share: float, run: Run) -> WrittenTable:
     """Write `items` or `users`; `users` is empty for a data set without users. Raises like `ingest_impressions`."""
     with lake.writer() as con:
-        if table == "users" and (reason := _why_no_users(con, source)):
+        if table == "users" and (reason := why_no_users(con, source)):
             stage(con, "staged_users", NO_USERS)
             facts: dict[str, object] = {"note": reason}
         else:
@@ -74,7 +74,7 @@ def ingest_catalogue(lake: Lake, source: Source, table: str, maximum_rejected_sh
         return written_table(con, table, snapshot, None, **facts)
 
 
-def _why_no_users(con: duckdb.DuckDBPyConnection, source: Source) -> str | None:
+def why_no_users(con: duckdb.DuckDBPyConnection, source: Source) -> str | None:
     """Why the data set has no users, which are optional; None if it has users."""
     if source.query("users") is None:
         return "The data set has no users.sql."

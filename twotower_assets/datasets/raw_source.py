@@ -128,6 +128,8 @@ class Source:
                 self._require_path()
             row = con.execute(sql, values).fetchone()
         except (QueryError, duckdb.Error, UnicodeDecodeError) as error:
+            if only_last and "No files found" in str(error):
+                return None, None
             raise SourceError(
                 f"days.sql of the data set '{self.dataset}' cannot read {self.path}: {reading_problem(error)}"
             ) from error

@@ -14,10 +14,11 @@ from typing import Any
 
 import duckdb
 
+from twotower_assets.checks.expectations import PLAUSIBLE_CLICK_RATES
 from twotower_assets.core.days import Days
+from twotower_assets.datasets.ingest import NO_USERS, why_no_users
 from twotower_assets.datasets.own_data import READERS
 from twotower_assets.datasets.raw_source import (
-    NoFilesError,
     Rejects,
     Source,
     partition_bounds,
@@ -32,7 +33,6 @@ from twotower_assets.settings import Settings
 MOST_FILES = 1000
 NOTICED_TOP_ITEM = 0.1
 NOTICED_SINGLE_CLICKS = 0.5
-PLAUSIBLE_CLICK_RATES = (0.001, 0.95)
 
 
 def examine_raw_data(source: Source, settings: Settings, recipes: dict[str, Recipe], days: Days) -> DataCheck:
@@ -52,6 +52,7 @@ def examine_raw_data(source: Source, settings: Settings, recipes: dict[str, Reci
         stage(con, "orphan_items", sql, {"first_day": days.first, "last_day": days.last})
         totals = Totals(*_rows(con, "totals")[0])
         ((orphaned, _, _, likely),) = con.execute(read_query("reports/orphans.sql")).fetchall()
+        files, unread = _file_types(con, source.path)
         found = DataCheck(
             dataset=source.dataset,
             path=source.path,
@@ -65,7 +66,8 @@ def examine_raw_data(source: Source, settings: Settings, recipes: dict[str, Reci
             if likely
             else None,
             hours=[count for _, count in _rows(con, "hours")],
-            files=_file_types(con, source.path),
+            files=files,
+            unread_files=unread,
             recipes={name: missing_for(recipe, totals) for name, recipe in recipes.items()},
         )
     found.remarks.extend(_remarks(found, settings))
@@ -74,16 +76,9 @@ def examine_raw_data(source: Source, settings: Settings, recipes: dict[str, Reci
 
 def _catalogue(con: duckdb.DuckDBPyConnection, source: Source, table: str) -> Rejects:
     """Stage a catalogue; `users` is empty for a data set without users."""
-    if table == "users":
-        none = "SELECT NULL::VARCHAR AS user_id, NULL::MAP(VARCHAR, VARCHAR) AS features WHERE false"
-        if source.query(table) is None:
-            stage(con, "staged_users", none)
-            return Rejects(0, 0, {}, [])
-        try:
-            return stage_catalogue(con, source, table)
-        except NoFilesError:
-            stage(con, "staged_users", none)
-            return Rejects(0, 0, {}, [])
+    if table == "users" and why_no_users(con, source):
+        stage(con, "staged_users", NO_USERS)
+        return Rejects(0, 0, {}, [])
     return stage_catalogue(con, source, table)
 
 
@@ -92,24 +87,30 @@ def _rows(con: duckdb.DuckDBPyConnection, name: str, **parameters: object) -> li
     return con.execute(sql, bound(con, sql, parameters)).fetchall()
 
 
-def _file_types(con: duckdb.DuckDBPyConnection, folder: Path) -> list[FilesOfOneType]:
-    """The files of a folder that DuckDB can read, grouped by the start of their names, their columns and types."""
+def _file_types(con: duckdb.DuckDBPyConnection, folder: Path) -> tuple[list[FilesOfOneType], list[str]]:
+    """The files of a folder, grouped by the start of their names, their columns and types; and those not looked into.
+
+    These are files that DuckDB cannot read without options, and all after the first `MOST_FILES`.
+    """
+    unread: list[str] = []
     groups: dict[tuple[str, tuple[tuple[str, str], ...]], list[str]] = {}
     files = sorted(file for file in folder.rglob("*") if file.is_file() and not file.name.startswith("."))
-    for file in files[:MOST_FILES]:
+    for file in files:
+        name = str(file.relative_to(folder))
         kind = next(
             (kind for kind in sorted(READERS, key=len, reverse=True) if file.name.lower().endswith(f".{kind}")), None
         )
-        if kind is None:
+        if kind is None or sum(map(len, groups.values())) >= MOST_FILES:
+            unread.append(name)
             continue
         reader = READERS[kind].format("").replace(", all_varchar = true", "").replace("$path || '/'", "$path")
         try:
             described = con.execute(f"DESCRIBE SELECT * FROM {reader}", {"path": glob_escaped(file)}).fetchall()
         except (duckdb.Error, UnicodeDecodeError):
-            continue  # the SQL of the data set reads it in its own way, or not at all
-        name = str(file.relative_to(folder))
+            unread.append(name)  # the SQL of the data set may read it with options
+            continue
         groups.setdefault((stem_of(name), tuple((row[0], row[1]) for row in described)), []).append(name)
-    return [FilesOfOneType(len(names), names[0], dict(types)) for (_, types), names in groups.items()]
+    return [FilesOfOneType(len(names), names[0], dict(types)) for (_, types), names in groups.items()], unread
 
 
 def missing_for(recipe: Recipe, totals: Totals) -> str | None:

@@ -89,6 +89,7 @@ class DataCheck:
         orphan_cause: in what most of these ids differ from one of the catalogue, with an example; None if unknown.
         hours: rows kept of each hour of the UTC day.
         files: the files in the folder, by their columns and types.
+        unread_files: files whose types were not looked into; the SQL of the data set may read them with options.
         recipes: for each recipe, what the data lack for it; None where it can be trained.
         remarks: what a careful reader would say, the gravest first.
     """
@@ -104,6 +105,7 @@ class DataCheck:
     orphan_cause: str | None
     hours: list[int]
     files: list[FilesOfOneType]
+    unread_files: list[str]
     recipes: dict[str, str | None]
     remarks: list[str] = field(default_factory=list)
 
