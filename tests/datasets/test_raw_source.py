@@ -380,5 +380,5 @@ def test_a_log_whose_files_have_not_come_gives_no_last_day_where_the_first_is_se
     (tmp_path / "there").mkdir()
     source = Source("parquet", tmp_path / folder, SQL_FOLDER / "sources" / "parquet")
     assert source.days(con, only_last=True) == (None, None)
-    with pytest.raises(SourceError, match="missing|No files found"):
+    with pytest.raises(SourceError, match=r"missing|No files found"):
         source.days(con)
